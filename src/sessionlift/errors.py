@@ -1,0 +1,194 @@
+"""The one tree of errors. Every error carries its data in fields; its message is built from them.
+
+::
+
+    SessionliftError
+    ├── UsageError                  the call itself is wrong
+    ├── StoreError                  a store could not be opened, read or written
+    │   ├── StoreNotFoundError      nothing is there
+    │   ├── StoreFormatError        it is not a store of the kind it should be (empty, text, other engine)
+    │   ├── StoreTooNewError        written by a newer engine than the installed one reads
+    │   ├── StoreCorruptError       truncated or damaged
+    │   ├── StoreLockedError        another process holds it (transient)
+    │   ├── StoreReadOnlyError      no permission to write there
+    │   ├── StoreFullError          no space left
+    │   ├── StoreConstraintError    a UNIQUE, CHECK or NOT NULL rule of the target refused a row
+    │   ├── StoreAuthError          the server refused the token
+    │   └── StoreUnavailableError   the server cannot be reached or went away (transient)
+    ├── GenerationError             a store's schema is not what the run needs
+    │   ├── UnknownGenerationError  no known schema fits
+    │   ├── MixedGenerationError    parts of more than one schema
+    │   ├── WrongGenerationError    a known one, but not the one that this place asks for
+    │   └── TargetNewerError        the target was made by a newer build of this tool
+    ├── FidelityError               the driver would change a class of values and no exact way is known
+    ├── ConversionError             a row cannot be converted
+    ├── MappingFileError            the user's mapping file is wrong
+    ├── RunStoppedError             ``--on-error stop`` met a row that cannot be converted
+    ├── VerificationError           the verifier could not do its work
+    └── ReportError                 a report cannot be read, or breaks its contract
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+EXIT_OK = 0
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_SOURCE = 3
+EXIT_TARGET = 4
+EXIT_INTERRUPTED = 130
+
+
+class SessionliftError(Exception):
+    """Base of every error this package raises on purpose.
+
+    ``what`` says what is wrong, ``hint`` what to do next. ``fields`` is ready for JSON. ``transient`` is true
+    where the same call may go through later. ``exit_code`` is what the command line returns.
+    """
+
+    code: ClassVar[str] = "error"
+    transient: ClassVar[bool] = False
+    default_exit_code: ClassVar[int] = EXIT_SOURCE
+
+    def __init__(self, what: str, *, hint: str = "", exit_code: int | None = None, **fields: Any) -> None:
+        self.what = what
+        self.hint = hint
+        self.fields: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
+        self.exit_code = self.default_exit_code if exit_code is None else exit_code
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  next: {self.hint}" if self.hint else self.what
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON-ready fields, for reports and ``--json``."""
+        return {"code": self.code, "error": self.what, "hint": self.hint, **self.fields}
+
+
+class UsageError(SessionliftError):
+    """The call itself is wrong: an option, an argument, a combination of them."""
+
+    code = "usage"
+    default_exit_code = EXIT_USAGE
+
+
+class StoreError(SessionliftError):
+    """A store could not be opened, read or written. ``fields['store']`` is its redacted URL.
+
+    ``role`` ("source" or "target") decides the exit code: 3 for a source, 4 for a target.
+    """
+
+    code = "store"
+
+    def __init__(self, what: str, *, store: str | None = None, role: str | None = None, **kw: Any) -> None:
+        super().__init__(what, store=store, role=role, **kw)
+        if role is not None:
+            self.as_role(role)
+
+    def as_role(self, role: str) -> StoreError:
+        """Say which part this store plays in the run; returns the same error, so that it can be raised."""
+        self.fields["role"] = role
+        self.exit_code = EXIT_TARGET if role == "target" else EXIT_SOURCE
+        return self
+
+
+class StoreNotFoundError(StoreError):
+    code = "store_not_found"
+
+
+class StoreFormatError(StoreError):
+    code = "store_format"
+
+
+class StoreTooNewError(StoreError):
+    code = "store_too_new"
+
+
+class StoreCorruptError(StoreError):
+    code = "store_corrupt"
+
+
+class StoreLockedError(StoreError):
+    code = "store_locked"
+    transient = True
+
+
+class StoreReadOnlyError(StoreError):
+    code = "store_read_only"
+
+
+class StoreFullError(StoreError):
+    code = "store_full"
+
+
+class StoreConstraintError(StoreError):
+    code = "store_constraint"
+
+
+class StoreAuthError(StoreError):
+    code = "store_auth"
+
+
+class StoreUnavailableError(StoreError):
+    code = "store_unavailable"
+    transient = True
+
+
+class GenerationError(StoreError):
+    """A store's schema is not what the run needs. ``fields['found']`` lists the evidence."""
+
+    code = "generation"
+
+
+class UnknownGenerationError(GenerationError):
+    code = "generation_unknown"
+
+
+class MixedGenerationError(GenerationError):
+    code = "generation_mixed"
+
+
+class WrongGenerationError(GenerationError):
+    code = "generation_wrong"
+
+
+class TargetNewerError(GenerationError):
+    code = "target_newer"
+    default_exit_code = EXIT_TARGET
+
+
+class FidelityError(SessionliftError):
+    """The driver would change values of a class that the run may meet, and no exact way round is known."""
+
+    code = "fidelity"
+    default_exit_code = EXIT_TARGET
+
+
+class ConversionError(SessionliftError):
+    """A row cannot be converted. ``fields``: ``session_id``, ``table``, ``row_id`` and ``reason_code``."""
+
+    code = "conversion"
+
+
+class MappingFileError(UsageError):
+    code = "mapping_file"
+
+
+class RunStoppedError(SessionliftError):
+    """The run ended at the first row that cannot be converted, before anything of its session was written."""
+
+    code = "run_stopped"
+    default_exit_code = 1
+
+
+class VerificationError(SessionliftError):
+    """The verifier could not do its work; this is not the same as a difference that it found."""
+
+    code = "verification"
+    default_exit_code = EXIT_TARGET
+
+
+class ReportError(SessionliftError):
+    code = "report"
+    default_exit_code = EXIT_USAGE
