@@ -1,0 +1,18 @@
+"""The ``sessionlift`` program: its commands, put together."""
+
+from __future__ import annotations
+
+import click
+
+from sessionlift._version import __version__
+from sessionlift.cli._common import Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sessionlift")
+def main() -> None:
+    """Move the sessions and traces of AI agents into the new store, and prove that nothing was lost.
+
+    Exit codes: 0 all well; 1 something is in quarantine, or a check found a difference; 2 wrong usage;
+    3 the source cannot be read or is not what it should be; 4 the target cannot be used; 130 interrupted.
+    """

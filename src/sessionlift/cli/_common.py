@@ -1,0 +1,51 @@
+"""What every command shares: how results and errors leave the program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from sessionlift.errors import EXIT_INTERRUPTED, EXIT_SOURCE, SessionliftError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+
+
+def emit_json(value: Any) -> None:
+    """One JSON document on standard output, keys in the order they were built."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def fail(error: SessionliftError, *, as_json: bool) -> NoReturn:
+    """Say what is wrong and what to do next, then leave with the error's own exit code."""
+    if as_json:
+        emit_json({"ok": False, **error.to_dict()})
+    else:
+        click.echo(f"Error [{error.code}]: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+class Command(click.Command):
+    """A command whose errors from our own tree become messages and exit codes, never tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        as_json = bool(ctx.params.get("as_json", False))
+        try:
+            return super().invoke(ctx)
+        except SessionliftError as error:
+            fail(error, as_json=as_json)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. Run the same command again to go on from here.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            sys.exit(EXIT_SOURCE)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
