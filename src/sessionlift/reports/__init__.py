@@ -3,8 +3,11 @@
 Imports nothing of the package but the errors and the version, so that every layer may use it.
 """
 
+from sessionlift.reports._check import check, check_file
 from sessionlift.reports._digests import Digest, digests_path, file_sha256, read_digests, write_digests
+from sessionlift.reports._environment import current_environment
 from sessionlift.reports._files import ReportFile, find_reports, load, load_raw, write
+from sessionlift.reports._layout import printable
 from sessionlift.reports._model import (
     REPORT_VERSION,
     Difference,
@@ -26,6 +29,8 @@ from sessionlift.reports._model import (
     utc_now,
 )
 from sessionlift.reports._redact import redact, redact_tree
+from sessionlift.reports._schema import schema
+from sessionlift.reports._text import render_list, render_text
 
 __all__ = [
     "REPORT_VERSION",
@@ -47,14 +52,21 @@ __all__ = [
     "Tool",
     "Verification",
     "VerificationStatus",
+    "check",
+    "check_file",
+    "current_environment",
     "digests_path",
     "file_sha256",
     "find_reports",
     "load",
     "load_raw",
+    "printable",
     "read_digests",
     "redact",
     "redact_tree",
+    "render_list",
+    "render_text",
+    "schema",
     "utc_now",
     "write",
     "write_digests",

@@ -31,7 +31,7 @@ class Digest:
 
 
 def digests_path(report_path: str | os.PathLike[str]) -> Path:
-    """Where the digests of the report at ``report_path`` go: beside ``run.json`` it is ``run.digests.jsonl``."""
+    """Where the digests of the report at ``report_path`` go: ``run.digests.jsonl`` beside ``run.json``."""
     path = Path(report_path)
     return path.with_name(f"{path.stem}.digests.jsonl")
 

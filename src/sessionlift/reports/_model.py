@@ -64,7 +64,7 @@ class ErrorLine:
 
 @dataclass(kw_only=True)
 class TableCounts:
-    """Where the rows of one table went: ``read == written + quarantined + excluded``. ``derived`` is apart."""
+    """Where the rows of one table went: ``read == written + quarantined + excluded``, ``derived`` apart."""
 
     read: int = 0
     written: int = 0
@@ -227,7 +227,7 @@ class Report:
         )
 
     def finish(self, status: Status | None = None, *, at: str | None = None) -> None:
-        """Close the report; without ``status`` it has "completed", or "completed_with_findings" if there are any."""
+        """Close the report; without ``status`` it is "completed", "completed_with_findings" if it has any."""
         self.finished_at = at or utc_now()
         self.status = status or ("completed_with_findings" if self.has_findings else "completed")
 

@@ -46,7 +46,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def redact_tree(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """JSON-ready ``value`` with every string and key redacted, and the text under a key named like a secret."""
+    """JSON-ready ``value`` with all strings and keys redacted, and texts under keys named like a secret."""
     known = tuple(secrets)
     if isinstance(value, str):
         return redact(value, known)
