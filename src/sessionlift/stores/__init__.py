@@ -1,1 +1,29 @@
+"""Open a store by URL and move values through it exactly, whatever its driver gets wrong."""
 
+from sessionlift.stores._base import Mode, Role, Staged, Store
+from sessionlift.stores._duckdb import DuckdbStore
+from sessionlift.stores._libsql import LibsqlStore
+from sessionlift.stores._open import open_store
+from sessionlift.stores._sniff import Found, sniff
+from sessionlift.stores._sqlite import SqliteStore
+from sessionlift.stores._url import Engine, StoreURL, parse_store_url
+from sessionlift.stores._value import Row, Value, quote_identifier
+
+__all__ = [
+    "DuckdbStore",
+    "Engine",
+    "Found",
+    "LibsqlStore",
+    "Mode",
+    "Role",
+    "Row",
+    "SqliteStore",
+    "Staged",
+    "Store",
+    "StoreURL",
+    "Value",
+    "open_store",
+    "parse_store_url",
+    "quote_identifier",
+    "sniff",
+]

@@ -1,0 +1,200 @@
+"""A DuckDB file, together with its ``.wal``; read-only unless asked otherwise."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sessionlift.errors import StoreError, UsageError
+from sessionlift.stores import _registry
+from sessionlift.stores._base import Mode, Role, Staged, Store
+from sessionlift.stores._duckdb_errors import map_duckdb_error
+from sessionlift.stores._sniff import check_openable
+from sessionlift.stores._url import StoreURL
+from sessionlift.stores._value import Row, Value, column_list, quote_identifier
+
+_CHUNK_ROWS = 2000
+_VALUES_PER_INSERT = 2000
+# these come to Python as they are; any other type is read as the text that DuckDB itself reads back the same
+_PLAIN_TYPES = {
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "HUGEINT", "UHUGEINT", "DOUBLE", "FLOAT", "VARCHAR", "BLOB",
+}  # fmt: skip
+
+
+class DuckdbStore(Store):
+    """A DuckDB store. ``connection`` is the driver's own, for set-based reading.
+
+    Its spill files go into a private directory that ``close`` removes: DuckDB's default is beside the source.
+    No extension is ever downloaded. ``NaN`` and ``-0.0`` are held exactly here.
+    """
+
+    def __init__(
+        self,
+        url: StoreURL,
+        *,
+        mode: Mode = "ro",
+        role: Role = "source",
+        memory_limit: str = "512MB",
+        threads: int = 2,
+    ) -> None:
+        if url.path is None:
+            raise UsageError(f"{url.redacted} names no file")
+        self.url, self.mode, self.role, self._path = url, mode, role, url.path
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._in_transaction = False
+        self._types: dict[str, dict[str, str]] = {}
+        check_openable(self._path, "duckdb", create=mode == "create", store=url.redacted, role=role)
+        self._spill = Path(tempfile.mkdtemp(prefix="sessionlift-duckdb-"))
+        config: dict[str, Any] = {
+            "memory_limit": memory_limit,
+            "threads": threads,
+            "temp_directory": str(self._spill),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        try:
+            self._connection = duckdb.connect(str(self._path), read_only=mode == "ro", config=config)
+            self._key = _registry.enter(self._path, "duckdb")
+        except BaseException as error:
+            self._drop()
+            if isinstance(error, duckdb.Error):
+                raise self._mapped(error) from error
+            raise
+
+    @property
+    def driver(self) -> str:
+        return f"duckdb {duckdb.__version__}"
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The driver's own connection. Its errors are the driver's too: put ``mapped()`` around its use."""
+        if self._connection is None:
+            raise UsageError(f"{self.url.redacted} is closed")
+        return self._connection
+
+    @contextmanager
+    def mapped(self, *, table: str | None = None) -> Iterator[None]:
+        """Turn DuckDB's errors inside the block into ours."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise self._mapped(error, table=table) from error
+
+    def close(self) -> None:
+        if self._connection is None:
+            return
+        self._drop()
+        _registry.leave(self._key)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """All rows as DuckDB gives them: times are ``datetime``, decimals ``Decimal``."""
+        with self.mapped():
+            return self.connection.execute(sql, list(params)).fetchall()
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
+        with self.mapped():
+            rows = self.connection.execute(sql, list(params)).fetchall()
+        # DuckDB gives the count of changed rows as the one row of its result
+        return int(rows[0][0]) if len(rows) == 1 and len(rows[0]) == 1 and isinstance(rows[0][0], int) else 0
+
+    def read_table(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        where: str = "",
+        params: Sequence[Value] = (),
+        order_by: Sequence[str] = (),
+    ) -> Iterator[Row]:
+        """Rows in which a type that Python cannot hold exactly (a time, a decimal) is DuckDB's text of it."""
+        types = self._column_types(table)
+        parts = [self._read_expression(column, types) for column in columns]
+        sql = f"SELECT {', '.join(parts)} FROM {quote_identifier(table)}"
+        sql += f" WHERE {where}" if where else ""
+        sql += f" ORDER BY {column_list(order_by)}" if order_by else ""
+        with self.mapped(table=table):
+            # a cursor of its own: another statement on the connection would end this one's rows
+            cursor = self.connection.cursor() if not self._in_transaction else self.connection
+            cursor.execute(sql, list(params))
+            while rows := cursor.fetchmany(_CHUNK_ROWS):
+                yield from rows
+
+    @staticmethod
+    def _read_expression(column: str, types: dict[str, str]) -> str:
+        name = quote_identifier(column)
+        return name if types.get(column, "VARCHAR") in _PLAIN_TYPES else f"CAST({name} AS VARCHAR)"
+
+    def _column_types(self, table: str) -> dict[str, str]:
+        if table not in self._types:
+            rows = self.query(
+                "SELECT column_name, data_type FROM duckdb_columns() "
+                "WHERE table_name = ? AND schema_name = current_schema() AND database_name = current_database()",
+                (table,),
+            )
+            self._types[table] = {str(name): str(kind) for name, kind in rows}
+        return self._types[table]
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> int:
+        width = len(columns)
+        head = f"INSERT INTO {quote_identifier(table)} ({column_list(columns)}) VALUES "
+        plain = "(" + ", ".join("?" * width) + ")"
+        per_statement = max(1, _VALUES_PER_INSERT // width)
+        done = 0
+        iterator = iter(rows)
+        while chunk := list(itertools.islice(iterator, per_statement)):
+            if any(len(row) != width for row in chunk):
+                raise UsageError(f"a row for {table} does not have {width} values", table=table)
+            with self.mapped(table=table):
+                self.connection.execute(
+                    head + ", ".join([plain] * len(chunk)), [v for row in chunk for v in row]
+                )
+            done += len(chunk)
+        return done
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._in_transaction:
+            raise UsageError("a transaction is already open on this store")
+        with self.mapped():
+            self.connection.execute("BEGIN")
+        self._in_transaction = True
+        try:
+            yield
+            with self.mapped():
+                self.connection.execute("COMMIT")
+        except BaseException:
+            if self._connection is not None:
+                try:
+                    self._connection.execute("ROLLBACK")
+                except duckdb.TransactionException:
+                    pass  # a failed COMMIT has rolled back already
+            raise
+        finally:
+            self._in_transaction = False
+
+    @contextmanager
+    def staged(self, stage: Path) -> Iterator[Staged]:
+        raise StoreError(
+            f"rows cannot be staged into DuckDB ({stage})",
+            hint="use insert_rows",
+            store=self.url.redacted,
+            role=self.role,
+        )
+        yield  # pragma: no cover - makes this a generator, as the context manager needs
+
+    def _mapped(self, error: BaseException, *, table: str | None = None) -> StoreError:
+        return map_duckdb_error(error, store=self.url.redacted, role=self.role, path=self._path, table=table)

@@ -1,0 +1,149 @@
+"""What DuckDB says, as errors of our own tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sessionlift.errors import (
+    StoreConstraintError,
+    StoreCorruptError,
+    StoreError,
+    StoreFormatError,
+    StoreFullError,
+    StoreLockedError,
+    StoreReadOnlyError,
+    StoreTooNewError,
+)
+from sessionlift.stores._sniff import sniff, wrong_format
+
+_NEWER = re.compile(r"version number (\d+), but we can only read versions? (?:between )?(\d+)(?: and (\d+))?")
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
+_RELEASE = re.compile(rb"v\d+\.\d+\.\d+[-.\w]*")
+# the first release that reads each storage version
+_FIRST_RELEASE = {64: "0.9.0", 65: "1.2.0", 66: "1.3.0", 67: "1.4.0", 68: "1.5.0", 69: "2.0.0"}
+_DAMAGED = "restore it from a backup, or copy it again together with its .wal"
+
+
+def map_duckdb_error(
+    error: BaseException, *, store: str, role: str | None, path: Path, table: str | None = None
+) -> StoreError:
+    """Our error for what DuckDB raised."""
+    text = str(error)
+    low = text.lower()
+    common: dict[str, Any] = {"store": store, "role": role}
+    newer = _NEWER.search(text)
+    if newer is not None:
+        return _version(int(newer.group(1)), int(newer.group(3) or newer.group(2)), path, common)
+    if "could not set lock" in low or "conflicting lock" in low or "being used by another process" in low:
+        return _locked(text, path, common)
+    if "different configuration than existing connections" in low:
+        return StoreLockedError(
+            f"{path} is already open in this process, in another way",
+            hint="close that connection first, or open it in a process of its own",
+            holder_pid=os.getpid(),
+            **common,
+        )
+    if "no space left" in low or "disk quota" in low or "could not write all bytes" in low:
+        return StoreFullError(
+            f"no space is left on the disk that holds {path} or its temporary files",
+            hint="make room, then run the same command again",
+            **common,
+        )
+    if isinstance(error, duckdb.ConstraintException):
+        return StoreConstraintError(
+            f"a row breaks a rule of the table: {text.splitlines()[0]}",
+            hint="nothing of its transaction was written",
+            table=table,
+            **common,
+        )
+    if "not a valid duckdb database" in low or "sqlite_scanner" in low or "file type is not" in low:
+        found = sniff(path)
+        if found != "duckdb":
+            return wrong_format(path, "duckdb", found, store=store, role=role)
+        return StoreCorruptError("the file's header is damaged", hint=_DAMAGED, found=text, **common)
+    if "read-only" in low and ("cannot" in low or "attached in read-only" in low):
+        return StoreReadOnlyError(f"{path} was opened read-only", hint="open it for writing", **common)
+    if "permission denied" in low or "read-only file system" in low:
+        return StoreReadOnlyError(
+            f"{path} may not be opened so: {text.splitlines()[0]}",
+            hint="check the permissions of the file and of its directory",
+            **common,
+        )
+    if _looks_damaged(error, low):
+        return StoreCorruptError(
+            f"{path} is damaged or cut short", hint=_DAMAGED, found=text.splitlines()[0][:300], **common
+        )
+    return StoreError(f"DuckDB refused: {text.strip()[:500]}", table=table, **common)
+
+
+def _looks_damaged(error: BaseException, low: str) -> bool:
+    kinds = (duckdb.SerializationException, duckdb.FatalException, duckdb.InternalException)
+    if isinstance(error, kinds):
+        return True
+    marks = (
+        "checksum",
+        "corrupt",
+        "could not read enough bytes",
+        "failed to read",
+        "out of range of the file",
+    )
+    return any(mark in low for mark in marks)
+
+
+def _version(found: int, newest: int, path: Path, common: dict[str, Any]) -> StoreError:
+    written_by = written_with(path)
+    if found < newest:
+        return StoreFormatError(
+            f"{path} has DuckDB's old storage version {found}, which DuckDB {duckdb.__version__} no longer reads",
+            hint="open it with DuckDB 0.9 or 1.x and EXPORT it, then IMPORT it with a newer one",
+            found=f"storage version {found}",
+            installed=duckdb.__version__,
+            **common,
+        )
+    needed = _FIRST_RELEASE.get(found) or (written_by or "a newer release").lstrip("v")
+    python = ""
+    if needed.startswith("2.") or not needed[0].isdigit():
+        here = f"{sys.version_info.major}.{sys.version_info.minor}"
+        python = f"; wheels of DuckDB 2 need Python 3.12 or newer (this is {here})"
+    return StoreTooNewError(
+        f"{path} was written by a newer DuckDB ({written_by or f'storage version {found}'}); "
+        f"the installed {duckdb.__version__} cannot read it",
+        hint=f"install duckdb>={needed}{python}",
+        found=f"storage version {found}",
+        written_by=written_by,
+        needed=needed,
+        installed=duckdb.__version__,
+        **common,
+    )
+
+
+def written_with(path: Path) -> str | None:
+    """The DuckDB release named in the file's header, such as ``v1.1.3``. Reads the header's first block."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return None
+    match = _RELEASE.search(head)
+    return match.group().decode("ascii") if match else None
+
+
+def _locked(text: str, path: Path, common: dict[str, Any]) -> StoreLockedError:
+    match = _HOLDER.search(text)
+    pid = int(match.group(2)) if match else None
+    program = match.group(1).strip() or None if match else None
+    who = f"process {pid}" + (f" ({program})" if program else "") if pid else "another process"
+    return StoreLockedError(
+        f"{path} is held open for writing by {who}",
+        hint=f"end it, or take a snapshot: stop its writes for a moment and copy {path.name} and "
+        f"{path.name}.wal together, then name the copy",
+        holder_pid=pid,
+        holder=program,
+        **common,
+    )

@@ -1,0 +1,32 @@
+"""Open the store that a URL names."""
+
+from __future__ import annotations
+
+from sessionlift.errors import UsageError
+from sessionlift.stores._base import Mode, Role, Store
+from sessionlift.stores._duckdb import DuckdbStore
+from sessionlift.stores._libsql import LibsqlStore
+from sessionlift.stores._sqlite import SqliteStore
+from sessionlift.stores._url import StoreURL, parse_store_url
+
+
+def open_store(url: StoreURL | str, *, mode: Mode, role: Role) -> Store:
+    """Open a store: ``ro`` writes nothing, ``rw`` needs it to be there, ``create`` makes it if it is not.
+
+    ``role`` goes into every error that the store raises, and decides the exit code.
+
+    Raises StoreNotFoundError, StoreFormatError, StoreTooNewError, StoreCorruptError, StoreLockedError,
+    StoreReadOnlyError, StoreAuthError, StoreUnavailableError or UsageError.
+    """
+    where = parse_store_url(url) if isinstance(url, str) else url
+    if where.engine == "duckdb":
+        return DuckdbStore(where, mode=mode, role=role)
+    if where.engine == "libsql":
+        return LibsqlStore(where, mode=mode, role=role)
+    if where.engine == "sqlite":
+        return SqliteStore(where, mode=mode, role=role)
+    if where.engine == "sqld":
+        from sessionlift.stores._sqld import SqldStore
+
+        return SqldStore(where, mode=mode, role=role)
+    raise UsageError(f"unknown engine {where.engine!r}")

@@ -1,0 +1,162 @@
+"""What a path holds, by its first bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Literal
+
+from sessionlift.errors import StoreError, StoreFormatError, StoreNotFoundError
+
+Found = Literal["duckdb", "sqlite", "empty", "text", "directory", "missing", "unknown"]
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_DUCKDB_MAGIC = b"DUCK"
+_DUCKDB_MAGIC_OFFSET = 8  # after the block's checksum
+_HEAD = 512
+
+
+def sniff(path: Path) -> Found:
+    """What is at ``path``. Reads its first 512 bytes and nothing else.
+
+    Do not call it on a file that this process has open through a driver: closing the handle that reads the
+    bytes drops the driver's locks.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "unknown"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if not stat.S_ISREG(mode):
+        return "unknown"
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return "unknown"
+    return sniff_bytes(head)
+
+
+def sniff_bytes(head: bytes) -> Found:
+    """The same for the first bytes of a file."""
+    if not head:
+        return "empty"
+    if head.startswith(_SQLITE_MAGIC):
+        return "sqlite"
+    if head[_DUCKDB_MAGIC_OFFSET : _DUCKDB_MAGIC_OFFSET + 4] == _DUCKDB_MAGIC:
+        return "duckdb"
+    return "text" if _is_text(head) else "unknown"
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        text = head[:-3].decode("utf-8") if len(head) == _HEAD else head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 8:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\r\n\t\f\x1b" for character in text)
+
+
+_NAMES: dict[Found, str] = {
+    "duckdb": "a DuckDB database",
+    "sqlite": "a SQLite/libSQL database",
+    "empty": "an empty file",
+    "text": "a text file",
+    "directory": "a directory",
+    "missing": "nothing",
+    "unknown": "a file of an unknown kind",
+}
+_ENGINES = {
+    "duckdb": "a DuckDB database",
+    "libsql": "a SQLite/libSQL database",
+    "sqlite": "a SQLite/libSQL database",
+}
+
+
+def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str | None) -> StoreError:
+    """The error for a path that holds something else than ``engine`` needs."""
+    if found == "missing":
+        return _missing(path, store=store, role=role)
+    hints: dict[Found, str] = {
+        "duckdb": f"open it as duckdb://{path}",
+        "sqlite": f"open it as libsql://{path}",
+        "empty": "an empty file is often what is left of an interrupted copy: copy the store again"
+        if role == "source"
+        else "remove the empty file, and it will be created",
+        "text": "name the database file itself, not a text that belongs to it",
+        "directory": "name a file inside it",
+    }
+    return StoreFormatError(
+        f"{path} should be {_ENGINES[engine]}, but is {_NAMES[found]}",
+        hint=hints.get(found, "check the path"),
+        store=store,
+        role=role,
+        found=found,
+        expected=engine,
+    )
+
+
+def _missing(path: Path, *, store: str, role: str | None) -> StoreError:
+    wal = path.with_name(path.name + ".wal")
+    if wal.exists():
+        return StoreNotFoundError(
+            f"{path} is missing, but its write-ahead log {wal.name} is there",
+            hint="a DuckDB store is both files together: put the main file back beside its .wal",
+            store=store,
+            role=role,
+            found="wal_only",
+        )
+    if not path.parent.is_dir():
+        what, hint = f"there is no directory {path.parent}", "create it, or check the path"
+    else:
+        what, hint = f"there is no file {path}", "check the path"
+    return StoreNotFoundError(what, hint=hint, store=store, role=role, found="missing")
+
+
+def check_openable(
+    path: Path, engine: str, *, create: bool, store: str, role: str | None, may_read: bool = False
+) -> None:
+    """Refuse what can be refused before the driver sees it, by ``stat`` alone.
+
+    The file's bytes are read only with ``may_read``, which a caller gives who knows that no driver in this
+    process has the file open.
+    """
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        wal = path.with_name(path.name + ".wal")
+        if create and path.parent.is_dir() and not (engine == "duckdb" and wal.exists()):
+            return
+        raise _missing(path, store=store, role=role) from None
+    except NotADirectoryError:
+        raise _missing(path, store=store, role=role) from None
+    except OSError as error:
+        raise StoreNotFoundError(
+            f"{path} cannot be looked at: {error.strerror}",
+            hint="check the permissions",
+            store=store,
+            role=role,
+        ) from error
+    if stat.S_ISDIR(info.st_mode):
+        raise wrong_format(path, engine, "directory", store=store, role=role)
+    if info.st_size == 0 and not create:
+        raise wrong_format(path, engine, "empty", store=store, role=role)
+    if not os.access(path, os.R_OK):
+        raise StoreError(
+            f"{path} may not be read by this user",
+            hint="check the file's permissions",
+            store=store,
+            role=role,
+        )
+    if may_read and info.st_size:
+        found = sniff(path)
+        wanted = "duckdb" if engine == "duckdb" else "sqlite"
+        if found != wanted:
+            raise wrong_format(path, engine, found, store=store, role=role)

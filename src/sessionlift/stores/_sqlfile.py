@@ -1,0 +1,270 @@
+"""A local SQLite file, through whichever SQLite library; the two drivers differ in a few methods only."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from sessionlift.errors import StoreError, StoreLockedError, UsageError
+from sessionlift.stores import _registry
+from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
+from sessionlift.stores._placeholders import expand
+from sessionlift.stores._sniff import check_openable
+from sessionlift.stores._sqlite_errors import map_sqlite_error
+from sessionlift.stores._url import StoreURL
+from sessionlift.stores._value import Row, Value, column_list, quote_identifier
+
+_CHUNK_ROWS = 2000
+_MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
+_MAX_ROWS_PER_INSERT = 200  # more does not get faster
+_CHANGES = re.compile(r"\s*(insert|update|delete|replace|with)\b", re.IGNORECASE)
+_STAGE = "sessionlift_stage"
+_OPEN_MODES: dict[Mode, str] = {"ro": "ro", "rw": "rw", "create": "rwc"}
+
+
+class SqliteFileStore(Store):
+    """What the libsql driver and the stdlib's sqlite3 have in common over one local file.
+
+    Foreign keys are off: the real programs do not enforce them, and a link that leads nowhere is a fact of
+    the store that has to be moved as it is.
+    """
+
+    def __init__(self, url: StoreURL, *, mode: Mode, role: Role) -> None:
+        if url.path is None:
+            raise UsageError(f"{url.redacted} names no file")
+        self.url, self.mode, self.role, self._path = url, mode, role, url.path
+        self._connection: Any = None
+        check_openable(self._path, self.engine, create=mode == "create", store=url.redacted, role=role)
+        uri = f"file:{quote(str(self._path))}?mode={_OPEN_MODES[mode]}"
+        try:
+            self._connection = self._connect(uri)
+            # the inode is known only now, if the file had to be made
+            self._key = _registry.enter(self._path, self._local_engine())
+        except StoreError:
+            self._drop()
+            raise
+        except BaseException as error:
+            self._drop()
+            if not self._is_driver_error(error):
+                raise
+            raise self._mapped(error) from error
+        self._prepare()
+
+    def _prepare(self) -> None:
+        try:
+            self._rows(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            self._rows("PRAGMA foreign_keys = OFF")
+            # nothing is read before this: it meets a file of another kind, or a damaged one
+            self._rows("SELECT count(*) FROM sqlite_master")
+        except BaseException:
+            self.close()
+            raise
+
+    # --- what the two drivers do differently
+
+    @abc.abstractmethod
+    def _connect(self, uri: str) -> Any:
+        """A connection of the driver in autocommit mode."""
+
+    @abc.abstractmethod
+    def _local_engine(self) -> _registry.LocalEngine:
+        """The name under which the open file is noted."""
+
+    @abc.abstractmethod
+    def _is_driver_error(self, error: BaseException) -> bool:
+        """Whether the driver raised it (and not, say, the user's Ctrl-C)."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def _special(value: Value) -> tuple[str, tuple[Value, ...]] | None:
+        """The expression for a value that the driver would not bind exactly."""
+
+    @abc.abstractmethod
+    def _exact_select(self, columns: Sequence[str], tail: str) -> str:
+        """``SELECT columns tail`` in the form whose rows ``_exact_row`` can decode."""
+
+    @abc.abstractmethod
+    def _exact_rows(self, rows: list[Any]) -> list[Row]:
+        """Rows of an ``_exact_select`` as values."""
+
+    # --- Store
+
+    def close(self) -> None:
+        if self._connection is None:
+            return
+        self._drop()
+        _registry.leave(self._key)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        return self._rows(sql, params)
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
+        cursor = self._run(sql, params)
+        # some statements run only as far as their rows are fetched
+        try:
+            cursor.fetchall()
+        except BaseException as error:
+            self._raise(error, params=params)
+        return max(int(cursor.rowcount), 0) if _CHANGES.match(sql) else 0
+
+    def read_table(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        where: str = "",
+        params: Sequence[Value] = (),
+        order_by: Sequence[str] = (),
+    ) -> Iterator[Row]:
+        tail = f"FROM {quote_identifier(table)}"
+        tail += f" WHERE {where}" if where else ""
+        tail += f" ORDER BY {column_list(order_by)}" if order_by else ""
+        sql = self._exact_select([quote_identifier(column) for column in columns], tail)
+        cursor = self._run(sql, params, table=table)
+        while True:
+            try:
+                rows = cursor.fetchmany(_CHUNK_ROWS)
+            except BaseException as error:
+                self._raise(error, table=table)
+            if not rows:
+                return
+            yield from self._exact_rows(rows)
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> int:
+        width = len(columns)
+        head = f"INSERT INTO {quote_identifier(table)} ({column_list(columns)}) VALUES "
+        plain = "(" + ", ".join("?" * width) + ")"
+        per_statement = max(1, min(_MAX_ROWS_PER_INSERT, _MAX_VARIABLES // width))
+        done = 0
+        iterator = iter(rows)
+        while chunk := list(itertools.islice(iterator, per_statement)):
+            if any(len(row) != width for row in chunk):
+                raise UsageError(f"a row for {table} does not have {width} values", table=table)
+            values = [value for row in chunk for value in row]
+            self._run(head + ", ".join([plain] * len(chunk)), values, table=table)
+            done += len(chunk)
+        return done
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._connection is None or self._connection.in_transaction:
+            raise UsageError("the store is closed, or a transaction is already open on it")
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            if self._connection is not None and self._connection.in_transaction:
+                self._run("ROLLBACK")
+            raise
+
+    @contextmanager
+    def staged(self, stage: Path) -> Iterator[Staged]:
+        if not stage.is_file():
+            raise StoreError(f"the stage {stage} is not there", store=self.url.redacted, role=self.role)
+        self._run(f"ATTACH ? AS {_STAGE}", (str(stage.absolute()),))
+        try:
+            yield _AttachedStage(self)
+        finally:
+            if self._connection is not None:
+                self._run(f"DETACH {_STAGE}")
+
+    def begin_bulk(self) -> None:
+        mode = self._rows("PRAGMA journal_mode = WAL")
+        if mode != [("wal",)]:
+            raise StoreLockedError(
+                f"the store could not be put into WAL mode (it stays in {mode[0][0] if mode else '?'})",
+                hint="close the other programs that use it, and keep it on a local disk",
+                store=self.url.redacted,
+                role=self.role,
+            )
+        self._rows("PRAGMA synchronous = NORMAL")
+        self._rows("PRAGMA cache_size = -65536")
+
+    def end_bulk(self) -> None:
+        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        mode = self._rows("PRAGMA journal_mode = DELETE")
+        self._rows("PRAGMA synchronous = FULL")
+        if mode != [("delete",)]:
+            raise StoreLockedError(
+                "the store could not be put back out of WAL mode: another program has it open",
+                hint="close it; the next run puts the store back",
+                store=self.url.redacted,
+                role=self.role,
+            )
+
+    # --- one way to the driver
+
+    def _run(self, sql: str, params: Sequence[Value] = (), *, table: str | None = None) -> Any:
+        if self._connection is None:
+            raise UsageError(f"{self.url.redacted} is closed")
+        text, bound = expand(sql, params, self._special) if params else (sql, ())
+        try:
+            return self._connection.execute(text, bound)
+        except BaseException as error:
+            self._raise(error, table=table, params=params)
+
+    def _rows(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        cursor = self._run(sql, params)
+        try:
+            return cursor.fetchall() or []  # libsql gives None for a statement without columns
+        except BaseException as error:
+            self._raise(error)
+
+    def _raise(
+        self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()
+    ) -> NoReturn:
+        if not self._is_driver_error(error):
+            raise error
+        raise self._mapped(error, table=table, params=params) from error
+
+    def _mapped(
+        self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()
+    ) -> StoreError:
+        return map_sqlite_error(
+            error,
+            store=self.url.redacted,
+            role=self.role,
+            path=self._path,
+            engine=self.engine,
+            table=table,
+            params=params,
+        )
+
+
+class _AttachedStage:
+    """The stage as a second database of the same connection: its values are copied inside SQLite."""
+
+    def __init__(self, store: SqliteFileStore) -> None:
+        self._store = store
+
+    def copy(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        exclude: Sequence[str] = (),
+        session_column: str = "session_id",
+    ) -> int:
+        name, names = quote_identifier(table), column_list(columns)
+        sql = f"INSERT INTO main.{name} ({names}) SELECT {names} FROM {_STAGE}.{name}"
+        params: tuple[Value, ...] = ()
+        if exclude:
+            session = quote_identifier(session_column)
+            # NOT IN is not true for NULL, and a row without a session is nobody's to leave out
+            sql += f" WHERE ({session} IS NULL OR {session} NOT IN (SELECT value FROM json_each(?)))"
+            params = (json.dumps(list(exclude)),)
+        cursor = self._store._run(sql + " ORDER BY rowid", params, table=table)
+        return max(int(cursor.rowcount), 0)

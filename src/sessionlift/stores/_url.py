@@ -1,0 +1,138 @@
+"""Where a store is: one URL or plain path, parsed once, and never printed with its token."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sessionlift.errors import UsageError
+from sessionlift.stores._registry import open_engine
+from sessionlift.stores._sniff import sniff
+
+Engine = Literal["duckdb", "libsql", "sqlite", "sqld"]
+
+_FILE_SCHEMES: dict[str, Engine] = {"duckdb": "duckdb", "libsql": "libsql", "sqlite": "sqlite"}
+_SERVER_SCHEMES = {"libsql+http": "http", "libsql+https": "https"}
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_DUCKDB_SUFFIXES = {".duckdb", ".ddb"}
+TOKEN_VARIABLE = "SESSIONLIFT_TOKEN"  # noqa: S105 - the name of the variable, not a token
+
+
+@dataclass(frozen=True)
+class StoreURL:
+    """One store. ``path`` is set for the local engines, ``url`` (without credentials) for sqld.
+
+    The token never appears in ``repr``, ``str`` or ``redacted``.
+    """
+
+    engine: Engine
+    path: Path | None = None
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    token_in_url: bool = field(default=False, repr=False, compare=False)
+
+    @property
+    def redacted(self) -> str:
+        """The URL as it may stand in messages and reports."""
+        if self.engine == "sqld":
+            return f"libsql+{self.url}" + ("?authToken=***" if self.token_in_url else "")
+        return f"{self.engine}://{self.path}"
+
+    def __str__(self) -> str:
+        return self.redacted
+
+
+def parse_store_url(text: str, *, env: Mapping[str, str] = os.environ) -> StoreURL:
+    """The store that ``text`` names: a URL of one of the four engines, or a plain path.
+
+    A plain path gets its engine from the file's first bytes, never from its name, but for a file that is
+    not there yet: ``*.duckdb`` is DuckDB, anything else libSQL. Reads at most those first bytes.
+
+    The token of a server comes from ``?authToken=``, from the URL's user part, or from the environment
+    variable ``SESSIONLIFT_TOKEN``, in this order.
+
+    Raises UsageError for an empty text, an unknown scheme or a URL without what its engine needs.
+    """
+    if not text.strip() or "\0" in text:
+        raise UsageError("no store was named", hint="give a path or a URL such as libsql:///data/traces.db")
+    match = _SCHEME.match(text)
+    if match is None:
+        return _from_path(text)
+    scheme = match.group(1).lower()
+    if scheme in _SERVER_SCHEMES:
+        return _from_server(text, _SERVER_SCHEMES[scheme], env)
+    if scheme in _FILE_SCHEMES:
+        return _from_file_url(text[match.end() :], _FILE_SCHEMES[scheme], scheme)
+    known = ", ".join(f"{name}://" for name in [*_FILE_SCHEMES, *_SERVER_SCHEMES])
+    hint = f"use one of {known} or a plain path"
+    if scheme in {"http", "https"}:
+        hint = f"write libsql+{scheme}:// for a sqld server"
+    elif scheme == "libsql+ws" or scheme == "libsql+wss" or scheme in {"ws", "wss"}:
+        hint = "sqld is spoken to over HTTP: write libsql+http:// or libsql+https://"
+    raise UsageError(f"stores of the scheme {scheme!r} are not known", hint=hint, scheme=scheme)
+
+
+def _from_path(text: str) -> StoreURL:
+    path = _absolute(Path(text).expanduser())
+    # A file that this process has open is not read again: closing our handle would drop the driver's locks.
+    held = open_engine(path)
+    if held is not None:
+        return StoreURL(engine=held, path=path)
+    found = sniff(path)
+    if found == "duckdb":
+        return StoreURL(engine="duckdb", path=path)
+    if found != "sqlite" and path.suffix.lower() in _DUCKDB_SUFFIXES:
+        return StoreURL(engine="duckdb", path=path)
+    return StoreURL(engine="libsql", path=path)
+
+
+def _from_file_url(rest: str, engine: Engine, scheme: str) -> StoreURL:
+    if engine == "libsql" and rest and not rest.startswith("/") and "." in rest.split("/")[0]:
+        # libsql://host is how a hosted server is usually written
+        raise UsageError(
+            f"libsql:// names a local file here, and {rest.split('/')[0]!r} looks like a server",
+            hint="write libsql+https://host for a server, libsql:///absolute/path for a file",
+        )
+    location = unquote(rest.split("?", 1)[0])
+    if not location.strip("/") or "\0" in location:
+        raise UsageError(f"{scheme}:// names no file", hint=f"write {scheme}:///absolute/path")
+    # three slashes are an absolute path, as in SQLAlchemy's four or ours; two are relative to here
+    path = Path("/" + location.lstrip("/")) if location.startswith("/") else Path(location)
+    return StoreURL(engine=engine, path=_absolute(path))
+
+
+def _from_server(text: str, scheme: str, env: Mapping[str, str]) -> StoreURL:
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise UsageError("the server's URL has no usable host", hint="write libsql+http://host:8080")
+    query = dict(parse_qsl(parts.query))
+    unknown = sorted(set(query) - {"authToken"})
+    if unknown:
+        raise UsageError(
+            f"unknown parts in the server's URL: {', '.join(unknown)}", hint="only authToken is known"
+        )
+    if parts.path.strip("/"):
+        raise UsageError("a path in a server's URL is not understood", hint="write libsql+http://host:8080")
+    in_url = query.get("authToken") or unquote(parts.password or parts.username or "")
+    token = in_url or env.get(TOKEN_VARIABLE) or None
+    if token is not None and not token.isprintable():
+        raise UsageError(
+            "the token holds characters that no header can carry", hint="give it without line ends"
+        )
+    where = f"[{host}]" if ":" in host else host
+    netloc = where if port is None else f"{where}:{port}"
+    return StoreURL(engine="sqld", url=f"{scheme}://{netloc}", token=token, token_in_url=bool(in_url))
+
+
+def _absolute(path: Path) -> Path:
+    # not resolve(): a link stays a link, and the messages say what the user wrote
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves `..` in
