@@ -6,7 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ class DuckdbStore(Store):
         if table not in self._types:
             rows = self.query(
                 "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE table_name = ? AND schema_name = current_schema() AND database_name = current_database()",
+                "WHERE table_name = ? AND schema_name = current_schema() "
+                "AND database_name = current_database()",
                 (table,),
             )
             self._types[table] = {str(name): str(kind) for name, kind in rows}
@@ -178,10 +179,9 @@ class DuckdbStore(Store):
                 self.connection.execute("COMMIT")
         except BaseException:
             if self._connection is not None:
-                try:
+                # a failed COMMIT has rolled back already
+                with suppress(duckdb.TransactionException):
                     self._connection.execute("ROLLBACK")
-                except duckdb.TransactionException:
-                    pass  # a failed COMMIT has rolled back already
             raise
         finally:
             self._in_transaction = False

@@ -100,7 +100,7 @@ def _version(found: int, newest: int, path: Path, common: dict[str, Any]) -> Sto
     written_by = written_with(path)
     if found < newest:
         return StoreFormatError(
-            f"{path} has DuckDB's old storage version {found}, which DuckDB {duckdb.__version__} no longer reads",
+            f"{path} has DuckDB's old storage version {found}, which {duckdb.__version__} no longer reads",
             hint="open it with DuckDB 0.9 or 1.x and EXPORT it, then IMPORT it with a newer one",
             found=f"storage version {found}",
             installed=duckdb.__version__,

@@ -31,14 +31,9 @@ def exact_columns(columns: Sequence[str]) -> str:
 
 
 def exact_rows(rows: list[Any]) -> list[Row]:
-    """Rows of a SELECT of :func:`exact_columns` as values. Raises UnicodeDecodeError for text not in UTF-8."""
+    """Rows of a SELECT of :func:`exact_columns` as values. Raises UnicodeDecodeError."""
     return [
-        tuple(
-            [
-                value.decode() if letter == "t" else value
-                for letter, value in zip(row[0], row[1:], strict=True)
-            ]
-        )
+        tuple([v.decode() if kind == "t" else v for kind, v in zip(row[0], row[1:], strict=True)])
         if "t" in row[0]
         else tuple(row[1:])
         for row in rows

@@ -31,11 +31,11 @@ def expand(sql: str, params: Sequence[Value], special: Special) -> tuple[str, tu
 
     def replace(match: re.Match[str]) -> str:
         nonlocal index
-        token = match.group()
-        if not token.startswith("?"):
-            return token
-        if token != "?" or index >= len(params):
-            raise UsageError(f"cannot bind to the placeholder {token} number {index + 1}", sql=sql)
+        piece = match.group()
+        if not piece.startswith("?"):
+            return piece
+        if piece != "?" or index >= len(params):
+            raise UsageError(f"cannot bind to the placeholder {piece} number {index + 1}", sql=sql)
         replacement = found[index]
         value = params[index]
         index += 1

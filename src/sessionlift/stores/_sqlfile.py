@@ -115,7 +115,7 @@ class SqliteFileStore(Store):
         # some statements run only as far as their rows are fetched
         try:
             cursor.fetchall()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error, params=params)
         return max(int(cursor.rowcount), 0) if _CHANGES.match(sql) else 0
 
@@ -136,7 +136,7 @@ class SqliteFileStore(Store):
         while True:
             try:
                 rows = cursor.fetchmany(_CHUNK_ROWS)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again there
                 self._raise(error, table=table)
             if not rows:
                 return
@@ -213,14 +213,14 @@ class SqliteFileStore(Store):
         text, bound = expand(sql, params, self._special) if params else (sql, ())
         try:
             return self._connection.execute(text, bound)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error, table=table, params=params)
 
     def _rows(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         cursor = self._run(sql, params)
         try:
             return cursor.fetchall() or []  # libsql gives None for a statement without columns
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error)
 
     def _raise(
@@ -264,7 +264,11 @@ class _AttachedStage:
         if exclude:
             session = quote_identifier(session_column)
             # NOT IN is not true for NULL, and a row without a session is nobody's to leave out
-            sql += f" WHERE ({session} IS NULL OR {session} NOT IN (SELECT value FROM json_each(?)))"
-            params = (json.dumps(list(exclude)),)
+            # some SQLite releases cut JSON text at a NUL, so an id with one is bound by itself
+            plain = [session_id for session_id in exclude if "\0" not in session_id]
+            odd = [session_id for session_id in exclude if "\0" in session_id]
+            values = " UNION ALL SELECT ?" * len(odd)
+            sql += f" WHERE ({session} IS NULL OR {session} NOT IN (SELECT value FROM json_each(?){values}))"
+            params = (json.dumps(plain), *odd)
         cursor = self._store._run(sql + " ORDER BY rowid", params, table=table)
         return max(int(cursor.rowcount), 0)

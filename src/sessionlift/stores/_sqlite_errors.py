@@ -97,7 +97,7 @@ def map_sqlite_error(
         if path is not None and found != "sqlite":
             return wrong_format(path, engine, found, store=store, role=role)
         return StoreCorruptError("the file's header is damaged", hint=_DAMAGED, found=text, **common)
-    if "malformed" in low and "json" not in low or "disk image" in low or "short_read" in low:
+    if ("malformed" in low and "json" not in low) or "disk image" in low or "short_read" in low:
         return StoreCorruptError("the database is damaged or cut short", hint=_DAMAGED, found=text, **common)
     if "utf8error" in low or "decode to utf-8" in low or "invalid utf-8" in low:
         return StoreCorruptError(
@@ -123,7 +123,7 @@ _DAMAGED = (
 
 
 def unstorable(params: Sequence[Value], **common: Any) -> StoreError | None:
-    """The first value that no SQLite store can hold, as an error: a lone surrogate, or too large an integer."""
+    """The first value that no SQLite store can hold (a lone surrogate, too large an integer)."""
     for index, value in enumerate(params):
         if isinstance(value, str):
             try:
@@ -186,9 +186,7 @@ def _read_only(path: Path | None, common: dict[str, Any]) -> StoreReadOnlyError:
 def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreError:
     if path is not None and not path.parent.is_dir():
         return StoreNotFoundError(f"there is no directory {path.parent}", hint="create it first", **common)
-    if path is not None and (
-        not _writable_directory(path.parent) or path.exists() and not os.access(path, os.W_OK)
-    ):
+    if path is not None and not (_writable_directory(path.parent) and _writable_file(path)):
         return _read_only(path, common)
     if path is not None and _free_bytes(path) < _LITTLE_SPACE:
         return _full(path, common)
@@ -202,3 +200,7 @@ def _writable_directory(path: Path) -> bool:
         return not os.statvfs(path).f_flag & os.ST_RDONLY
     except OSError:
         return False
+
+
+def _writable_file(path: Path) -> bool:
+    return not path.exists() or os.access(path, os.W_OK)
