@@ -1,1 +1,28 @@
+"""Which generation a store holds, the schema commands, and the check of a target before anything is written."""
 
+from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
+from sessionlift.generations._prepare import prepare_target
+from sessionlift.generations._schema import (
+    RevisionInfo,
+    schema_config,
+    schema_current,
+    schema_downgrade,
+    schema_history,
+    schema_upgrade,
+    schema_verify,
+)
+
+__all__ = [
+    "MOVED",
+    "Detection",
+    "RevisionInfo",
+    "detect",
+    "prepare_target",
+    "require_generation",
+    "schema_config",
+    "schema_current",
+    "schema_downgrade",
+    "schema_history",
+    "schema_upgrade",
+    "schema_verify",
+]

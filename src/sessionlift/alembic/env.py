@@ -1,0 +1,69 @@
+"""How Alembic reaches a store, for ``sessionlift schema`` and for the plain ``alembic`` program.
+
+Everything one command does, the version table and every stamp included, happens in one transaction: a command
+that is killed, or that fails, leaves the store as it was.
+"""
+
+from __future__ import annotations
+
+from logging.config import fileConfig
+
+from alembic import context
+from sqlalchemy import Connection
+
+from sessionlift.errors import UsageError
+from sessionlift.generations import _connect, _revision
+
+VERSION_TABLE = _revision.VERSION_TABLE
+# the commands of the plain program that only look
+_READERS = {"branches", "check", "current", "heads", "history", "show"}
+
+
+def _command() -> str:
+    arguments = getattr(context.config.cmd_opts, "cmd", None)
+    return arguments[0].__name__ if arguments else ""
+
+
+def _url() -> str:
+    url = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option(
+        "sqlalchemy.url"
+    )
+    if not url:
+        raise UsageError("Alembic was not told which store", hint="add -x url=libsql:///path/to/store.db")
+    return str(url)
+
+
+def _run(connection: Connection) -> None:
+    """Run the command on a connection that is in a transaction already, so that Alembic opens none itself."""
+    context.configure(connection=connection, version_table=VERSION_TABLE, transactional_ddl=True)
+    context.run_migrations()
+    if _command() not in _READERS:
+        _revision.drop_empty_version_table(connection)
+
+
+def run_online() -> None:
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        _run(given)
+        return
+    if context.config.config_file_name is not None and context.config.cmd_opts is not None:
+        fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    reading = _command() in _READERS
+    with _connect.connect(_url(), mode="ro" if reading else "create") as connection, connection.begin():
+        _run(connection)
+
+
+def run_offline() -> None:
+    """Print the SQL of an upgrade. The script is one transaction, like the command itself."""
+    dialect = context.get_x_argument(as_dictionary=True).get("dialect", "sqlite")
+    context.configure(
+        dialect_name=dialect, version_table=VERSION_TABLE, transactional_ddl=True, literal_binds=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run_online()

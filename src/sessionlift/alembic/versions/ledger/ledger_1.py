@@ -1,0 +1,135 @@
+"""The ledger: what was moved, when, from where, with digests and with everything the target cannot hold.
+
+The tables lie beside those of the generation in the target, so that a session's rows and its ledger row commit
+together. Their names all begin with ``sessionlift_``; the real programs never look at them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from sessionlift.generations._revision import Revision
+
+revision = "ledger_1"
+down_revision = None
+branch_labels = ("ledger",)
+depends_on = None
+
+_UNIT = "unit TEXT NOT NULL CHECK (unit IN ('session', 'catalog'))"
+_COUNT = "count INTEGER NOT NULL CHECK (count >= 0)"
+
+RUNS = """
+CREATE TABLE sessionlift_runs (
+    run_id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    status TEXT NOT NULL,
+    tool TEXT,
+    source TEXT,
+    source_generation TEXT,
+    target_generation TEXT,
+    options TEXT,
+    started_at TEXT,
+    finished_at TEXT,
+    summary TEXT
+)
+"""
+
+UNITS = f"""
+CREATE TABLE sessionlift_units (
+    {_UNIT},
+    session_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    moved_at TEXT,
+    source_digest TEXT,
+    target_digest TEXT,
+    converter TEXT,
+    read_counts TEXT,
+    written_counts TEXT,
+    state TEXT NOT NULL CHECK (state IN ('moved', 'partial', 'quarantined')),
+    PRIMARY KEY (unit, session_id)
+) WITHOUT ROWID
+"""
+
+COMPLEMENT = f"""
+CREATE TABLE sessionlift_complement (
+    {_UNIT},
+    session_id TEXT NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (unit, session_id)
+) WITHOUT ROWID
+"""
+
+QUARANTINE = f"""
+CREATE TABLE sessionlift_quarantine (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    {_UNIT},
+    session_id TEXT,
+    table_name TEXT,
+    row_id TEXT,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    "row" TEXT
+)
+"""
+
+LOSSES = f"""
+CREATE TABLE sessionlift_losses (
+    run_id TEXT NOT NULL,
+    {_UNIT},
+    session_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    column_name TEXT NOT NULL,
+    {_COUNT},
+    example TEXT,
+    PRIMARY KEY (unit, session_id, code, table_name, column_name)
+) WITHOUT ROWID
+"""
+
+FACTS = f"""
+CREATE TABLE sessionlift_facts (
+    run_id TEXT NOT NULL,
+    {_UNIT},
+    session_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    {_COUNT},
+    detail TEXT,
+    PRIMARY KEY (unit, session_id, code, table_name)
+) WITHOUT ROWID
+"""
+
+_REVISION = Revision(
+    name="the ledger",
+    dialect="sqlite",
+    tables={
+        "sessionlift_runs": RUNS,
+        "sessionlift_units": UNITS,
+        "sessionlift_complement": COMPLEMENT,
+        "sessionlift_quarantine": QUARANTINE,
+        "sessionlift_losses": LOSSES,
+        "sessionlift_facts": FACTS,
+    },
+    indexes={
+        "sessionlift_units_run": "CREATE INDEX sessionlift_units_run ON sessionlift_units (run_id)",
+        "sessionlift_quarantine_session": (
+            "CREATE INDEX sessionlift_quarantine_session ON sessionlift_quarantine (session_id)"
+        ),
+    },
+)
+
+
+def upgrade() -> None:
+    """Make the ledger's tables."""
+    _REVISION.upgrade()
+
+
+def downgrade() -> None:
+    """Drop the ledger's tables; refuses while they hold rows, for they are all that knows the way back."""
+    _REVISION.downgrade()
+
+
+def verify(connection: Connection) -> None:
+    """Raise GenerationError with every difference between the store and this ledger."""
+    _REVISION.verify(connection)

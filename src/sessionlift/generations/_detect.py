@@ -1,0 +1,256 @@
+"""Which generation a store holds: its structure first, its rows second, its stamps last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sessionlift.errors import MixedGenerationError, UnknownGenerationError, WrongGenerationError
+from sessionlift.generations import _textfiles
+from sessionlift.generations._revision import VERSION_TABLE
+from sessionlift.generations._signatures import SIGNATURES, Shape, Signature
+from sessionlift.stores import Role, StoreURL, open_store, parse_store_url, quote_identifier
+
+Query = Callable[[str], Sequence[Sequence[Any]]]
+LEDGER_TABLES = frozenset(
+    f"sessionlift_{name}" for name in ("runs", "units", "complement", "quarantine", "losses", "facts")
+)
+#: What this build moves; everything else is only recognised.
+MOVED = {"synth.v2": "synth.v3"}
+_EARLY_MESSAGE = "SessionEventMessage"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a store holds, and what says so.
+
+    ``dress`` is ``final`` or ``early/mid`` for synth.v2, else None. ``lacks`` names what an older form of the
+    generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly of
+    the form that this build knows. ``rows`` counts the generation's tables.
+    """
+
+    system: str
+    generation: str
+    engine: str
+    dress: str | None = None
+    evidence: list[str] = field(default_factory=list)
+    ledger: bool = False
+    rows: dict[str, int] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+    newer: list[str] = field(default_factory=list)
+    stamps: list[str] = field(default_factory=list)
+
+    @property
+    def moves_to(self) -> str | None:
+        """The generation to which this build moves it, or None where it moves it nowhere."""
+        return MOVED.get(self.generation)
+
+    @property
+    def described(self) -> str:
+        """The generation with its form, as messages name it."""
+        if self.newer:
+            return f"{self.generation} (newer form: has {', '.join(self.newer)})"
+        if self.lacks:
+            return f"{self.generation} (older form: lacks {', '.join(self.lacks)})"
+        return self.generation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON, with the keys in this order."""
+        return {**asdict(self), "moves_to": self.moves_to}
+
+
+def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
+    """Name the generation that a store holds. Read-only: the store is byte-identical afterwards.
+
+    Raises UnknownGenerationError when no known schema fits, MixedGenerationError when parts of several do, each
+    with ``fields['found']``, and the store errors of opening it.
+    """
+    where = parse_store_url(url) if isinstance(url, str) else url
+    text = _textfiles.recognise(where)
+    if text is not None:
+        system, generation, evidence = text
+        return Detection(system=system, generation=generation, engine="file", evidence=evidence)
+    with open_store(where, mode="ro", role=role) as store:
+        found = detect_in(store.query, engine=where.engine, store=where.redacted, role=role)
+    return found
+
+
+def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection:
+    """The same over an open store. Reads the catalog, the stamps and one count per table."""
+    shape = read_shape(query, engine)
+    signature = _choose(shape, engine, store, role)
+    rows = {
+        table: int(query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
+        for table in (*signature.needs, *sorted(signature.whole.keys() - signature.needs.keys()))
+        if table in shape
+    }
+    tables = ", ".join(sorted(signature.tables & shape.keys()))
+    evidence = [f"the tables of {signature.generation} with their columns, on {engine}: {tables}"]
+    dress = None
+    if signature.generation == "synth.v2":
+        dress, said = _dress(query, rows)
+        evidence += said
+    stamps = read_stamps(query, shape)
+    ledger = LEDGER_TABLES <= shape.keys()
+    if ledger:
+        evidence.append("the ledger's tables")
+    if stamps:
+        evidence.append(f"stamped {', '.join(stamps)} in {VERSION_TABLE}")
+    others = sorted(shape.keys() - signature.tables - LEDGER_TABLES - {VERSION_TABLE})
+    if others:
+        evidence.append(f"other tables beside them: {', '.join(others)}")
+    return Detection(
+        system=signature.system,
+        generation=signature.generation,
+        engine=engine,
+        dress=dress,
+        evidence=evidence,
+        ledger=ledger,
+        rows=rows,
+        lacks=signature.lacking(shape),
+        newer=signature.newer(shape),
+        stamps=stamps,
+    )
+
+
+def require_generation(found: Detection, *wanted: str, store: str, role: Role) -> Detection:
+    """The detection itself when its generation is one of ``wanted``, in the form this build knows.
+
+    Raises WrongGenerationError that says what the store is and what to do.
+    """
+    if found.generation in wanted and not found.lacks and not found.newer:
+        return found
+    asked = " or ".join(wanted)
+    if found.generation in wanted:
+        hint = (
+            "let the release of the program that the form belongs to write into a new store, "
+            "or name a new target: it will be created"
+        )
+    elif role == "source" and found.generation in MOVED.values():
+        hint = f"this looks like a target; the source comes first, and has to be {asked}"
+    elif role == "target" and found.generation in MOVED:
+        hint = "this looks like a source; the target comes second. Name a new file: it will be created"
+    elif found.generation in MOVED:
+        hint = f"name a store of {asked}"
+    else:
+        hint = f"this build moves {', '.join(f'{old} to {new}' for old, new in MOVED.items())}; name such a store"
+    raise WrongGenerationError(
+        f"{store} is a {found.described} store; a {asked} store is needed as the {role}",
+        hint=hint,
+        store=store,
+        role=role,
+        generation=found.generation,
+        wanted=list(wanted),
+        found=found.evidence,
+    )
+
+
+def read_shape(query: Query, engine: str) -> Shape:
+    """Every table with its column names; views, indexes and SQLite's own tables left out."""
+    if engine == "duckdb":
+        rows = query(
+            "SELECT c.table_name, c.column_name FROM duckdb_columns() AS c "
+            "JOIN duckdb_tables() AS t USING (table_oid, database_name) "
+            "WHERE NOT t.internal AND database_name = current_database() AND t.schema_name = 'main'"
+        )
+    else:
+        rows = query(
+            "SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_xinfo(m.name) AS c "
+            "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+        )
+    shape: dict[str, set[str]] = {}
+    for table, column in rows:
+        shape.setdefault(table, set()).add(column)
+    return {table: frozenset(columns) for table, columns in sorted(shape.items())}
+
+
+def read_stamps(query: Query, shape: Shape) -> list[str]:
+    """The revisions that the store says it has."""
+    if VERSION_TABLE not in shape:
+        return []
+    return sorted(str(stamp) for (stamp,) in query(f"SELECT version_num FROM {VERSION_TABLE}"))
+
+
+def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
+    kind = "duckdb" if engine == "duckdb" else "sqlite"
+    fits = [
+        signature for signature in SIGNATURES if signature.engine == kind and not signature.against(shape)
+    ]
+    # a later generation that has all of an earlier one and more is the one it is
+    fits = [
+        one
+        for one in fits
+        if not any(one.tables < other.tables for other in fits if other.system == one.system)
+    ]
+    claims = {
+        signature.generation: sorted(signature.own & shape.keys())
+        for signature in SIGNATURES
+        if signature.own & shape.keys() and signature not in fits
+    }
+    found = [f"{table} ({', '.join(sorted(columns))})" for table, columns in shape.items()]
+    if len(fits) == 1 and not claims:
+        return fits[0]
+    if fits or len(claims) > 1:
+        parts = [f"{one.generation} (all its tables)" for one in fits]
+        parts += [f"{generation} ({', '.join(tables)})" for generation, tables in claims.items()]
+        raise MixedGenerationError(
+            f"{store} holds parts of more than one schema: {'; '.join(parts)}",
+            hint="a program of one generation opened the file of another; separate them first, from a backup "
+            "or by copying the tables that belong together",
+            store=store,
+            role=role,
+            found=found,
+        )
+    raise UnknownGenerationError(
+        f"{store} holds {_said(shape)}; no known schema fits{_nearest(shape, kind)}",
+        hint="name a store written by one of the known systems: "
+        + ", ".join(sorted({signature.system for signature in SIGNATURES} | {"semloop"})),
+        store=store,
+        role=role,
+        found=found,
+    )
+
+
+def _said(shape: Shape) -> str:
+    if not shape:
+        return "no tables at all"
+    names = list(shape)
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{len(names)} table{'s' if len(names) > 1 else ''} ({', '.join(names[:8])}{more})"
+
+
+def _nearest(shape: Shape, kind: str) -> str:
+    scored = [(len(one.tables & shape.keys()) / len(one.tables), one) for one in SIGNATURES]
+    share, nearest = max(
+        scored, key=lambda pair: (pair[0], pair[1].engine == kind, -len(pair[1].against(shape)))
+    )
+    if share < 0.5:
+        return ""
+    against = nearest.against(shape)
+    if nearest.engine != kind:
+        against = [f"it lives on {'DuckDB' if nearest.engine == 'duckdb' else 'SQLite'}", *against]
+    return f". The nearest is {nearest.generation}, but for: {'; '.join(against[:6])}"
+
+
+def _dress(query: Query, rows: dict[str, int]) -> tuple[str, list[str]]:
+    keys = query(
+        "SELECT DISTINCT table_name FROM duckdb_constraints() WHERE constraint_type = 'FOREIGN KEY' "
+        "AND database_name = current_database() "
+        "AND table_name IN ('session_timesteps', 'events', 'messages') ORDER BY 1"
+    )
+    early = int(query(f"SELECT count(*) FROM messages WHERE message_type = '{_EARLY_MESSAGE}'")[0][0])
+    views = {name for (name,) in query("SELECT view_name FROM duckdb_views() WHERE NOT internal")}
+    if keys:
+        said = [f"foreign keys on {', '.join(name for (name,) in keys)}: the early/mid dress"]
+    else:
+        said = ["no foreign keys on timesteps, events and messages: the final dress"]
+    if "experiment_overview" not in views:
+        said.append("no view experiment_overview")
+    total = rows["messages"]
+    if early:
+        which = "all" if early == total else f"{early:,} of"
+        said.append(f"{which} {total:,} messages are rows of the early/mid dress ({_EARLY_MESSAGE})")
+    elif total:
+        said.append(f"all {total:,} messages are rows of the final dress")
+    return ("early/mid" if keys else "final"), said

@@ -1,0 +1,105 @@
+"""Make a target ready, or say why it cannot be one, before anything is written."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
+from sessionlift.generations import _structure
+from sessionlift.generations._connect import over
+from sessionlift.generations._detect import (
+    LEDGER_TABLES,
+    Detection,
+    detect_in,
+    read_shape,
+    read_stamps,
+    require_generation,
+)
+from sessionlift.generations._revision import VERSION_TABLE
+from sessionlift.generations._schema import refuse_newer, run, verify_stamped
+from sessionlift.stores import StoreURL, open_store, parse_store_url
+
+# generation -> its revision, and whether it lives on DuckDB
+_REVISIONS = {"synth.v2": ("synth_v2", True), "synth.v3": ("synth_v3", False)}
+LEDGER_REVISION = "ledger_1"
+
+
+def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True) -> Detection:
+    """Make ``url`` a store of ``generation`` with a ledger, and say what it holds.
+
+    A missing or empty store is made (unless ``create`` is false: StoreNotFoundError). An empty store of that
+    generation that the real program made is taken as it is. A target of ours gets what its ledger lacks. On
+    DuckDB there is no ledger.
+
+    Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time, and
+    a killed one leaves it as it was.
+
+    Raises WrongGenerationError (another system or generation, an older or newer form, or rows that no run of
+    ours has written), TargetNewerError, GenerationError (the structure has been changed) and the store errors,
+    all with exit code 4.
+    """
+    where = parse_store_url(url) if isinstance(url, str) else url
+    _require_engine(where, generation)
+    with (
+        open_store(where, mode="create" if create else "rw", role="target") as store,
+        over(store) as connection,
+        connection.begin(),
+    ):
+        try:
+            return _prepared(connection, where, generation)
+        except GenerationError as error:
+            raise error.as_role("target") from None
+
+
+def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detection:
+    query = _structure.queries(connection)
+    named, engine = where.redacted, where.engine
+    shape = read_shape(query, engine)
+    stamps = read_stamps(query, shape)
+    refuse_newer(stamps, store=named)
+    if shape.keys() - {VERSION_TABLE}:
+        found = detect_in(query, engine=engine, store=named, role="target")
+        require_generation(found, generation, store=named, role="target")
+        _refuse_foreign_rows(found, stamps, named)
+        verify_stamped(connection, stamps, store=named)
+    wanted = [_REVISIONS[generation][0]]
+    if engine != "duckdb":
+        wanted.append(LEDGER_REVISION)
+    for revision in wanted:
+        if revision not in stamps:
+            run("upgrade", connection, revision, store=named)
+    return detect_in(query, engine=engine, store=named, role="target")
+
+
+def _require_engine(where: StoreURL, generation: str) -> None:
+    # before the store is opened, for opening makes the file
+    if generation not in _REVISIONS:
+        raise UsageError(f"no target of {generation} can be made", hint=f"one of {', '.join(_REVISIONS)}")
+    if where.engine == "duckdb" and where.path is not None and where.path.exists():
+        return
+    if (where.engine == "duckdb") != _REVISIONS[generation][1]:
+        right = "DuckDB" if _REVISIONS[generation][1] else "SQLite or libSQL"
+        raise WrongGenerationError(
+            f"{where.redacted} names a {where.engine} store, and {generation} lives on {right}",
+            hint="give the target another name" if where.path is not None else "name a file",
+            store=where.redacted,
+            role="target",
+            generation=generation,
+        )
+
+
+def _refuse_foreign_rows(found: Detection, stamps: list[str], named: str) -> None:
+    rows = sum(found.rows.values())
+    if found.engine == "duckdb" or not rows or (found.ledger and LEDGER_REVISION in stamps):
+        return
+    full = ", ".join(f"{table} {count:,}" for table, count in found.rows.items() if count)
+    raise WrongGenerationError(
+        f"{named} is a {found.generation} store that holds {rows:,} rows ({full}) and no ledger: "
+        "no run of this tool wrote them",
+        hint="name a new target, or an empty one; rows of two origins could not be told apart afterwards",
+        store=named,
+        role="target",
+        generation=found.generation,
+        found=found.evidence,
+        missing=sorted(LEDGER_TABLES),
+    )

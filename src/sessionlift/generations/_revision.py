@@ -1,0 +1,166 @@
+"""One generation as Alembic makes it, takes it away, and checks it: what every revision file shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from alembic import context, op
+from sqlalchemy import Connection
+
+from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
+from sessionlift.generations import _structure
+from sessionlift.stores import quote_identifier
+
+VERSION_TABLE = "sessionlift_version"
+_ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
+
+
+def drop_empty_version_table(connection: Connection) -> None:
+    """Take the version table away where nothing is stamped in it, so that a full downgrade leaves no trace."""
+    query = _structure.queries(connection)
+    if table_exists(connection, VERSION_TABLE) and not query(f"SELECT 1 FROM {VERSION_TABLE} LIMIT 1"):
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+
+
+def table_exists(connection: Connection, name: str) -> bool:
+    """Whether a table of this name is there. Read-only."""
+    return name in _tables(connection)
+
+
+def _tables(connection: Connection) -> set[str]:
+    sql = (
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal"
+        if connection.dialect.name == "duckdb"
+        else "SELECT name FROM sqlite_master WHERE type = 'table'"
+    )
+    return {name for (name,) in _structure.queries(connection)(sql)}
+
+
+def option(name: str, allowed: set[str], *, default: str) -> str:
+    """The value of ``-x NAME=VALUE``. Raises UsageError for one that is not allowed."""
+    value = context.get_x_argument(as_dictionary=True).get(name, default)
+    if value not in allowed:
+        raise UsageError(f"-x {name}={value} is not known", hint=f"use one of {', '.join(sorted(allowed))}")
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The statements of one generation, by the name of what each makes, in the order they must run."""
+
+    name: str
+    dialect: str
+    tables: Mapping[str, str]
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[str, str] = field(default_factory=dict)
+    sequences: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        parts = (self.sequences, self.tables, self.indexes, self.views)
+        return tuple(statement.strip() for part in parts for statement in part.values())
+
+    @property
+    def names(self) -> set[str]:
+        """The tables, views and sequences that belong to this generation."""
+        return {*self.tables, *self.views, *self.sequences}
+
+    def differences(self, connection: Connection) -> list[str]:
+        """Every difference between the store and this generation. Read-only; runs in a few queries."""
+        expected = _structure.built(self.dialect, self.statements, self.names)
+        found = _structure.facts(self.dialect, _structure.queries(connection), self.names)
+        return _structure.differences(expected, found)
+
+    def verify(self, connection: Connection) -> None:
+        """Raise GenerationError listing every difference between the store and this generation."""
+        self._require_engine(connection)
+        found = self.differences(connection)
+        if found:
+            listed = "\n  - ".join(found)
+            raise GenerationError(
+                f"the store is not {self.name} as it should be; {len(found)} differences:\n  - {listed}",
+                hint="compare the store with an empty one of the same generation, or name another store",
+                generation=self.name,
+                found=found,
+            )
+
+    def upgrade(self) -> None:
+        """Make everything and verify it. A store that has exactly all of it already is taken as it is.
+
+        Runs in the caller's transaction, together with the stamp. Raises GenerationError where some of it is
+        there and differs.
+        """
+        if context.is_offline_mode():
+            for statement in self.statements:
+                op.execute(statement)
+            return
+        connection = op.get_bind()
+        self._require_engine(connection)
+        if not _tables(connection) & self.tables.keys():
+            for statement in self.statements:
+                connection.exec_driver_sql(statement)
+        self.verify(connection)
+
+    def downgrade(self) -> None:
+        """Drop everything. Raises GenerationError while a table holds rows, and says how many."""
+        if context.is_offline_mode():
+            raise UsageError(
+                "a downgrade looks at the store before it drops anything, so it has no --sql form",
+                hint="run it against the store itself",
+            )
+        connection = op.get_bind()
+        self._require_engine(connection)
+        self._refuse_rows(connection)
+        dropped = [("VIEW", name) for name in self.views]
+        dropped += [("TABLE", name) for name in _children_first(self.tables)]
+        dropped += [("SEQUENCE", name) for name in self.sequences]
+        for kind, name in dropped:
+            connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quote_identifier(name)}")
+
+    def _refuse_rows(self, connection: Connection) -> None:
+        query = _structure.queries(connection)
+        there = _tables(connection)
+        counted = {
+            name: int(query(f"SELECT count(*) FROM {quote_identifier(name)}")[0][0])
+            for name in self.tables
+            if name in there
+        }
+        full = {name: count for name, count in counted.items() if count}
+        if full:
+            listed = ", ".join(f"{name} {count:,}" for name, count in full.items())
+            raise GenerationError(
+                f"{self.name} cannot be taken away: it holds {sum(full.values()):,} rows ({listed})",
+                hint="roll the sessions back first, or remove the store itself if nothing in it is needed",
+                generation=self.name,
+                rows=full,
+            )
+
+    def _require_engine(self, connection: Connection) -> None:
+        if connection.dialect.name != self.dialect:
+            raise WrongGenerationError(
+                f"{self.name} lives on {_ENGINES[self.dialect]}, and this store is on "
+                f"{_ENGINES.get(connection.dialect.name, connection.dialect.name)}",
+                hint=f"name a store on {_ENGINES[self.dialect]}",
+                generation=self.name,
+            )
+
+
+def _children_first(tables: Mapping[str, str]) -> list[str]:
+    """Table names so that none is dropped before those that refer to it."""
+    left = dict(tables)
+    ordered: list[str] = []
+    while left:
+        words = {name: set(_structure_words(sql)) - {name} for name, sql in left.items()}
+        free = [name for name in left if not any(name in words[other] for other in left if other != name)]
+        ordered += free or list(left)
+        left = {name: sql for name, sql in left.items() if name not in ordered}
+    return ordered
+
+
+def _structure_words(sql: str) -> list[str]:
+    from sessionlift.generations._sqltext import tokens
+
+    words = tokens(sql)
+    return [words[at + 1] for at, word in enumerate(words[:-1]) if word == "references"]

@@ -1,0 +1,164 @@
+"""Alembic's commands on one store: each runs in one transaction, together with its stamps."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection
+
+from sessionlift._version import __version__
+from sessionlift.errors import GenerationError, TargetNewerError, UsageError
+from sessionlift.generations import _structure
+from sessionlift.generations._connect import connect
+from sessionlift.generations._detect import read_shape, read_stamps
+from sessionlift.stores import StoreURL, parse_store_url
+
+
+def schema_config() -> Path:
+    """The ``alembic.ini`` that plain Alembic can be given with ``-c``."""
+    return Path(__file__).parent.parent / "alembic" / "alembic.ini"
+
+
+@dataclass(frozen=True)
+class RevisionInfo:
+    """One revision that this build knows. ``generation`` is its branch label."""
+
+    revision: str
+    generation: str
+    down_revision: str | None
+    summary: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def schema_history() -> list[RevisionInfo]:
+    """Every revision of this build, by name. Opens no store."""
+    found = []
+    for script in _scripts().walk_revisions():
+        label = sorted(script.branch_labels)[0] if script.branch_labels else script.revision
+        down = script.down_revision
+        found.append(
+            RevisionInfo(
+                revision=script.revision,
+                generation=label,
+                down_revision=down if isinstance(down, str) else None,
+                summary=script.doc,
+            )
+        )
+    return sorted(found, key=lambda info: info.revision)
+
+
+def schema_current(url: StoreURL | str) -> list[str]:
+    """The revisions stamped in the store, sorted. Read-only."""
+    with connect(url, mode="ro") as connection:
+        return stamps_in(connection)
+
+
+def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = None) -> list[str]:
+    """Bring the store to ``revision``, making the store if it is not there; returns its stamps afterwards.
+
+    ``dress`` ("final" or "mid") chooses the form of synth_v2. One transaction; killed or failed, the store is as
+    it was. Raises GenerationError (a part of the schema is there and differs), WrongGenerationError (the engine),
+    TargetNewerError, UsageError (an unknown revision) and the store errors.
+    """
+    with connect(url, mode="create") as connection, connection.begin():
+        run("upgrade", connection, revision, store=_named(url), options={"dress": dress} if dress else {})
+        return stamps_in(connection)
+
+
+def schema_downgrade(url: StoreURL | str, revision: str) -> list[str]:
+    """Bring the store back to ``revision`` (``base``, ``ledger@base``, ..); returns its stamps afterwards.
+
+    Refuses with GenerationError while the tables that would go hold rows. One transaction.
+    """
+    with connect(url, mode="rw") as connection, connection.begin():
+        run("downgrade", connection, revision, store=_named(url))
+        return stamps_in(connection)
+
+
+def schema_verify(url: StoreURL | str) -> list[str]:
+    """Compare the store with every revision stamped in it; returns those. Read-only.
+
+    Raises GenerationError that lists every difference, or says that nothing is stamped.
+    """
+    with connect(url, mode="ro") as connection:
+        stamps = stamps_in(connection)
+        if not stamps:
+            raise GenerationError(
+                f"{_named(url)} has no stamp of this tool, so there is nothing to compare it with",
+                hint="use `sessionlift detect` to see what it holds",
+                store=_named(url),
+            )
+        verify_stamped(connection, stamps, store=_named(url))
+    return stamps
+
+
+def verify_stamped(connection: Connection, stamps: list[str], *, store: str) -> None:
+    """Run the verify step of each stamped revision. Read-only."""
+    refuse_newer(stamps, store=store)
+    scripts = _scripts()
+    for stamp in stamps:
+        scripts.get_revision(stamp).module.verify(connection)
+
+
+def refuse_newer(stamps: list[str], *, store: str) -> None:
+    """Raise TargetNewerError for a stamp that this build does not know."""
+    known = {info.revision for info in schema_history()}
+    unknown = sorted(set(stamps) - known)
+    if unknown:
+        raise TargetNewerError(
+            f"{store} is stamped {', '.join(unknown)}, which this build ({__version__}) does not know: "
+            "a newer build made it",
+            hint="install the newest sessionlift and run the same command again",
+            store=store,
+            role="target",
+            found=stamps,
+            known=sorted(known),
+        )
+
+
+def stamps_in(connection: Connection) -> list[str]:
+    """The stamps of an open store. Read-only."""
+    query = _structure.queries(connection)
+    engine = "duckdb" if connection.dialect.name == "duckdb" else "sqlite"
+    return read_stamps(query, read_shape(query, engine))
+
+
+def run(
+    verb: str, connection: Connection, revision: str, *, store: str, options: Mapping[str, str] | None = None
+) -> None:
+    """One Alembic command on a connection whose transaction is the caller's."""
+    refuse_newer(stamps_in(connection), store=store)
+    config = _config()
+    config.attributes["connection"] = connection
+    config.cmd_opts = argparse.Namespace(x=[f"{name}={value}" for name, value in (options or {}).items()])
+    try:
+        getattr(command, verb)(config, revision)
+    except CommandError as error:
+        known = ", ".join(info.revision for info in schema_history())
+        raise UsageError(
+            f"Alembic refused {verb} to {revision!r}: {error}",
+            hint=f"the revisions are {known}; `base` is before all",
+        ) from error
+
+
+def _config() -> Config:
+    return Config(str(schema_config()))
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _named(url: StoreURL | str) -> str:
+    return (parse_store_url(url) if isinstance(url, str) else url).redacted

@@ -1,0 +1,31 @@
+"""Stores of other systems that are text files: recognised, so that the refusal can name them."""
+
+from __future__ import annotations
+
+import re
+
+from sessionlift.stores import StoreURL, sniff
+
+_HEAD = 4096
+_METRICS = "team_id,timestamp,agent,tokens,credits,wall_time_ms,model"
+_SUMMARY = ("session_id:", "tooling_version:")
+_SESSIONS = re.compile(r'\s*\{\s*"[^"]+":\s*\{\s*"metadata":\s*\{[^}]*"session_control"')
+
+
+def recognise(url: StoreURL) -> tuple[str, str, list[str]] | None:
+    """System, generation and evidence of a text file that a known system wrote; None for anything else."""
+    if url.path is None or sniff(url.path) != "text":
+        return None
+    with url.path.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(_HEAD)
+    if head.startswith(_METRICS):
+        return "semloop", "semloop.v2", ["a CSV file with the columns of its metrics"]
+    if all(f"\n{key}" in f"\n{head}" for key in _SUMMARY):
+        return (
+            "semloop",
+            "semloop.v2",
+            [f"a YAML file with the keys {' and '.join(key[:-1] for key in _SUMMARY)}"],
+        )
+    if _SESSIONS.match(head):
+        return "langswarm", "langswarm.v1", ["a JSON file of sessions dumped from memory"]
+    return None
