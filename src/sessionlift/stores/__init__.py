@@ -5,6 +5,7 @@ from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
 from sessionlift.stores._sniff import Found, sniff
+from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
 from sessionlift.stores._value import Row, Value, quote_identifier
@@ -17,6 +18,7 @@ __all__ = [
     "Mode",
     "Role",
     "Row",
+    "SqldStore",
     "SqliteStore",
     "Staged",
     "Store",

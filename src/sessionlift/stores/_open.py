@@ -6,6 +6,7 @@ from sessionlift.errors import UsageError
 from sessionlift.stores._base import Mode, Role, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._libsql import LibsqlStore
+from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._url import StoreURL, parse_store_url
 
@@ -26,7 +27,5 @@ def open_store(url: StoreURL | str, *, mode: Mode, role: Role) -> Store:
     if where.engine == "sqlite":
         return SqliteStore(where, mode=mode, role=role)
     if where.engine == "sqld":
-        from sessionlift.stores._sqld import SqldStore
-
         return SqldStore(where, mode=mode, role=role)
     raise UsageError(f"unknown engine {where.engine!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._sqlite_errors import map_sqlite_error
+from sessionlift.stores._stage import stage_select
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 
@@ -258,17 +258,11 @@ class _AttachedStage:
         exclude: Sequence[str] = (),
         session_column: str = "session_id",
     ) -> int:
-        name, names = quote_identifier(table), column_list(columns)
-        sql = f"INSERT INTO main.{name} ({names}) SELECT {names} FROM {_STAGE}.{name}"
-        params: tuple[Value, ...] = ()
-        if exclude:
-            session = quote_identifier(session_column)
-            # NOT IN is not true for NULL, and a row without a session is nobody's to leave out
-            # some SQLite releases cut JSON text at a NUL, so an id with one is bound by itself
-            plain = [session_id for session_id in exclude if "\0" not in session_id]
-            odd = [session_id for session_id in exclude if "\0" in session_id]
-            values = " UNION ALL SELECT ?" * len(odd)
-            sql += f" WHERE ({session} IS NULL OR {session} NOT IN (SELECT value FROM json_each(?){values}))"
-            params = (json.dumps(plain), *odd)
-        cursor = self._store._run(sql + " ORDER BY rowid", params, table=table)
+        name = quote_identifier(table)
+        select, params = stage_select(
+            f"{_STAGE}.{name}", columns, exclude=exclude, session_column=session_column
+        )
+        cursor = self._store._run(
+            f"INSERT INTO main.{name} ({column_list(columns)}) {select}", params, table=table
+        )
         return max(int(cursor.rowcount), 0)
