@@ -1,1 +1,20 @@
+"""From one generation's rows to the next one's: what is mapped, what is lost, and what is kept for the way back."""
 
+from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._digest import TargetDigests, encode_rows
+from sessionlift.converters._mapping import TypeMapping, load_mapping
+
+__all__ = [
+    "CATALOG",
+    "SESSION",
+    "Batch",
+    "Fact",
+    "Loss",
+    "Quarantined",
+    "Sink",
+    "TargetDigests",
+    "TypeMapping",
+    "Unit",
+    "encode_rows",
+    "load_mapping",
+]

@@ -1,0 +1,59 @@
+"""The digest of target rows: one SHA-256 for each unit, over its rows as the target's engine gives them back.
+
+The form, so that anyone can compute it again: for each table in the order the system's converter names, the
+table's name and a line feed; then for each row, in the order of its key, a comma and the row's columns as one
+compact JSON array in UTF-8 (no spaces, text unescaped where JSON allows it, doubles in their shortest form that
+reads back to the same bits). Infinity is hashed as null: JSON has no word for it, and the verifier compares
+values besides digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+
+class TargetDigests:
+    """Digests of many units at once, fed table by table in a fixed order."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._hashes = {session_id: hashlib.sha256() for session_id in ids}
+
+    def table(self, name: str) -> None:
+        """Say that the rows which follow belong to table ``name``."""
+        head = f"{name}\n".encode()
+        for each in self._hashes.values():
+            each.update(head)
+
+    def rows(self, rows: Sequence[tuple[Any, ...]], key: int) -> dict[str, int]:
+        """Take rows that stand grouped by the session id in column ``key``; returns how many each session got."""
+        counts: dict[str, int] = {}
+        for session_id, group in groupby(rows, itemgetter(key)):
+            members = list(group)
+            self._hashes[session_id].update(encode_rows(members))
+            counts[session_id] = counts.get(session_id, 0) + len(members)
+        return counts
+
+    def hexdigests(self) -> Mapping[str, str]:
+        return {session_id: each.hexdigest() for session_id, each in self._hashes.items()}
+
+
+def encode_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """The digest's text of ``rows``; lone surrogates, which UTF-8 cannot hold, go in as their escapes."""
+    try:
+        return b"," + orjson.dumps(rows)[1:-1]
+    except orjson.JSONEncodeError:
+        return b"," + orjson.dumps([tuple(map(_encodable, row)) for row in rows])[1:-1]
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"blob": value.hex()}
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value

@@ -1,0 +1,132 @@
+"""The catalog: systems, their versions, experiments and the links between them. They move first, as one unit."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import duckdb
+
+from sessionlift.converters._batch import CATALOG, Batch, Fact, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._jsontext import quote
+from sessionlift.converters.synth import _sql
+from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V3_CATALOG_TABLES, V3_COLUMNS
+from sessionlift.converters.synth._inventory import CHILD_BYTES
+from sessionlift.converters.synth._quarantine import raw_rows
+from sessionlift.stores import quote_identifier
+
+_ORPHAN = "r.session_id NOT IN (SELECT session_id FROM session_traces)"
+_KEY = {"experimental_systems": "experiment_id, system_id"}
+
+
+def catalog_digest(connection: duckdb.DuckDBPyConnection, *, orphans: bool) -> str:
+    """The SHA-256 of the catalog's rows in the order of their keys, and of rows that belong to no session."""
+    digest = hashlib.sha256()
+    queries = [
+        (table, f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r ORDER BY {_KEY.get(table, 'id')}")
+        for table in V2_CATALOG_TABLES
+    ]
+    if orphans:
+        queries.extend(
+            (table, f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r WHERE {_ORPHAN} ORDER BY id")
+            for table in CHILD_BYTES
+        )
+    for table, query in queries:
+        digest.update(f"{table}\n".encode())
+        result = connection.execute(query)
+        while rows := result.fetchmany(1000):
+            for (text,) in rows:
+                digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, *, orphans: bool) -> Batch:
+    """All rows of the catalog, and every row whose session does not exist, which goes to quarantine."""
+    unit = Unit(CATALOG, "", digest)
+    batch = Batch([unit])
+    digests = TargetDigests([""])
+    for table, rows in _rows(connection, batch).items():
+        digests.table(table)
+        sink.rows(table, V3_COLUMNS[table], rows)
+        # every catalog row belongs to the one unit, whose id is the empty text
+        digests.rows([("", *row) for row in rows], 0)
+        unit.written_counts[table] = len(rows)
+        unit.read_counts[table] = unit.read_counts.get(table, 0) + len(rows)
+    if orphans:
+        _orphans(connection, batch, unit)
+    unit.target_digest = digests.hexdigests()[""]
+    unit.complement = {"sequences": _sequences(connection)}
+    if batch.quarantine:
+        unit.state = "partial"
+    return batch
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list[tuple[Any, ...]]]:
+    def all_of(table: str, order: str = "rowid") -> list[tuple[Any, ...]]:
+        columns = []
+        for column in V2_COLUMNS[table]:
+            name = quote_identifier(column)
+            columns.append(_sql.iso(name) if column in ("created_at", "updated_at") else name)
+        return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}").fetchall()
+
+    rows: dict[str, list[tuple[Any, ...]]] = {
+        "systems": [(key, name, None, text, None, None) for key, name, text in all_of("systems")],
+        "system_versions": [
+            (key, system, key, commit, created, None, _version_metadata(branch, text))
+            for key, system, branch, commit, created, text in all_of("system_versions")
+        ],
+        "experiments": [
+            (key, name, text, created, updated, None, None)
+            for key, name, text, created, updated in all_of("experiments")
+        ],
+        "experimental_systems": [
+            (number, experiment, system, version)
+            for number, (experiment, system, version) in enumerate(all_of("experimental_systems"), start=1)
+        ],
+    }
+    for table, columns in (("system_versions", ("created_at",)), ("experiments", ("created_at", "updated_at"))):
+        for column in columns:
+            odd = connection.execute(
+                f"SELECT count(*), min({column}::VARCHAR) FROM {table} WHERE ({_sql.iso(column)}) IS NULL"
+            ).fetchone()
+            if odd and odd[0]:
+                batch.losses.append(Loss("time_out_of_range", table, column, odd[0], odd[1]))
+    moved = sum(1 for row in rows["system_versions"] if row[6] is not None)
+    if moved:
+        batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", moved))
+    return {table: rows[table] for table in V3_CATALOG_TABLES}
+
+
+def _version_metadata(branch: str | None, description: str | None) -> str | None:
+    parts = []
+    if branch is not None:
+        parts.append(f'"branch": {quote(branch)}')
+    if description is not None:
+        parts.append(f'"description": {quote(description)}')
+    return "{" + ", ".join(parts) + "}" if parts else None
+
+
+def _orphans(connection: duckdb.DuckDBPyConnection, batch: Batch, unit: Unit) -> None:
+    for table in CHILD_BYTES:
+        for session_id, row_id, row in raw_rows(connection, table, table, _ORPHAN):
+            reason = f"no row of session_traces has the session id {session_id!r}"
+            batch.quarantine.append(Quarantined(CATALOG, session_id, table, row_id, "orphan_row", reason, row))
+            unit.read_counts[table] = unit.read_counts.get(table, 0) + 1
+
+
+def _sequences(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """The next value of each sequence: rows that were deleted or failed have used numbers, too."""
+    rows = connection.execute("SELECT sequence_name, start_value, last_value FROM duckdb_sequences()").fetchall()
+    return {name: start if last is None else max(start, last) for name, start, last in rows}
+
+
+def catalog_facts(connection: duckdb.DuckDBPyConnection) -> list[Fact]:
+    """Experiments that sessions name but that do not exist: v2 never checked that link."""
+    found = connection.execute(
+        "SELECT count(*), min(experiment_id) FROM session_traces WHERE experiment_id IS NOT NULL "
+        "AND experiment_id NOT IN (SELECT id FROM experiments)"
+    ).fetchone()
+    if found and found[0]:
+        return [Fact("", "experiment_missing", "session_traces", found[0], {"experiment_id": found[1]})]
+    return []

@@ -1,0 +1,507 @@
+"""The converter ``synth.v2 -> synth.v3``: one session or a batch of them, by the same statements."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from sessionlift.converters._batch import SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._jsontext import is_strict
+from sessionlift.converters._mapping import TypeMapping
+from sessionlift.converters._times import LocalTime, load_zone, local_time
+from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
+from sessionlift.converters.synth._columns import (
+    DERIVED_TABLES,
+    REAL_IN_DIGEST,
+    V2_COLUMNS,
+    V2_SESSION_TABLES,
+    V3_COLUMNS,
+)
+from sessionlift.converters.synth._inventory import CHILD_BYTES, Group, Inventory, groups, take_inventory
+from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
+from sessionlift.converters.synth._quarantine import raw_rows
+from sessionlift.stores import DuckdbStore, quote_identifier
+
+CHUNK_ROWS = 4_000
+"""Rows fetched at a time: what bounds the memory of one very large session."""
+
+_TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
+
+
+@dataclass(frozen=True)
+class SynthOptions:
+    """``timezone`` is the zone of the legacy store's naive times; ``only`` picks sessions (None: all)."""
+
+    timezone: str = "UTC"
+    mapping: TypeMapping = field(default_factory=TypeMapping)
+    only: tuple[str, ...] | None = None
+
+
+class SynthForward:
+    """Reads a v2 store and gives v3 rows. Changes nothing in the source; works in temporary tables.
+
+    ``name`` and ``version`` stand in the ledger beside each unit that this converter made.
+    """
+
+    name = "synth.v2->synth.v3"
+    version = 1
+    source_generation = "synth.v2"
+    target_generation = "synth.v3"
+    derived_tables = DERIVED_TABLES
+
+    def __init__(self, source: DuckdbStore, options: SynthOptions) -> None:
+        self._db: duckdb.DuckDBPyConnection = source.connection
+        self._options = options
+        self._events = options.mapping.event_types
+        self._messages = options.mapping.message_types
+        self._orphans = options.only is None
+        self._db.execute("CREATE OR REPLACE TEMP TABLE sl_known (session_id VARCHAR, digest VARCHAR)")
+        self.times = self._local_time()
+
+    def _local_time(self) -> LocalTime:
+        zone = load_zone(self._options.timezone)
+        spans = " UNION ALL ".join(
+            f"SELECT min({column}) AS a, max({column}) AS b FROM {table} WHERE isfinite({column})"
+            for table, column in (
+                ("session_traces", "created_at"),
+                ("session_timesteps", "timestamp"),
+                ("events", "event_time"),
+                ("messages", "timestamp"),
+                ("messages", "event_time"),
+            )
+        )
+        bound = "TIMESTAMP '1850-01-01'", "TIMESTAMP '2200-01-01'"
+        row = self._db.execute(
+            f"SELECT least(greatest(min(a), {bound[0]}), {bound[1]}), least(greatest(max(b), {bound[0]}), {bound[1]}) "
+            f"FROM ({spans})"
+        ).fetchone()
+        first, last = row if row is not None else (None, None)
+        return local_time(zone, first, last)
+
+    # --- what there is ----------------------------------------------------------------------------------------
+
+    def inventory(self) -> Inventory:
+        return take_inventory(self._db, self._options.only)
+
+    def missing(self, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that the store does not hold."""
+        return [
+            row[0]
+            for row in self._db.execute(
+                f"SELECT DISTINCT i FROM ({_sql.texts()} AS i) WHERE i NOT IN (SELECT session_id FROM session_traces)",
+                [_sql.bind_texts(ids)],
+            ).fetchall()
+        ]
+
+    def know(self, known: Iterable[tuple[str, str]]) -> None:
+        """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
+        part: list[tuple[str, str]] = []
+        for pair in known:
+            part.append(pair)
+            if len(part) == 10_000:
+                self._know(part)
+                part = []
+        self._know(part)
+
+    def _know(self, part: list[tuple[str, str]]) -> None:
+        if part:
+            ids, digests = zip(*part, strict=True)
+            self._db.execute(
+                f"INSERT INTO sl_known {_sql.texts()}, unnest(from_json(?, '[\"VARCHAR\"]'))",
+                [_sql.bind_texts(ids), _sql.bind_texts(digests)],
+            )
+
+    def groups(self, **limits: int) -> Iterator[Group]:
+        return groups(self._db, **limits)
+
+    # --- the catalog ------------------------------------------------------------------------------------------
+
+    def catalog(self, sink: Sink, known: str | None = None) -> Batch:
+        """The catalog as one unit; an empty batch where its digest is ``known`` already."""
+        digest = _catalog.catalog_digest(self._db, orphans=self._orphans)
+        if digest == known:
+            return Batch(unchanged=[""])
+        batch = _catalog.convert_catalog(self._db, sink, digest, orphans=self._orphans)
+        batch.facts.extend(_catalog.catalog_facts(self._db))
+        return batch
+
+    # --- sessions ---------------------------------------------------------------------------------------------
+
+    def convert(self, group: Group, sink: Sink) -> Batch:
+        """The sessions of ``group``: their rows go to ``sink``, everything else comes back.
+
+        Sessions whose digest is known are named as unchanged and give no rows.
+        """
+        batch = Batch()
+        units = self._select(group, batch)
+        if not units:
+            return batch
+        self._gather(group)
+        digests = TargetDigests(units)
+        self._traces(units, digests, batch, sink)
+        self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
+        keep = f"NOT {_sql.event_type_unknown(self._events).sql}"
+        self._quarantine("events", _sql.event_type_unknown(self._events), units, batch)
+        self._child("events", _projection.events(self.times, self._events, keep), units, digests, sink)
+        self._message_rows(units, digests, sink)
+        self._child("event_rewards", _projection.event_rewards(self.times, self._events, keep), units, digests, sink)
+        self._outcomes(units, digests, sink)
+        self._losses(batch)
+        self._facts(units, batch)
+        self._exceptions(units)
+        for session_id, digest in digests.hexdigests().items():
+            units[session_id].target_digest = digest
+        for row in batch.quarantine:
+            if units.get(row.session_id) is not None and units[row.session_id].state == "moved":
+                units[row.session_id].state = "partial"
+        return batch
+
+    def _select(self, group: Group, batch: Batch) -> dict[str, Unit]:
+        """Fill ``sl_b`` (n, session_id) with the sessions of the group that are new or changed."""
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT * FROM sl_units WHERE n BETWEEN ? AND ?",
+            [group.first, group.last],
+        )
+        found = self._digests(group)
+        known = dict(
+            self._db.execute(
+                "SELECT k.session_id, k.digest FROM sl_known AS k JOIN sl_b AS b ON b.session_id = k.session_id"
+            ).fetchall()
+        )
+        batch.unchanged = [session_id for session_id, digest in found.items() if known.get(session_id) == digest]
+        if batch.unchanged:
+            self._db.execute(
+                f"DELETE FROM sl_b WHERE session_id IN ({_sql.texts()})",
+                [_sql.bind_texts(batch.unchanged)],
+            )
+        same = set(batch.unchanged)
+        batch.units = [Unit(SESSION, key, digest) for key, digest in found.items() if key not in same]
+        return {unit.session_id: unit for unit in batch.units}
+
+    def _digests(self, group: Group) -> dict[str, str]:
+        """The SHA-256 of each session's source rows: by table its name, a line feed, and the text of each row.
+
+        On the way, note which sessions hold JSON that strict readers may refuse, and NUL in their text.
+        """
+        ids = [row[0] for row in self._db.execute("SELECT session_id FROM sl_b ORDER BY n").fetchall()]
+        digests = {session_id: hashlib.sha256() for session_id in ids}
+        self._loose: dict[str, list[str]] = {}
+        self._nul: set[str] = set()
+        for table in V2_SESSION_TABLES:
+            for digest in digests.values():
+                digest.update(f"{table}\n".encode())
+            text, within = _sql.source_text(table, "r"), ""
+            if table in group.ranges:
+                low, high = group.ranges[table]
+                within = f"WHERE r.id BETWEEN {low} AND {high}"
+            rows = f"SELECT r.session_id, {'0' if table == 'session_traces' else 'r.id'} AS id, {text} AS line FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id {within}"
+            marks = f"regexp_matches(line, {_sql.literal(_sql.LOOSE)}), contains(line, '\\u0000')"
+            if group.is_large:
+                query = f"SELECT session_id, line, {marks} FROM ({rows}) ORDER BY id"
+            else:
+                query = (
+                    f"SELECT session_id, line, {marks} FROM (SELECT session_id, "
+                    f"string_agg(line, '' ORDER BY id) AS line FROM ({rows}) GROUP BY session_id)"
+                )
+            result = self._db.execute(query)
+            while part := result.fetchmany(256):
+                for session_id, line, loose, nul in part:
+                    digests[session_id].update(line.encode())
+                    if loose:
+                        self._loose.setdefault(table, []).append(session_id)
+                    if nul:
+                        self._nul.add(session_id)
+        return {session_id: digest.hexdigest() for session_id, digest in digests.items()}
+
+    def _gather(self, group: Group) -> None:
+        """Copy the batch's rows into temporary tables, with the place of their session and within it."""
+        db = self._db
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
+            f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
+            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id"
+        )
+        for table, temp in _TEMP.items():
+            low, high = group.ranges[table]
+            columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
+            db.execute(
+                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n, "
+                f"row_number() OVER (PARTITION BY b.n ORDER BY r.id) - 1 AS pos "
+                f"FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high}"
+            )
+        for child, counter in (("events", "num_events"), ("messages", "num_messages")):
+            db.execute(
+                f"CREATE OR REPLACE TEMP TABLE sl_slot_{child} AS " + _projection.slots(_TEMP[child], counter)
+            )
+
+    def _traces(self, units: dict[str, Unit], digests: TargetDigests, batch: Batch, sink: Sink) -> None:
+        unreadable = _sql.trace_unreadable(self.times)
+        odd = f"(r.created_at IS NULL OR {self.times.is_skipped('r.created_at')})"
+        rows = self._db.execute(
+            f"SELECT r.session_id, nullif(r.created, ''), r.num_timesteps, r.num_events, r.num_messages, "
+            f"r.metadata::VARCHAR, r.experiment_id, {unreadable.sql}, {odd}, r.created_at::VARCHAR, "
+            f"b.session_timesteps_rows, b.events_rows, b.messages_rows "
+            f"FROM sl_t AS r JOIN sl_b AS b ON b.n = r.n ORDER BY r.n"
+        ).fetchall()
+        rewards: dict[str, list[float]] = dict(
+            self._db.execute(
+                f"SELECT r.session_id, list(r.reward) FROM sl_ev AS r WHERE {_sql.storable('r.reward')} IS NOT NULL "
+                f"GROUP BY r.session_id"
+            ).fetchall()
+        )
+        earliest = self._earliest() if any(row[1] is None for row in rows) else {}
+        written = []
+        self._types_lost = 0
+        self._outcome_rows: list[tuple[Any, ...]] = []
+        rejected: list[tuple[str, str, str]] = []
+        for row in rows:
+            session_id, created, *recorded, metadata, experiment, bad, odd_time, created_text = row[:10]
+            counts = row[10:]
+            unit = units[session_id]
+            unit.read_counts = dict(zip(V2_SESSION_TABLES, (1, *counts), strict=True))
+            if bad:
+                reason = f"created_at is {created_text}, which the target cannot hold and must have"
+                rejected.append((session_id, "time_out_of_range", reason))
+                continue
+            try:
+                reshaped = reshape(metadata)
+            except (ValueError, RecursionError) as error:
+                rejected.append((session_id, "metadata_unreadable", f"its metadata cannot be read: {error}"))
+                continue
+            unit.complement = {"zone": self.times.name, "metadata": metadata}
+            if odd_time:
+                unit.complement["created_at"] = created_text
+            missing = [i for i, number in enumerate(recorded) if number is None]
+            if missing:
+                unit.complement["counters"] = recorded
+            created = created or earliest.get(session_id) or "1970-01-01T00:00:00.000000+00:00"
+            numbers = [actual if number is None else number for number, actual in zip(recorded, counts, strict=True)]
+            written.append((session_id, created, *numbers, reshaped.text, experiment))
+            self._metadata_facts(session_id, reshaped, batch)
+            self._counter_facts(session_id, recorded, counts, batch)
+            # every reward is summed exactly and rounded once, so that the order of rows cannot show
+            total = _exact_sum(rewards.get(session_id, []))
+            result = outcome(reshaped, total, numbers[0])
+            if result is not None:
+                self._outcome_rows.append(
+                    (session_id, result.total_reward, result.achievements_count, result.total_steps, created, result.metadata)
+                )
+        self._reject(rejected, units, batch)
+        self._give("session_traces", written, units, digests, sink, key=0)
+
+    def _earliest(self) -> dict[str, str]:
+        """The earliest time that any row of a session holds, for sessions that have none of their own."""
+        parts = " UNION ALL ".join(
+            f"SELECT r.session_id, {self.times.utc('r.' + column)} AS moment FROM {temp} AS r WHERE isfinite(r.{column})"
+            for temp, column in (("sl_ts", "timestamp"), ("sl_ev", "event_time"), ("sl_ms", "timestamp"))
+        )
+        found = self._db.execute(
+            f"SELECT session_id, {_sql.iso('min(moment)')} FROM ({parts}) GROUP BY session_id"
+        ).fetchall()
+        return {session_id: text for session_id, text in found if text is not None}
+
+    def _metadata_facts(self, session_id: str, reshaped: Reshaped, batch: Batch) -> None:
+        self._types_lost += reshaped.types_lost
+        if reshaped.results_count > 1:
+            batch.facts.append(
+                Fact(session_id, "episode_results_repeated", "session_traces", reshaped.results_count)
+            )
+
+    def _counter_facts(
+        self, session_id: str, recorded: Sequence[int | None], counts: Sequence[int], batch: Batch
+    ) -> None:
+        differing = {
+            table: {"recorded": said, "rows": actual}
+            for table, said, actual in zip(_TEMP, recorded, counts, strict=True)
+            if said is not None and said != actual
+        }
+        if differing:
+            batch.facts.append(
+                Fact(session_id, "recorded_counts_differ", "session_traces", len(differing), differing)
+            )
+
+    def _reject(self, rejected: list[tuple[str, str, str]], units: dict[str, Unit], batch: Batch) -> None:
+        """Put whole sessions into quarantine: every row of theirs, and none of it into the target."""
+        if not rejected:
+            return
+        self._db.execute("CREATE OR REPLACE TEMP TABLE sl_bad (session_id VARCHAR)")
+        self._db.execute(f"INSERT INTO sl_bad {_sql.texts()}", [_sql.bind_texts(row[0] for row in rejected)])
+        why = {session_id: (code, reason) for session_id, code, reason in rejected}
+        for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
+            picked = "r.session_id IN (SELECT session_id FROM sl_bad)"
+            for session_id, row_id, row in raw_rows(self._db, table, temp, picked):
+                code, reason = why[session_id]
+                batch.quarantine.append(Quarantined(SESSION, session_id, table, row_id, code, reason, row))
+            self._db.execute(f"DELETE FROM {temp} WHERE session_id IN (SELECT session_id FROM sl_bad)")
+        for session_id in why:
+            units[session_id].state = "quarantined"
+
+    def _quarantine(self, table: str, condition: _sql.Condition, units: dict[str, Unit], batch: Batch) -> None:
+        for session_id, row_id, row in raw_rows(self._db, table, _TEMP[table], condition.sql):
+            reason = (
+                f"{condition.column} is {row[condition.column]!r}, which no rule maps to a type of the target; "
+                f"name it in a mapping file"
+            )
+            batch.quarantine.append(Quarantined(SESSION, session_id, table, row_id, condition.code, reason, row))
+
+    def _give(
+        self,
+        table: str,
+        rows: list[tuple[Any, ...]],
+        units: dict[str, Unit],
+        digests: TargetDigests,
+        sink: Sink,
+        *,
+        key: int,
+    ) -> None:
+        digests.table(table)
+        if rows:
+            sink.rows(table, V3_COLUMNS[table], rows)
+            for session_id, count in digests.rows(rows, key).items():
+                units[session_id].written_counts[table] = count
+
+    def _child(self, table: str, sql: str, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
+        """Stream one table's converted rows to the sink, and into digests and counts."""
+        digests.table(table)
+        key = V3_COLUMNS[table].index("session_id")
+        result = self._db.execute(sql)
+        while rows := result.fetchmany(CHUNK_ROWS):
+            self._stream(table, rows, key, units, digests, sink)
+
+    def _stream(
+        self,
+        table: str,
+        rows: list[tuple[Any, ...]],
+        key: int,
+        units: dict[str, Unit],
+        digests: TargetDigests,
+        sink: Sink,
+    ) -> None:
+        sink.rows(table, V3_COLUMNS[table], rows)
+        for session_id, count in digests.rows(rows, key).items():
+            counts = units[session_id].written_counts
+            counts[table] = counts.get(table, 0) + count
+
+    def _message_rows(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
+        found = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
+        envelopes = bool(found and found[0])
+        digests.table("messages")
+        result = self._db.execute(_projection.messages(self.times, self._messages, envelopes=envelopes))
+        while rows := result.fetchmany(CHUNK_ROWS):
+            if envelopes:
+                rows = [self._message(row, units) for row in rows]
+            self._stream("messages", rows, 1, units, digests, sink)
+
+    def _message(self, row: tuple[Any, ...], units: dict[str, Unit]) -> tuple[Any, ...]:
+        envelope = row[-1]
+        if envelope is None:
+            return row[:-1]
+        try:
+            opened = _messages.open_envelope(envelope, self._messages)
+        except (ValueError, KeyError, RecursionError):
+            # too deep to take apart: it stays whole, as the row of another type that it also is
+            return row[:-1]
+        if not opened.exact:
+            _note(units[row[1]].complement, "messages", row[0], "content", envelope)
+        return (*row[:3], opened.message_type, opened.content, *row[5:8], opened.metadata)
+
+    def _outcomes(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
+        rows = [row for row in self._outcome_rows if units[row[0]].state != "quarantined"]
+        digests.table("outcome_rewards")
+        if rows:
+            sink.rows("outcome_rewards", V3_COLUMNS["outcome_rewards"], rows)
+            place = V3_COLUMNS["outcome_rewards"].index(REAL_IN_DIGEST["outcome_rewards"][0])
+            hashed = [(*row[:place], float(row[place]), *row[place + 1 :]) for row in rows]
+            for session_id, count in digests.rows(hashed, 0).items():
+                units[session_id].written_counts["outcome_rewards"] = count
+
+    # --- what is told besides ---------------------------------------------------------------------------------
+
+    def conditions(self) -> dict[str, list[_sql.Condition]]:
+        """The named losses by source table: counted by session in a run, over the whole store in a plan."""
+        return {
+            "session_traces": _sql.trace_losses(self.times),
+            "session_timesteps": _sql.timestep_losses(self.times),
+            "events": _sql.event_losses(self.times, self._events),
+            "messages": _sql.message_losses(self.times, self._messages),
+        }
+
+    def _losses(self, batch: Batch) -> None:
+        temps = {"session_traces": "sl_t", **_TEMP}
+        for table, conditions in self.conditions().items():
+            skip = f"WHERE NOT {_sql.event_type_unknown(self._events).sql}" if table == "events" else ""
+            key = "r.session_id" if table == "session_traces" else "r.id"
+            cells = ", ".join(
+                f"count(*) FILTER (WHERE {c.sql}), min({key}) FILTER (WHERE {c.sql}), "
+                f"min({c.example}) FILTER (WHERE {c.sql})"
+                for c in conditions
+            )
+            row = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
+            assert row is not None  # noqa: S101 - an aggregate always gives a row
+            for i, condition in enumerate(conditions):
+                count, row_id, value = row[3 * i : 3 * i + 3]
+                if count:
+                    example = {"row": str(row_id)} if value is None else {"row": str(row_id), "value": value}
+                    batch.losses.append(Loss(condition.code, table, condition.column, count, example))
+        for child in ("events", "messages"):
+            row = self._db.execute(
+                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r "
+                f"LEFT JOIN sl_slot_{child} AS s ON s.n = r.n AND s.pos = r.pos "
+                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL"
+            ).fetchone()
+            if row is not None and row[0]:
+                batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))
+
+    def _facts(self, units: dict[str, Unit], batch: Batch) -> None:
+        row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
+        if row is not None and row[0]:
+            batch.facts.append(Fact("", "early_dress", "messages", row[0]))
+        if self._types_lost:
+            batch.facts.append(Fact("", "metadata_type_lost", "session_traces", self._types_lost))
+        batch.facts.extend(
+            Fact(session_id, "text_with_nul", "session_traces", 1) for session_id in units if session_id in self._nul
+        )
+        columns = {
+            "session_traces": ("sl_t", ("metadata",)),
+            "session_timesteps": ("sl_ts", ("step_metadata",)),
+            "events": ("sl_ev", ("system_state_before", "system_state_after", "metadata", "event_metadata")),
+            "messages": ("sl_ms", ("content",)),
+        }
+        for table, suspects in self._loose.items():
+            temp, names = columns[table]
+            loose: dict[str, int] = {}
+            for column in names:
+                for session_id, text in self._db.execute(
+                    f"SELECT r.session_id, r.{column}::VARCHAR FROM {temp} AS r WHERE r.session_id IN "
+                    f"({_sql.texts()}) AND regexp_matches(r.{column}::VARCHAR, {_sql.literal(_sql.LOOSE)})",
+                    [_sql.bind_texts(suspects)],
+                ).fetchall():
+                    if not is_strict(text):
+                        loose[session_id] = loose.get(session_id, 0) + 1
+            batch.facts.extend(Fact(key, "json_not_strict", table, count) for key, count in loose.items())
+
+    def _exceptions(self, units: dict[str, Unit]) -> None:
+        for session_id, table, row_id, column, text in self._db.execute(
+            _projection.exceptions(self.times)
+        ).fetchall():
+            _note(units[session_id].complement, table, row_id, column, text)
+
+
+def _note(complement: dict[str, Any], table: str, row_id: int, column: str, text: str | None) -> None:
+    complement.setdefault("cells", {}).setdefault(table, {}).setdefault(column, {})[str(row_id)] = text
+
+
+def _exact_sum(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    try:
+        total = math.fsum(values)
+    except (OverflowError, ValueError):
+        return None
+    return total + 0.0 if math.isfinite(total) else None

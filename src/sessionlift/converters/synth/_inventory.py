@@ -1,0 +1,126 @@
+"""Which sessions a v2 store holds, in which order they move, and how they are cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from sessionlift.converters.synth._sql import bind_texts, texts
+
+CHILD_BYTES = {
+    "session_timesteps": "coalesce(strlen(step_metadata::VARCHAR), 0) + 60",
+    "events": "coalesce(strlen(system_state_before::VARCHAR), 0) + coalesce(strlen(system_state_after::VARCHAR), 0) "
+    "+ coalesce(strlen(metadata::VARCHAR), 0) + coalesce(strlen(event_metadata::VARCHAR), 0) + 150",
+    "messages": "strlen(content::VARCHAR) + 80",
+}
+"""Child tables of a session, and SQL for about how many bytes a row of theirs takes."""
+
+
+MAX_ROWS = 60_000
+MAX_BYTES = 12_000_000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive sessions that move in one batch: their places, and the id ranges of their rows by table.
+
+    The ranges are only there so that the engine can skip blocks; rows are chosen by session id.
+    """
+
+    first: int
+    last: int
+    rows: int
+    bytes: int
+    ranges: dict[str, tuple[int, int]]
+
+    @property
+    def is_large(self) -> bool:
+        """One session that is larger than a batch should be: nothing of it is ever put together in memory."""
+        return self.bytes > 2 * MAX_BYTES
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What lies in the store: sessions chosen, all sessions, rows by table (for the chosen ones), bytes."""
+
+    sessions: int
+    rows: dict[str, int]
+    orphans: dict[str, int]
+    bytes: int
+
+
+def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | None) -> Inventory:
+    """Number the sessions in the order they were written and count what belongs to each.
+
+    Fills the temporary table ``sl_units`` (n, session_id, rows, bytes, and by child table a count and an id
+    range). Sessions are numbered by row id: unique, and stable for a store that nobody writes to.
+    """
+    chosen = ""
+    if only is not None:
+        connection.execute("CREATE OR REPLACE TEMP TABLE sl_only (session_id VARCHAR)")
+        connection.execute(f"INSERT INTO sl_only {texts()}", [bind_texts(only)])
+        chosen = "WHERE session_id IN (SELECT session_id FROM sl_only)"
+    joins, columns, rows, size = [], [], [], []
+    for table, weight in CHILD_BYTES.items():
+        joins.append(
+            f"LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi, sum({weight}) AS b "
+            f"FROM {table} GROUP BY session_id) AS {table}_c ON {table}_c.session_id = t.session_id"
+        )
+        columns.append(
+            f"coalesce({table}_c.c, 0)::BIGINT AS {table}_rows, {table}_c.lo AS {table}_lo, {table}_c.hi AS {table}_hi"
+        )
+        rows.append(f"coalesce({table}_c.c, 0)")
+        size.append(f"coalesce({table}_c.b, 0)")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE sl_units AS SELECT t.n, t.session_id, {', '.join(columns)}, "
+        f"({' + '.join(rows)} + 1)::BIGINT AS all_rows, "
+        f"({' + '.join(size)} + coalesce(strlen(t.metadata::VARCHAR), 0) * 2 + 150)::BIGINT AS all_bytes "
+        f"FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, session_id, metadata FROM session_traces {chosen}) AS t "
+        + " ".join(joins)
+    )
+    totals = _row(
+        connection,
+        "SELECT count(*), coalesce(sum(all_bytes), 0)::BIGINT, "
+        + ", ".join(f"coalesce(sum({table}_rows), 0)::BIGINT" for table in CHILD_BYTES)
+        + " FROM sl_units",
+    )
+    counted = {"session_traces": totals[0], **dict(zip(CHILD_BYTES, totals[2:], strict=True))}
+    orphans = {}
+    if only is None:
+        for table in CHILD_BYTES:
+            every = _row(connection, f"SELECT count(*) FROM {table}")[0]
+            orphans[table] = every - counted[table]
+    return Inventory(totals[0], counted, orphans, totals[1])
+
+
+def groups(
+    connection: duckdb.DuckDBPyConnection, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES
+) -> Iterator[Group]:
+    """The batches, each of at most about ``max_rows`` rows and ``max_bytes`` bytes, or one session that has more."""
+    ranges = ", ".join(f"min({table}_lo), max({table}_hi)" for table in CHILD_BYTES)
+    found = connection.execute(
+        f"SELECT min(n), max(n), sum(all_rows)::BIGINT, sum(all_bytes)::BIGINT, {ranges} FROM ("
+        f"SELECT *, (sum(all_rows) OVER (ORDER BY n) - all_rows) // {int(max_rows)} AS by_rows, "
+        f"(sum(all_bytes) OVER (ORDER BY n) - all_bytes) // {int(max_bytes)} AS by_bytes FROM sl_units"
+        ") GROUP BY by_rows, by_bytes ORDER BY 1"
+    ).fetchall()
+    for first, last, rows, size, *bounds in found:
+        yield Group(
+            first,
+            last,
+            rows,
+            size,
+            {
+                table: (bounds[2 * i], bounds[2 * i + 1]) if bounds[2 * i] is not None else (0, -1)
+                for i, table in enumerate(CHILD_BYTES)
+            },
+        )
+
+
+def _row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    row = connection.execute(sql).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always gives a row
+    return row

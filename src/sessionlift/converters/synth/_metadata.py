@@ -1,0 +1,145 @@
+"""Session metadata: v2's list of typed items becomes v3's object, and what rewards can be derived from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessionlift.converters._jsontext import array_items, object_items, quote, value_at
+from sessionlift.converters.synth._sql import OUR_KEY
+
+WELL_KNOWN = (
+    "task_split",
+    "task_id",
+    "model",
+    "env_name",
+    "policy_name",
+    "seed",
+    "judge_scores",
+    "prompt",
+    "completion",
+)
+"""The top-level keys that the real ``synth-ai filter`` reads."""
+_LIFTABLE = frozenset(WELL_KNOWN)
+
+LOST_TYPE = "SessionMetadum"
+"""What the early and middle writers put into metadata_type of every item: the real type is lost."""
+
+
+@dataclass
+class Reshaped:
+    """``text`` is v3's metadata. ``results`` is the data of the last item that tells an episode's outcome."""
+
+    text: str
+    types_lost: int = 0
+    results: dict[str, Any] | None = None
+    results_count: int = 0
+    lifted: list[str] = field(default_factory=list)
+
+
+def reshape(text: str | None) -> Reshaped:
+    """v3's metadata for v2's JSON ``text``; each part keeps the exact text it had.
+
+    A list becomes an object with one key for each metadata_type, its data as value; a type that occurs again
+    gets a list, in order. A key that the real filter reads is lifted to the top where exactly one item's data has
+    it and no type claims its name. An object stays as it is, nothing becomes ``{}``, and any other value stands
+    under our own key. Raises ValueError or RecursionError for text that is not JSON, or too deep to read.
+    """
+    stripped = (text or "").strip(" \t\n\r")
+    if stripped in ("", "null"):
+        return Reshaped("{}")
+    if stripped.startswith("{"):
+        return Reshaped(text or "")
+    if not stripped.startswith("["):
+        return Reshaped(f'{{"{OUR_KEY}": {{"metadata": {stripped}}}}}')
+    grouped: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
+    result = Reshaped("")
+    for item_text, item in array_items(stripped):
+        kind, data_text, data = _item(item_text, item)
+        grouped.setdefault(kind, []).append(data_text)
+        result.types_lost += kind == LOST_TYPE
+        if isinstance(data, dict):
+            if not _LIFTABLE.isdisjoint(data):
+                members = {key: member for key, member, _ in object_items(data_text)}
+                for key in WELL_KNOWN:
+                    if key in members:
+                        sources.setdefault(key, []).append(members[key])
+            if kind == "episode_results" or (kind == LOST_TYPE and _tells_outcome(data)):
+                result.results = data
+                result.results_count += 1
+    parts = [
+        f"{quote(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
+        for kind, texts in grouped.items()
+    ]
+    for key, found in sources.items():
+        if len(found) == 1 and key not in grouped:
+            parts.append(f"{quote(key)}: {found[0]}")
+            result.lifted.append(key)
+    result.text = "{" + ", ".join(parts) + "}"
+    return result
+
+
+def _item(text: str, item: Any) -> tuple[str, str, Any]:
+    """An item's type, its data's own text and its data; an item of another shape is its own data, untyped."""
+    if isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item:
+        kind: str = item["metadata_type"]
+        head = f'{{"metadata_type": {quote(kind)}, "data": '
+        if text.startswith(head):
+            # as the real writers spell it; a key that comes twice would end elsewhere, so the value is compared
+            data_text, data = value_at(text, len(head))
+            if data == item["data"]:
+                return kind, data_text, data
+        members = {key: member for key, member, _ in object_items(text)}
+        return kind, members["data"], item["data"]
+    return "unknown", text, item
+
+
+def _tells_outcome(data: dict[str, Any]) -> bool:
+    return "total_reward" in data and ("num_achievements" in data or "achievements" in data)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row of outcome_rewards, but for its session and time."""
+
+    total_reward: float | int
+    achievements_count: int
+    total_steps: int
+    metadata: str
+
+
+def outcome(reshaped: Reshaped, reward_sum: float | None, num_timesteps: int) -> Outcome | None:
+    """The session's outcome from its episode results, else from the sum of its events' rewards, else None."""
+    results = reshaped.results
+    if results is not None and _is_number(results.get("total_reward")):
+        achieved = results.get("achievements")
+        names = [name for name, done in achieved.items() if done] if isinstance(achieved, dict) else []
+        if isinstance(achieved, list):
+            names = [name for name in achieved if isinstance(name, str)]
+        count = results.get("num_achievements")
+        steps = results.get("rollout_length")
+        return Outcome(
+            results["total_reward"],
+            count if _is_count(count) else len(names),
+            steps if _is_count(steps) else num_timesteps,
+            _note("episode_results", names),
+        )
+    if reward_sum is not None:
+        return Outcome(reward_sum, 0, num_timesteps, _note("sum of events.reward", []))
+    return None
+
+
+def _note(source: str, names: list[str]) -> str:
+    achievements = "[" + ", ".join(quote(name) for name in names) + "]"
+    return f'{{"achievements": {achievements}, "{OUR_KEY}": {{"derived_from": {quote(source)}}}}}'
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return value == value and abs(value) < 2**63
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
