@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sessionlift.errors import ReportError
 from sessionlift.reports._model import REPORT_VERSION, Report
@@ -68,7 +68,7 @@ def load_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The JSON object in ``path``: a report of a version that this build reads, but not checked further."""
     file = Path(path)
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(file.read_bytes(), parse_constant=_no_json_number)
     except FileNotFoundError:
         raise ReportError(
             f"there is no report at {file}",
@@ -77,7 +77,7 @@ def load_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ReportError(f"cannot read {file}: {error.strerror or error}", path=str(file)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(
             f"{file} is not JSON: {error}", hint="give the JSON report of a run", path=str(file)
         ) from error
@@ -100,7 +100,16 @@ def load_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def load(path: str | os.PathLike[str]) -> Report:
     """The report in ``path``. Raises :class:`~sessionlift.errors.ReportError` if it is not a valid one."""
-    return Report.from_dict(load_raw(path))
+    data = load_raw(path)
+    try:
+        return Report.from_dict(data)
+    except ReportError as error:
+        raise ReportError(f"{path}: {error.what}", hint=error.hint, path=str(path), **error.fields) from None
+
+
+def _no_json_number(name: str) -> NoReturn:
+    """Python reads NaN and Infinity; JSON has no such numbers, and other readers would refuse the file."""
+    raise ValueError(f"{name} is not a number that JSON has")
 
 
 @dataclass(frozen=True)

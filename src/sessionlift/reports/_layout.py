@@ -9,7 +9,7 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """``text`` with what a terminal would obey or not show as escapes; what a store holds is not to be trusted."""
+    """``text`` with what a terminal would obey or not show as escapes: a store may hold anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -20,7 +20,14 @@ _VERB = {
     "plan": "would be moved",
     "verify": "compared",
 }
-_NAME = {"catch_up": "Catch-up"}
+_NAME = {
+    "migrate": "Migration",
+    "catch_up": "Catch-up",
+    "bridge": "Bridge window",
+    "rollback": "Rollback",
+    "plan": "Plan",
+    "verify": "Verification",
+}
 
 
 def render_text(report: Report, *, width: int = 100) -> str:
@@ -58,7 +65,7 @@ def _head(report: Report, _width: int) -> list[str]:
 
 
 def _outcome(report: Report) -> str:
-    name = _NAME.get(report.kind, report.kind.capitalize()) + (" (dry run)" if report.dry_run else "")
+    name = _NAME[report.kind] + (" (dry run)" if report.dry_run else "")
     how = {
         "running": "has not ended, or was killed",
         "completed": "completed",
@@ -124,6 +131,8 @@ def _verified(report: Report) -> str:
     if v.status == "failed":
         found = len(v.differences) + v.differences_truncated
         return f"Verification FAILED: {plural(found, 'difference')}"
+    if report.kind == "plan":
+        return "Nothing was changed"
     return "Not verified"
 
 
@@ -142,14 +151,14 @@ def _stores(report: Report, _width: int) -> list[str]:
     return ["Stores and run", *lines]
 
 
-def _tables(report: Report, _width: int) -> list[str]:
+def _tables(report: Report, width: int) -> list[str]:
     if not report.tables:
         return []
     names = ("read", "written", "quarantined", "excluded", "derived")
     rows = [(name, *(getattr(counts, n) for n in names)) for name, counts in report.tables.items()]
     total = ("total", *(sum(getattr(counts, n) for counts in report.tables.values()) for n in names))
-    explain = "  read = written + quarantined + excluded; derived rows have no row of the source behind them"
-    return ["Rows", *columns(("table", *names), [*rows, total]), explain]
+    explain = "read = written + quarantined + excluded; derived rows have no row of the source behind them"
+    return ["Rows", *columns(("table", *names), [*rows, total]), *paragraph(explain, width)]
 
 
 def _errors(report: Report, width: int) -> list[str]:
@@ -184,7 +193,7 @@ def _more(total: int) -> list[str]:
 def _losses(report: Report, width: int) -> list[str]:
     if not report.losses:
         return []
-    lines = ["Losses (values that are not in the target as they were in the source; every original is kept)"]
+    lines = ["Losses (values that are not as they were in the source, and where the originals are)"]
     for loss in report.losses:
         place = loss.table if loss.column is None else f"{loss.table}.{loss.column}"
         lines.append(f"  {printable(place)}  {loss.count:,} x {printable(loss.code)}")
@@ -308,8 +317,8 @@ def _steps(report: Report) -> list[str]:
         steps.append("Do not put the target to use before the differences above are explained.")
     if report.failed_sessions or any(counts.quarantined for counts in report.tables.values()):
         steps.append(
-            "Look at the errors above. What is in quarantine is kept whole in the ledger (sessionlift_quarantine); "
-            "once the cause is gone, run the same command again."
+            "Look at the errors above. What is in quarantine is kept whole in the ledger, in the table "
+            "sessionlift_quarantine; once the cause is gone, run the same command again."
         )
     if report.kind == "plan":
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
