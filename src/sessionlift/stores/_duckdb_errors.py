@@ -67,14 +67,14 @@ def map_duckdb_error(
         if found != "duckdb":
             return wrong_format(path, "duckdb", found, store=store, role=role)
         return StoreCorruptError("the file's header is damaged", hint=_DAMAGED, found=text, **common)
-    if "read-only" in low and ("cannot" in low or "attached in read-only" in low):
-        return StoreReadOnlyError(f"{path} was opened read-only", hint="open it for writing", **common)
     if "permission denied" in low or "read-only file system" in low:
         return StoreReadOnlyError(
             f"{path} may not be opened so: {text.splitlines()[0]}",
             hint="check the permissions of the file and of its directory",
             **common,
         )
+    if "read-only" in low and ("cannot" in low or "attached in read-only" in low):
+        return StoreReadOnlyError(f"{path} was opened read-only", hint="open it for writing", **common)
     if _looks_damaged(error, low):
         return StoreCorruptError(
             f"{path} is damaged or cut short", hint=_DAMAGED, found=text.splitlines()[0][:300], **common
@@ -140,7 +140,7 @@ def _locked(text: str, path: Path, common: dict[str, Any]) -> StoreLockedError:
     program = match.group(1).strip() or None if match else None
     who = f"process {pid}" + (f" ({program})" if program else "") if pid else "another process"
     return StoreLockedError(
-        f"{path} is held open for writing by {who}",
+        f"{path} is held open by {who}",
         hint=f"end it, or take a snapshot: stop its writes for a moment and copy {path.name} and "
         f"{path.name}.wal together, then name the copy",
         holder_pid=pid,

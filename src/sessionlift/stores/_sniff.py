@@ -93,8 +93,10 @@ def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str
         "text": "name the database file itself, not a text that belongs to it",
         "directory": "name a file inside it",
     }
+    what = f"{path} is {_NAMES[found]}"
+    what += f", not {_ENGINES[engine]}" if found in {"duckdb", "sqlite"} else ", not a store"
     return StoreFormatError(
-        f"{path} should be {_ENGINES[engine]}, but is {_NAMES[found]}",
+        what,
         hint=hints.get(found, "check the path"),
         store=store,
         role=role,

@@ -16,7 +16,7 @@ from sessionlift.stores import _registry
 from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sniff import check_openable
-from sessionlift.stores._sqlite_errors import map_sqlite_error
+from sessionlift.stores._sqlite_errors import map_sqlite_error, writable_directory
 from sessionlift.stores._stage import stage_select
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
@@ -43,6 +43,10 @@ class SqliteFileStore(Store):
         self._connection: Any = None
         check_openable(self._path, self.engine, create=mode == "create", store=url.redacted, role=role)
         uri = f"file:{quote(str(self._path))}?mode={_OPEN_MODES[mode]}"
+        self._clean_before = mode == "ro" and not self._side_file("-wal").exists()
+        if self._clean_before and not writable_directory(self._path.parent):
+            # a store in WAL mode could not be opened there otherwise: it needs a -shm file beside it
+            uri += "&immutable=1"
         try:
             self._connection = self._connect(uri)
             # the inode is known only now, if the file had to be made
@@ -100,7 +104,25 @@ class SqliteFileStore(Store):
         if self._connection is None:
             return
         self._drop()
+        if self._clean_before and self._side_file("-wal").exists():
+            self._tidy_after_reading()
         _registry.leave(self._key)
+
+    def _tidy_after_reading(self) -> None:
+        """Let SQLite remove the empty side files that reading a store in WAL mode leaves behind.
+
+        A reader may not remove them; a connection that may write does so when it is the last to close.
+        """
+        try:
+            connection = self._connect(f"file:{quote(str(self._path))}?mode=rw")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            connection.close()
+        except BaseException as error:
+            if not self._is_driver_error(error):
+                raise
+
+    def _side_file(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -186,14 +186,15 @@ def _read_only(path: Path | None, common: dict[str, Any]) -> StoreReadOnlyError:
 def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreError:
     if path is not None and not path.parent.is_dir():
         return StoreNotFoundError(f"there is no directory {path.parent}", hint="create it first", **common)
-    if path is not None and not (_writable_directory(path.parent) and _writable_file(path)):
+    if path is not None and not (writable_directory(path.parent) and _writable_file(path)):
         return _read_only(path, common)
     if path is not None and _free_bytes(path) < _LITTLE_SPACE:
         return _full(path, common)
     return StoreError("the database could not be opened", hint="check the path", found=text, **common)
 
 
-def _writable_directory(path: Path) -> bool:
+def writable_directory(path: Path) -> bool:
+    """Whether this user may make files in the directory."""
     if not os.access(path, os.W_OK):
         return False
     try:
