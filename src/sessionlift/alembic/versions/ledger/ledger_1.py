@@ -1,7 +1,7 @@
 """The ledger: what was moved, when, from where, with digests and with everything the target cannot hold.
 
-The tables lie beside those of the generation in the target, so that a session's rows and its ledger row commit
-together. Their names all begin with ``sessionlift_``; the real programs never look at them.
+The tables lie beside those of the generation in the target, so that a session's rows and its ledger row
+commit together. Their names all begin with ``sessionlift_``; the real programs never look at them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ CREATE TABLE sessionlift_losses (
     column_name TEXT NOT NULL,
     {_COUNT},
     example TEXT,
-    PRIMARY KEY (unit, session_id, code, table_name, column_name)
+    PRIMARY KEY (run_id, unit, session_id, code, table_name, column_name)
 ) WITHOUT ROWID
 """
 
@@ -96,7 +96,7 @@ CREATE TABLE sessionlift_facts (
     table_name TEXT NOT NULL,
     {_COUNT},
     detail TEXT,
-    PRIMARY KEY (unit, session_id, code, table_name)
+    PRIMARY KEY (run_id, unit, session_id, code, table_name)
 ) WITHOUT ROWID
 """
 
