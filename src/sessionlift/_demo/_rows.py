@@ -187,15 +187,16 @@ SELECT
                                     WHEN 'claude-3-5-haiku-20241022' THEN 'anthropic' END
          ELSE CASE model WHEN 'gpt-4.1' THEN 'openai' WHEN 'gpt-4o-mini' THEN 'openai'
                          WHEN 'claude-3-5-haiku-20241022' THEN 'anthropic'
-                         WHEN 'gemini-2.0-flash' THEN 'google' WHEN 'Qwen/Qwen3-0.6B' THEN 'local' ELSE 'unknown' END
+                         WHEN 'gemini-2.0-flash' THEN 'google'
+                         WHEN 'Qwen/Qwen3-0.6B' THEN 'local' ELSE 'unknown' END
     END,
     CASE WHEN kind = 'cais' AND NOT trap(e, 42, 7) THEN prompt_tokens END,
     CASE WHEN kind = 'cais' AND NOT trap(e, 43, 7) THEN completion_tokens END,
     CASE WHEN kind = 'cais' AND NOT trap(e, 44, 7) THEN prompt_tokens + completion_tokens END,
     CASE
         WHEN kind <> 'cais' THEN NULL
-        WHEN trap(e, 45, 6) THEN [0.29, 0.0042, 0.000123, 1.1, 0.0, NULL, 4.35,
-            0.1 + 0.2::DOUBLE][1 + mix(e, 46) % 8]
+        WHEN trap(e, 45, 6) THEN
+            [0.29, 0.0042, 0.000123, 1.1, 0.0, NULL, 4.35, 0.1 + 0.2::DOUBLE][1 + mix(e, 46) % 8]
         WHEN rare(e, 47, 997) THEN 'NaN'::DOUBLE
         ELSE ((prompt_tokens * 25 + completion_tokens * 100) / 10000000)::DOUBLE
     END,

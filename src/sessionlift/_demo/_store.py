@@ -12,6 +12,8 @@ import duckdb
 
 from sessionlift._demo import _rows
 from sessionlift.errors import UsageError
+from sessionlift.generations import schema_upgrade
+from sessionlift.stores import StoreURL
 
 Dress = Literal["final", "mid", "mixed"]
 Traps = Literal["none", "usual", "all"]
@@ -80,9 +82,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 
 def _revision_schema(path: Path, dress: Dress) -> None:
-    from sessionlift.generations import schema_upgrade
-
-    schema_upgrade(f"duckdb:///{path.absolute()}", "synth_v2", dress="final" if dress == "final" else "mid")
+    url = StoreURL(engine="duckdb", path=path.absolute(), url=None)
+    schema_upgrade(url, "synth_v2", dress="final" if dress == "final" else "mid")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
