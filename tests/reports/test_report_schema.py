@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -85,3 +87,13 @@ def test_every_field_has_a_description() -> None:
 
 def test_a_running_report_with_nothing_in_it_fulfils_the_schema() -> None:
     Draft202012Validator(schema()).validate(Report(kind="bridge", run_id="b").to_dict())
+
+
+def test_the_page_on_reports_names_every_key() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reports.md").read_text("utf-8")
+    page = re.sub(r"^```.*?^```", "", page, flags=re.S | re.M)
+    told = {word for span in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", span)}
+    keys = {key for name in MODELS for key in object_of(name)["properties"]}
+    assert keys <= told, f"not explained in docs/reports.md: {sorted(keys - told)}"
+    enums = {v for n in MODELS for d in object_of(n)["properties"].values() for v in d.get("enum", ())}
+    assert enums <= told, f"not explained in docs/reports.md: {sorted(enums - told)}"

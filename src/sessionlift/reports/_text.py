@@ -193,7 +193,7 @@ def _more(total: int) -> list[str]:
 def _losses(report: Report, width: int) -> list[str]:
     if not report.losses:
         return []
-    lines = ["Losses (values that are not as they were in the source, and where the originals are)"]
+    lines = ["Losses (values not as they were in the source, and where the originals are)"]
     for loss in report.losses:
         place = loss.table if loss.column is None else f"{loss.table}.{loss.column}"
         lines.append(f"  {printable(place)}  {loss.count:,} x {printable(loss.code)}")
