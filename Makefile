@@ -1,0 +1,75 @@
+# Needs Python 3.11 to 3.13 and make; everything else goes into .venv on first use.
+#
+#   make demo     a made-up legacy store: planned, migrated, verified, reported (writes only into demo/)
+#   make test     the whole suite but the peers      make quick    without the slow ones
+#   make lint     ruff                               make types    mypy
+#   make peers    the real synth-ai programs read migrated stores (needs PyPI, about two minutes at first)
+#   make bench    us and others on 20,000 sessions
+#   make clean    remove all that the other targets made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The first Python that runs and is of a fit version: a name on the PATH can be an empty shim.
+FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
+	$$p -c '$(FIT)' 2>/dev/null && echo $$p && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+PYTEST ?= $(BIN)/python -m pytest
+# The tests are as many processes as the machine has cores; PYTEST_ARGS=-n0 for one.
+PYTEST_ARGS ?= -n auto
+DEMO_SESSIONS ?= 2000
+BENCH_ARGS ?=
+
+.PHONY: demo test quick lint types peers bench clean
+
+# --- environments: made once, again when the metadata changes -------------------------------------------------
+
+$(VENV)/.run: setup.cfg pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11 to 3.13 found (set PYTHON=...)" >&2; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+# --- what people run ------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.run
+	@scripts/demo $(BIN)/sessionlift demo $(DEMO_SESSIONS)
+
+test: $(VENV)/.dev
+	$(PYTEST) -m "not peers" $(PYTEST_ARGS)
+
+quick: $(VENV)/.dev
+	$(PYTEST) -m "not peers and not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+peers: $(VENV)/.dev
+	$(PYTEST) -m peers
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/migrate_synth.py $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .cache demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find src -name '*.egg-info' -prune -exec rm -rf {} +
