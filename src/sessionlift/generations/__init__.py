@@ -1,4 +1,4 @@
-"""Which generation a store holds, the schema commands, and the check of a target before anything is written."""
+"""Which generation a store holds, the schema commands, and the check of a target before a write."""
 
 from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
 from sessionlift.generations._prepare import prepare_target

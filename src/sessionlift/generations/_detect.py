@@ -26,8 +26,8 @@ class Detection:
     """What a store holds, and what says so.
 
     ``dress`` is ``final`` or ``early/mid`` for synth.v2, else None. ``lacks`` names what an older form of the
-    generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly of
-    the form that this build knows. ``rows`` counts the generation's tables.
+    generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly
+    of the form that this build knows. ``rows`` counts the generation's tables.
     """
 
     system: str
@@ -63,8 +63,8 @@ class Detection:
 def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
     """Name the generation that a store holds. Read-only: the store is byte-identical afterwards.
 
-    Raises UnknownGenerationError when no known schema fits, MixedGenerationError when parts of several do, each
-    with ``fields['found']``, and the store errors of opening it.
+    Raises UnknownGenerationError when no known schema fits, MixedGenerationError when parts of several do,
+    each with ``fields['found']``, and the store errors of opening it.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
     text = _textfiles.recognise(where)
@@ -72,8 +72,7 @@ def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
         system, generation, evidence = text
         return Detection(system=system, generation=generation, engine="file", evidence=evidence)
     with open_store(where, mode="ro", role=role) as store:
-        found = detect_in(store.query, engine=where.engine, store=where.redacted, role=role)
-    return found
+        return detect_in(store.query, engine=where.engine, store=where.redacted, role=role)
 
 
 def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection:
@@ -92,7 +91,7 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection
         dress, said = _dress(query, rows)
         evidence += said
     stamps = read_stamps(query, shape)
-    ledger = LEDGER_TABLES <= shape.keys()
+    ledger = shape.keys() >= LEDGER_TABLES
     if ledger:
         evidence.append("the ledger's tables")
     if stamps:
@@ -134,7 +133,8 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role) -
     elif found.generation in MOVED:
         hint = f"name a store of {asked}"
     else:
-        hint = f"this build moves {', '.join(f'{old} to {new}' for old, new in MOVED.items())}; name such a store"
+        moves = ", ".join(f"{old} to {new}" for old, new in MOVED.items())
+        hint = f"this build moves {moves}; name such a store"
     raise WrongGenerationError(
         f"{store} is a {found.described} store; a {asked} store is needed as the {role}",
         hint=hint,

@@ -1,7 +1,7 @@
 """SQLAlchemy's SQLite dialect over one of our stores, so that Alembic reaches libSQL files and servers.
 
-The smallest DBAPI that does: one store is one connection, ``BEGIN`` is ``BEGIN IMMEDIATE``, and the errors are the
-store's own, which SQLAlchemy passes on untouched because none is a subclass of :class:`Error`.
+The smallest DBAPI that does: one store is one connection, ``BEGIN`` is ``BEGIN IMMEDIATE``, and the errors
+are the store's own, which SQLAlchemy passes on untouched because none is a subclass of :class:`Error`.
 """
 
 from __future__ import annotations

@@ -31,12 +31,12 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True)
     generation that the real program made is taken as it is. A target of ours gets what its ledger lacks. On
     DuckDB there is no ledger.
 
-    Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time, and
-    a killed one leaves it as it was.
+    Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time,
+    and a killed one leaves it as it was.
 
     Raises WrongGenerationError (another system or generation, an older or newer form, or rows that no run of
-    ours has written), TargetNewerError, GenerationError (the structure has been changed) and the store errors,
-    all with exit code 4.
+    ours has written), TargetNewerError, GenerationError (the structure has been changed) and the store
+    errors, all with exit code 4.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
     _require_engine(where, generation)

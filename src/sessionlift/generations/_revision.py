@@ -9,7 +9,7 @@ from alembic import context, op
 from sqlalchemy import Connection
 
 from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
-from sessionlift.generations import _structure
+from sessionlift.generations import _sqltext, _structure
 from sessionlift.stores import quote_identifier
 
 VERSION_TABLE = "sessionlift_version"
@@ -17,7 +17,7 @@ _ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
 
 
 def drop_empty_version_table(connection: Connection) -> None:
-    """Take the version table away where nothing is stamped in it, so that a full downgrade leaves no trace."""
+    """Drop the version table where nothing is stamped in it, so that a full downgrade leaves no trace."""
     query = _structure.queries(connection)
     if table_exists(connection, VERSION_TABLE) and not query(f"SELECT 1 FROM {VERSION_TABLE} LIMIT 1"):
         connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
@@ -43,6 +43,20 @@ def option(name: str, allowed: set[str], *, default: str) -> str:
     if value not in allowed:
         raise UsageError(f"-x {name}={value} is not known", hint=f"use one of {', '.join(sorted(allowed))}")
     return str(value)
+
+
+def differs(found: list[str], name: str, *, store: str | None = None) -> GenerationError:
+    """The error for a store whose structure is not the one of ``name``, with every difference in it."""
+    listed = "\n  - ".join(found)
+    count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
+    return GenerationError(
+        f"{store or 'the store'} is not {name} as it should be; {count}:\n  - {listed}",
+        hint="something changed its schema, or made it otherwise: compare it with an empty store of that "
+        "kind, or name another store",
+        store=store,
+        generation=name,
+        found=found,
+    )
 
 
 @dataclass(frozen=True)
@@ -78,13 +92,7 @@ class Revision:
         self._require_engine(connection)
         found = self.differences(connection)
         if found:
-            listed = "\n  - ".join(found)
-            raise GenerationError(
-                f"the store is not {self.name} as it should be; {len(found)} differences:\n  - {listed}",
-                hint="compare the store with an empty one of the same generation, or name another store",
-                generation=self.name,
-                found=found,
-            )
+            raise differs(found, self.name)
 
     def upgrade(self) -> None:
         """Make everything and verify it. A store that has exactly all of it already is taken as it is.
@@ -152,15 +160,8 @@ def _children_first(tables: Mapping[str, str]) -> list[str]:
     left = dict(tables)
     ordered: list[str] = []
     while left:
-        words = {name: set(_structure_words(sql)) - {name} for name, sql in left.items()}
-        free = [name for name in left if not any(name in words[other] for other in left if other != name)]
+        parents = {name: _sqltext.references(sql) - {name} for name, sql in left.items()}
+        free = [name for name in left if not any(name in parents[other] for other in left)]
         ordered += free or list(left)
         left = {name: sql for name, sql in left.items() if name not in ordered}
     return ordered
-
-
-def _structure_words(sql: str) -> list[str]:
-    from sessionlift.generations._sqltext import tokens
-
-    words = tokens(sql)
-    return [words[at + 1] for at, word in enumerate(words[:-1]) if word == "references"]

@@ -15,10 +15,11 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
 from sessionlift._version import __version__
-from sessionlift.errors import GenerationError, TargetNewerError, UsageError
+from sessionlift.errors import EXIT_FINDINGS, GenerationError, TargetNewerError, UsageError
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import connect
 from sessionlift.generations._detect import read_shape, read_stamps
+from sessionlift.generations._revision import differs
 from sessionlift.stores import StoreURL, parse_store_url
 
 
@@ -67,9 +68,9 @@ def schema_current(url: StoreURL | str) -> list[str]:
 def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = None) -> list[str]:
     """Bring the store to ``revision``, making the store if it is not there; returns its stamps afterwards.
 
-    ``dress`` ("final" or "mid") chooses the form of synth_v2. One transaction; killed or failed, the store is as
-    it was. Raises GenerationError (a part of the schema is there and differs), WrongGenerationError (the engine),
-    TargetNewerError, UsageError (an unknown revision) and the store errors.
+    ``dress`` ("final" or "mid") chooses the form of synth_v2. One transaction; killed or failed, the store is
+    as it was. Raises GenerationError (a part of the schema is there and differs), WrongGenerationError (the
+    engine), TargetNewerError, UsageError (an unknown revision) and the store errors.
     """
     with connect(url, mode="create") as connection, connection.begin():
         run("upgrade", connection, revision, store=_named(url), options={"dress": dress} if dress else {})
@@ -89,7 +90,8 @@ def schema_downgrade(url: StoreURL | str, revision: str) -> list[str]:
 def schema_verify(url: StoreURL | str) -> list[str]:
     """Compare the store with every revision stamped in it; returns those. Read-only.
 
-    Raises GenerationError that lists every difference, or says that nothing is stamped.
+    Raises GenerationError that lists every difference (exit code 1), or says that nothing is stamped, and
+    TargetNewerError for a stamp that this build does not know.
     """
     with connect(url, mode="ro") as connection:
         stamps = stamps_in(connection)
@@ -99,16 +101,28 @@ def schema_verify(url: StoreURL | str) -> list[str]:
                 hint="use `sessionlift detect` to see what it holds",
                 store=_named(url),
             )
-        verify_stamped(connection, stamps, store=_named(url))
+        try:
+            verify_stamped(connection, stamps, store=_named(url))
+        except TargetNewerError:
+            raise
+        except GenerationError as error:
+            error.exit_code = EXIT_FINDINGS
+            raise
     return stamps
 
 
 def verify_stamped(connection: Connection, stamps: list[str], *, store: str) -> None:
-    """Run the verify step of each stamped revision. Read-only."""
+    """Run the verify step of every stamped revision, and raise one GenerationError for all they find."""
     refuse_newer(stamps, store=store)
     scripts = _scripts()
+    found: list[str] = []
     for stamp in stamps:
-        scripts.get_revision(stamp).module.verify(connection)
+        try:
+            scripts.get_revision(stamp).module.verify(connection)
+        except GenerationError as error:
+            found += error.fields.get("found") or [error.what]
+    if found:
+        raise differs(found, " and ".join(stamps), store=store)
 
 
 def refuse_newer(stamps: list[str], *, store: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 Shape = Mapping[str, frozenset[str]]
 
 
-def _columns(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
 
 
 @dataclass(frozen=True)
 class Signature:
-    """One generation. ``needs`` must all be there and ``never`` must not; ``own`` are tables that no other has.
+    """One generation. ``needs`` must all be there and ``never`` must not; ``own`` are tables no other has.
 
     ``whole`` is the rest of its tables and columns: without some of it the store is an older form, and with
     any of ``later`` a newer one.
@@ -77,113 +77,112 @@ _SYNTH_V2 = Signature(
     generation="synth.v2",
     engine="duckdb",
     needs={
-        "session_traces": _columns(
+        "session_traces": _words(
             "session_id created_at num_timesteps num_events num_messages metadata experiment_id"
         ),
-        "session_timesteps": _columns(
+        "session_timesteps": _words(
             "id session_id step_id step_index timestamp num_events num_messages step_metadata"
         ),
-        "events": _columns(
-            "id session_id timestep_id event_type system_instance_id event_time message_time span_id trace_id "
-            "model_name provider prompt_tokens completion_tokens total_tokens cost latency_ms reward terminated "
-            "system_state_before system_state_after metadata event_metadata"
+        "events": _words(
+            "id session_id timestep_id event_type system_instance_id event_time message_time span_id "
+            "trace_id model_name provider prompt_tokens completion_tokens total_tokens cost latency_ms "
+            "reward terminated system_state_before system_state_after metadata event_metadata"
         ),
-        "messages": _columns(
+        "messages": _words(
             "id session_id timestep_id message_type content timestamp event_time message_time"
         ),
-        "systems": _columns("id name description"),
-        "system_versions": _columns("id system_id branch commit created_at description"),
-        "experiments": _columns("id name description created_at updated_at"),
-        "experimental_systems": _columns("experiment_id system_id system_version_id"),
+        "systems": _words("id name description"),
+        "system_versions": _words("id system_id branch commit created_at description"),
+        "experiments": _words("id name description created_at updated_at"),
+        "experimental_systems": _words("experiment_id system_id system_version_id"),
     },
-    never={"events": _columns("cost_usd input_tokens output_tokens call_records")},
+    never={"events": _words("cost_usd input_tokens output_tokens call_records")},
 )
 
 _SYNTH_V3 = Signature(
     generation="synth.v3",
     engine="sqlite",
     needs={
-        "session_traces": _columns(
+        "session_traces": _words(
             "session_id created_at num_timesteps num_events num_messages metadata experiment_id"
         ),
-        "session_timesteps": _columns(
+        "session_timesteps": _words(
             "id session_id step_id step_index turn_number started_at completed_at num_events num_messages "
             "step_metadata"
         ),
-        "events": _columns(
-            "id session_id timestep_id event_type system_instance_id event_time message_time created_at model_name "
-            "provider input_tokens output_tokens total_tokens cost_usd latency_ms span_id trace_id reward "
-            "terminated truncated system_state_before system_state_after metadata event_metadata"
+        "events": _words(
+            "id session_id timestep_id event_type system_instance_id event_time message_time created_at "
+            "model_name provider input_tokens output_tokens total_tokens cost_usd latency_ms span_id "
+            "trace_id reward terminated truncated system_state_before system_state_after metadata event_metadata"
         ),
-        "messages": _columns(
+        "messages": _words(
             "id session_id timestep_id message_type content timestamp event_time message_time metadata"
         ),
-        "experiments": _columns(
-            "experiment_id name description created_at updated_at configuration metadata"
-        ),
-        "systems": _columns("system_id name system_type description created_at metadata"),
-        "system_versions": _columns("version_id system_id version_number commit_hash created_at metadata"),
-        "experimental_systems": _columns("id experiment_id system_id version_id"),
+        "experiments": _words("experiment_id name description created_at updated_at configuration metadata"),
+        "systems": _words("system_id name system_type description created_at metadata"),
+        "system_versions": _words("version_id system_id version_number commit_hash created_at metadata"),
+        "experimental_systems": _words("id experiment_id system_id version_id"),
     },
-    never={"events": _columns("cost prompt_tokens completion_tokens")},
+    never={"events": _words("cost prompt_tokens completion_tokens")},
     whole={
-        "session_traces": _columns("embedding"),
-        "events": _columns("call_records embedding"),
-        "messages": _columns("embedding"),
-        "system_versions": _columns("configuration"),
-        "outcome_rewards": _columns(
+        "session_traces": _words("embedding"),
+        "events": _words("call_records embedding"),
+        "messages": _words("embedding"),
+        "system_versions": _words("configuration"),
+        "outcome_rewards": _words(
             "id session_id total_reward achievements_count total_steps created_at reward_metadata"
         ),
-        "event_rewards": _columns(
-            "id event_id session_id message_id turn_number reward_value reward_type key annotation source created_at"
+        "event_rewards": _words(
+            "id event_id session_id message_id turn_number reward_value reward_type key annotation source "
+            "created_at"
         ),
     },
-    later={"outcome_rewards": _columns("annotation")},
+    later={"outcome_rewards": _words("annotation")},
 )
 
 _LANGSWARM_V1 = Signature(
     generation="langswarm.v1",
     engine="sqlite",
-    needs={"sessions": _columns("session_id user_id provider model status session_control metadata history")},
-    never={"sessions": _columns("backend context_data")},
+    needs={"sessions": _words("session_id user_id provider model status session_control metadata history")},
+    never={"sessions": _words("backend context_data")},
 )
 
 _LANGSWARM_V1_MEMORY = Signature(
     generation="langswarm.v1",
     engine="sqlite",
-    needs={"memory": _columns("key value metadata")},
+    needs={"memory": _words("key value metadata")},
 )
 
 _LANGSWARM_V2 = Signature(
     generation="langswarm.v2",
     engine="sqlite",
     needs={
-        "sessions": _columns("session_id user_id provider model backend context_data"),
-        "session_messages": _columns("id session_id message_id role content timestamp"),
+        "sessions": _words("session_id user_id provider model backend context_data"),
+        "session_messages": _words("id session_id message_id role content timestamp"),
     },
-    never={"sessions": _columns("history session_control")},
+    never={"sessions": _words("history session_control")},
     own=frozenset({"session_messages", "session_metrics"}),
 )
 
 _BUDDY_CORE: Shape = {
-    "skill_metrics": _columns("skill_name"),
-    "session_skills": _columns("session_id skill_name"),
+    "skill_metrics": _words("skill_name"),
+    "session_skills": _words("session_id skill_name"),
 }
-_BUDDY_V4_OWN = frozenset(
-    "ab_test_assignments ab_test_configs ab_test_outcomes skill_anomalies skill_categories skill_category_mapping "
-    "skill_cluster_membership skill_clusters skill_community_baselines skill_dependencies skill_metrics_cache "
-    "skill_modalities skill_time_series skill_user_interactions".split()
+_BUDDY_V4_OWN = _words(
+    "ab_test_assignments ab_test_configs ab_test_outcomes skill_anomalies skill_categories "
+    "skill_category_mapping skill_cluster_membership skill_clusters skill_community_baselines "
+    "skill_dependencies skill_metrics_cache skill_modalities skill_time_series skill_user_interactions"
 )
 _PHASE = "workflow_phase workflow_step_id"
 
 
 def _buddy(version: int, has: str, lacks: str, *, own: frozenset[str] = frozenset()) -> Signature:
-    invocation = _columns(f"id skill_name invoked_at session_id {has}")
+    invocation = _words(f"id skill_name invoked_at session_id {has}")
     return Signature(
         generation=f"session_buddy.v{version}",
         engine="sqlite",
         needs={"skill_invocation": invocation, **_BUDDY_CORE, **dict.fromkeys(sorted(own), frozenset())},
-        never={"skill_invocation": _columns(lacks)},
+        never={"skill_invocation": _words(lacks)},
         own=own,
     )
 

@@ -1,4 +1,4 @@
-"""The little that a table's own SQL text says and SQLite's introspection does not: CHECKs and AUTOINCREMENT."""
+"""What a table's own SQL text says and SQLite's introspection does not: CHECKs and AUTOINCREMENT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 
 
 def tokens(sql: str) -> list[str]:
-    """The words of ``sql``: comments and layout gone, names unquoted and in lower case, strings as they are."""
+    """The words of ``sql``: no comments, no layout, names unquoted and in lower case, strings as they are."""
     found = []
     for match in _TOKEN.finditer(sql):
         kind = match.lastgroup
@@ -43,6 +43,12 @@ def checks(sql: str) -> list[str]:
                 break
         found.append(" ".join(words[start + 2 : end - 1]))
     return sorted(found)
+
+
+def references(sql: str) -> set[str]:
+    """The tables that a CREATE TABLE refers to by a foreign key."""
+    words = tokens(sql)
+    return {words[at + 1] for at, word in enumerate(words[:-1]) if word == "references"}
 
 
 def table_options(sql: str) -> str:

@@ -1,7 +1,7 @@
 """What a database says of its own structure, as flat facts that can be compared one by one.
 
-A fact has a name that reads as a sentence's subject (``table events, column reward``) and a value (``FLOAT``).
-Two structures are equal when their facts are. The wording of a view or a table is no fact.
+A fact has a name that reads as a sentence's subject (``table events, column reward``) and a value
+(``FLOAT``). Two structures are equal when their facts are. The wording of a view or a table is no fact.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def _duckdb_facts(query: Query, names: set[str]) -> Facts:
         found[f"{'view' if table in views else 'table'} {table}, columns in order"] = ", ".join(listed)
     constraints: dict[str, list[str]] = {}
     for table, text in query(
-        f"SELECT table_name, constraint_text FROM duckdb_constraints() WHERE constraint_type <> 'NOT NULL' AND {here}"
+        "SELECT table_name, constraint_text FROM duckdb_constraints() "
+        f"WHERE constraint_type <> 'NOT NULL' AND {here}"
     ):
         constraints.setdefault(table, []).append(text)
     for table in (names & columns.keys()) - views:
@@ -194,7 +195,8 @@ def _duckdb_facts(query: Query, names: set[str]) -> Facts:
             found[f"table {table}, index {name}"] = f"{'unique ' if unique else ''}{expressions}"
     # where a sequence stands is the rows' business: a reopened store reports it as its start
     for name, *rest in query(
-        f"SELECT sequence_name, increment_by, min_value, max_value, cycle FROM duckdb_sequences() WHERE {here}"
+        "SELECT sequence_name, increment_by, min_value, max_value, cycle "
+        f"FROM duckdb_sequences() WHERE {here}"
     ):
         if name in names:
             found[f"sequence {name}"] = "by {}, from {} to {}, cycle {}".format(*rest)

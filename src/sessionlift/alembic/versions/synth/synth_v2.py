@@ -1,8 +1,8 @@
 """synth.v2 on DuckDB: the schema of synth-ai's tracing v2, in its final form and in its early/mid dress.
 
-Both dresses are one generation: the same columns in the same order. The early/mid one declares foreign keys from
-timesteps, events and messages, and has no view ``experiment_overview``. The final form is made unless the command
-says ``-x dress=mid``.
+Both dresses are one generation: the same columns in the same order. The early/mid one declares foreign keys
+from timesteps, events and messages, and has no view ``experiment_overview``. The final form is made unless
+the command says ``-x dress=mid``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """synth.v3 on SQLite and libSQL: the schema that synth-ai 0.2.10 to 0.2.24 creates.
 
-Measured on an empty store that 0.2.10 made; 0.2.16 makes the same. Equal to it by introspection: columns and their
-order, declared types, defaults, keys, CHECKs, indexes and views. The wording is our own. Facts kept on purpose:
+Measured on an empty store that 0.2.10 made; 0.2.16 makes the same. Equal to it by introspection: columns and
+their order, declared types, defaults, keys, CHECKs, indexes and views. The wording is our own. Facts kept on
+purpose:
 
-- primary keys of text are nullable, as SQLite lets them be, and ``embedding`` has the type VECTOR, never written;
+- primary keys of text are nullable, as SQLite lets them be, and ``embedding`` has the type VECTOR, never
+  written;
 - ``cost_usd`` and ``latency_ms`` are INTEGER, and hold a fraction where a value has one;
 - the foreign keys are declared, and the real program does not enforce them.
 """

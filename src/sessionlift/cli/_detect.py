@@ -1,0 +1,47 @@
+"""``sessionlift detect``: what a store is."""
+
+from __future__ import annotations
+
+import click
+
+from sessionlift.cli._common import Command, emit_json, json_option
+from sessionlift.generations import Detection
+from sessionlift.generations import detect as detect_store
+from sessionlift.stores import parse_store_url
+
+
+@click.command(cls=Command)
+@click.argument("store")
+@json_option
+def detect(store: str, as_json: bool) -> None:
+    """Say which system and generation STORE holds, and by what evidence.
+
+    STORE is a path or a URL. Nothing is changed. A store that no known schema fits, or that holds parts of
+    several, is refused with exit code 3.
+    """
+    found = detect_store(store)
+    if as_json:
+        emit_json({"ok": True, "store": parse_store_url(store).redacted, **found.to_dict()})
+    else:
+        click.echo("\n".join(_lines(found)))
+
+
+def _lines(found: Detection) -> list[str]:
+    lines = [f"system      {found.system}", f"generation  {found.described}", f"engine      {found.engine}"]
+    if found.dress:
+        lines.append(f"dress       {found.dress}")
+    if found.rows:
+        rows = ", ".join(f"{table} {count:,}" for table, count in found.rows.items())
+        lines.append(f"rows        {rows}")
+    lines += [f"{'evidence' if not at else '':<10}  {said}" for at, said in enumerate(found.evidence)]
+    lines.append(f"ledger      {'yes' if found.ledger else 'no'}")
+    lines.append(f"this build  {_next(found)}")
+    return lines
+
+
+def _next(found: Detection) -> str:
+    if found.moves_to:
+        return f"moves it to {found.moves_to}: sessionlift migrate STORE TARGET"
+    if found.generation == "synth.v3" and not found.lacks and not found.newer:
+        return "moves stores into this generation"
+    return "recognises it, and moves it nowhere"
