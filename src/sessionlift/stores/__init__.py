@@ -2,17 +2,20 @@
 
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
+from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
+from sessionlift.stores._stage import listed
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
 from sessionlift.stores._value import Row, Value, quote_identifier
 
 __all__ = [
     "DuckdbStore",
     "Engine",
+    "Fidelity",
     "Found",
     "LibsqlStore",
     "Mode",
@@ -24,8 +27,10 @@ __all__ = [
     "Store",
     "StoreURL",
     "Value",
+    "listed",
     "open_store",
     "parse_store_url",
+    "probe_fidelity",
     "quote_identifier",
     "sniff",
 ]

@@ -17,6 +17,7 @@ from sessionlift.stores import _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb_errors import map_duckdb_error
 from sessionlift.stores._sniff import check_openable
+from sessionlift.stores._sqlite_errors import unstorable
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 
@@ -81,12 +82,18 @@ class DuckdbStore(Store):
         return self._connection
 
     @contextmanager
-    def mapped(self, *, table: str | None = None) -> Iterator[None]:
+    def mapped(self, *, table: str | None = None, params: Sequence[Value] = ()) -> Iterator[None]:
         """Turn DuckDB's errors inside the block into ours."""
         try:
             yield
         except duckdb.Error as error:
             raise self._mapped(error, table=table) from error
+        except (RuntimeError, UnicodeError) as error:
+            # a lone surrogate ends in the driver's own binding code
+            refused = unstorable(params, store=self.url.redacted, role=self.role)
+            if refused is None:
+                raise
+            raise refused from error
 
     def close(self) -> None:
         if self._connection is None:
@@ -102,11 +109,11 @@ class DuckdbStore(Store):
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """All rows as DuckDB gives them: times are ``datetime``, decimals ``Decimal``."""
-        with self.mapped():
+        with self.mapped(params=params):
             return self.connection.execute(sql, list(params)).fetchall()
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
-        with self.mapped():
+        with self.mapped(params=params):
             rows = self.connection.execute(sql, list(params)).fetchall()
         # DuckDB gives the count of changed rows as the one row of its result
         return int(rows[0][0]) if len(rows) == 1 and len(rows[0]) == 1 and isinstance(rows[0][0], int) else 0
@@ -126,7 +133,7 @@ class DuckdbStore(Store):
         sql = f"SELECT {', '.join(parts)} FROM {quote_identifier(table)}"
         sql += f" WHERE {where}" if where else ""
         sql += f" ORDER BY {column_list(order_by)}" if order_by else ""
-        with self.mapped(table=table):
+        with self.mapped(table=table, params=params):
             # a cursor of its own: another statement on the connection would end this one's rows
             cursor = self.connection.cursor() if not self._in_transaction else self.connection
             cursor.execute(sql, list(params))
@@ -159,10 +166,9 @@ class DuckdbStore(Store):
         while chunk := list(itertools.islice(iterator, per_statement)):
             if any(len(row) != width for row in chunk):
                 raise UsageError(f"a row for {table} does not have {width} values", table=table)
-            with self.mapped(table=table):
-                self.connection.execute(
-                    head + ", ".join([plain] * len(chunk)), [v for row in chunk for v in row]
-                )
+            values = [value for row in chunk for value in row]
+            with self.mapped(table=table, params=values):
+                self.connection.execute(head + ", ".join([plain] * len(chunk)), values)
             done += len(chunk)
         return done
 

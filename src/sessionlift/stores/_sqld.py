@@ -15,7 +15,7 @@ from sessionlift.errors import StoreError, StoreReadOnlyError, UsageError
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sqld_client import Client, Statement, decode_row, statement
-from sessionlift.stores._sqld_rows import insert_statements
+from sessionlift.stores._sqld_rows import insert_statements, select_statement
 from sessionlift.stores._sqlite_errors import map_sqlite_error, unstorable
 from sessionlift.stores._stage import stage_select
 from sessionlift.stores._url import StoreURL
@@ -122,6 +122,16 @@ class SqldStore(Store):
                 )
             done += count
         return done
+
+    def echo(self, values: Sequence[Value]) -> list[Value]:
+        """The values as a bulk INSERT would store them, asked back without storing them."""
+        found: list[Value] = []
+        for start in range(0, len(values), 500):
+            rows = list(self._checked("", 1, [(value,) for value in values[start : start + 500]]))
+            one = select_statement(rows, 1)
+            _width, cells = self._fetch({**one, "sql": _around(one["sql"], 1)})
+            found += [_restore_signs(row, 1)[0] for row in cells]
+        return found
 
     def _checked(self, table: str, width: int, rows: Iterable[Sequence[Value]]) -> Iterator[Sequence[Value]]:
         for row in rows:

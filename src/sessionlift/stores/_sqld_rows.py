@@ -24,6 +24,12 @@ _JSON_INT = 2**62
 _IN_JSON = {type(None), bool, int, str}
 
 
+def select_statement(rows: list[Sequence[Value]], width: int) -> Statement:
+    """The rows as a SELECT: what an INSERT would store, without storing it. The probe asks so."""
+    bound = [index for index, column in enumerate(zip(*rows, strict=True)) if _must_be_bound(column)]
+    return _statement("", rows, width, bound, orjson.dumps(_without(rows, bound)))
+
+
 def insert_statements(
     table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]
 ) -> Iterator[tuple[Statement, int]]:
@@ -87,4 +93,4 @@ def _statement(
                     args.append(argument(value))
             listed.append(f"({position}, {', '.join(marks)})")
         sql += f" JOIN (VALUES {', '.join(listed)}) AS b ON b.column1 = j.key"
-    return {"sql": sql + " ORDER BY j.key", "args": args, "want_rows": False}
+    return {"sql": sql + " ORDER BY j.key", "args": args, "want_rows": not head}

@@ -8,6 +8,14 @@ from collections.abc import Sequence
 from sessionlift.stores._value import Value, column_list, quote_identifier
 
 
+def listed(ids: Sequence[str]) -> tuple[str, tuple[Value, ...]]:
+    """A subquery that gives ``ids`` as rows, and its parameters: few parameters, however many ids."""
+    # some SQLite releases cut JSON text at a NUL, so an id with one is bound by itself
+    plain = [each for each in ids if "\0" not in each]
+    odd = [each for each in ids if "\0" in each]
+    return "SELECT value FROM json_each(?)" + " UNION ALL SELECT ?" * len(odd), (json.dumps(plain), *odd)
+
+
 def stage_select(
     source: str, columns: Sequence[str], *, exclude: Sequence[str], session_column: str
 ) -> tuple[str, tuple[Value, ...]]:
@@ -19,11 +27,7 @@ def stage_select(
     params: tuple[Value, ...] = ()
     if exclude:
         session = quote_identifier(session_column)
-        # some SQLite releases cut JSON text at a NUL, so an id with one is bound by itself
-        plain = [session_id for session_id in exclude if "\0" not in session_id]
-        odd = [session_id for session_id in exclude if "\0" in session_id]
-        listed = "SELECT value FROM json_each(?)" + " UNION ALL SELECT ?" * len(odd)
+        ids, params = listed(exclude)
         # NOT IN is not true for NULL, and a row without a session is nobody's to leave out
-        sql += f" WHERE ({session} IS NULL OR {session} NOT IN ({listed}))"
-        params = (json.dumps(plain), *odd)
+        sql += f" WHERE ({session} IS NULL OR {session} NOT IN ({ids}))"
     return sql + " ORDER BY rowid", params
