@@ -15,7 +15,7 @@ import duckdb
 from sessionlift.errors import StoreError, UsageError
 from sessionlift.stores import _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
-from sessionlift.stores._duckdb_errors import map_duckdb_error
+from sessionlift.stores._duckdb_errors import cut_short, map_duckdb_error
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._sqlite_errors import unstorable
 from sessionlift.stores._url import StoreURL
@@ -53,6 +53,10 @@ class DuckdbStore(Store):
         self._in_transaction = False
         self._types: dict[str, dict[str, str]] = {}
         check_openable(self._path, "duckdb", create=mode == "create", store=url.redacted, role=role)
+        if mode == "ro" and _registry.open_engine(self._path) is None:
+            damaged = cut_short(self._path, store=url.redacted, role=role)
+            if damaged is not None:
+                raise damaged
         self._spill = Path(tempfile.mkdtemp(prefix="sessionlift-duckdb-"))
         config: dict[str, Any] = {
             "memory_limit": memory_limit,

@@ -20,11 +20,11 @@ from sessionlift.errors import (
     StoreReadOnlyError,
     StoreTooNewError,
 )
+from sessionlift.stores._duckdb_header import read_header
 from sessionlift.stores._sniff import sniff, wrong_format
 
 _NEWER = re.compile(r"version number (\d+), but we can only read versions? (?:between )?(\d+)(?: and (\d+))?")
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
-_RELEASE = re.compile(rb"v\d+\.\d+\.\d+[-.\w]*")
 # the first release that reads each storage version
 _FIRST_RELEASE = {64: "0.9.0", 65: "1.2.0", 66: "1.3.0", 67: "1.4.0", 68: "1.5.0", 69: "2.0.0"}
 _DAMAGED = "restore it from a backup, or copy it again together with its .wal"
@@ -82,6 +82,21 @@ def map_duckdb_error(
     return StoreError(f"DuckDB refused: {text.strip()[:500]}", table=table, **common)
 
 
+def cut_short(path: Path, *, store: str, role: str | None) -> StoreError | None:
+    """The error for a file that lacks blocks its header counts; DuckDB notices only when it reads there."""
+    header, size = read_header(path), path.stat().st_size
+    if header is None or header.needed is None or size >= header.needed:
+        return None
+    return StoreCorruptError(
+        f"{path} is cut short: its header counts {header.needed} bytes, the file has {size}",
+        hint=_DAMAGED,
+        store=store,
+        role=role,
+        needed_bytes=header.needed,
+        found_bytes=size,
+    )
+
+
 def _looks_damaged(error: BaseException, low: str) -> bool:
     kinds = (duckdb.SerializationException, duckdb.FatalException, duckdb.InternalException)
     if isinstance(error, kinds):
@@ -97,7 +112,8 @@ def _looks_damaged(error: BaseException, low: str) -> bool:
 
 
 def _version(found: int, newest: int, path: Path, common: dict[str, Any]) -> StoreError:
-    written_by = written_with(path)
+    header = read_header(path)
+    written_by = header.release if header else None
     if found < newest:
         return StoreFormatError(
             f"{path} has DuckDB's old storage version {found}, which {duckdb.__version__} no longer reads",
@@ -121,17 +137,6 @@ def _version(found: int, newest: int, path: Path, common: dict[str, Any]) -> Sto
         installed=duckdb.__version__,
         **common,
     )
-
-
-def written_with(path: Path) -> str | None:
-    """The DuckDB release named in the file's header, such as ``v1.1.3``. Reads the header's first block."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return None
-    match = _RELEASE.search(head)
-    return match.group().decode("ascii") if match else None
 
 
 def _locked(text: str, path: Path, common: dict[str, Any]) -> StoreLockedError:

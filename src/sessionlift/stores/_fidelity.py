@@ -29,7 +29,7 @@ from sessionlift.stores._value import Value
 _COMPLEMENT = "exact by the complement"
 # what stands against the faults of the simple way, whose fault is told after it
 _WAY_ROUND = {
-    "libsql": "casting integers from text, reading text as blobs and copying inside SQLite; the driver alone:",
+    "libsql": "casting integers from text, reading text as blobs and copying inside SQLite; the driver:",
     "sqld": "binding such columns apart from the JSON rows; as JSON:",
 }
 Way = Callable[[Sequence[Value]], list[Value]]
