@@ -29,6 +29,10 @@ BESIDE: dict[str, tuple[set[str], set[str]]] = {
     "_demo": (GROUND | {"stores", "generations", "alembic"}, {"cli"}),
 }
 
+# shares no code with the stores that write, so that the verifier can check them; nobody else may use it
+VERIFIER_READER = "sessionlift.stores._hrana"
+VERIFIER = PACKAGE / "runs" / "verifier"
+
 
 class Import(NamedTuple):
     path: Path
@@ -125,9 +129,35 @@ def test_private_modules_are_reached_through_their_package() -> None:
         for found in all_imports()
         if found.importer != found.imported
         and any(name.startswith("_") for name in found.module.split(".")[2:])
+        and not (found.module == VERIFIER_READER and found.path.is_relative_to(VERIFIER))
         # the revisions and their machinery are one layer in two folders
         and {found.importer, found.imported} != {"alembic", "generations"}
     ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_verifier_shares_no_code_with_the_writer() -> None:
+    """What it checks it must not use: no converter, no ledger, nothing of the run, only its own readers."""
+    allowed_here = {"sessionlift.errors", "sessionlift.stores", VERIFIER_READER}
+    wrong = [
+        f"{found}: the verifier is separate code"
+        for found in all_imports()
+        if found.path.is_relative_to(VERIFIER)
+        and found.module not in allowed_here
+        and not found.module.startswith("sessionlift.runs.verifier")
+    ]
+    wrong += [
+        f"{found}: this reader is the verifier's own"
+        for found in all_imports()
+        if found.module == VERIFIER_READER and not found.path.is_relative_to(VERIFIER)
+    ]
+    reader = PACKAGE / "stores" / "_hrana.py"
+    if reader.exists():
+        wrong += [
+            f"{found}: it may share nothing but errors"
+            for found in imports_in(reader)
+            if found.imported != "errors"
+        ]
     assert not wrong, "\n".join(wrong)
 
 
