@@ -67,7 +67,7 @@ peers: $(VENV)/.dev
 	$(PYTEST) -m peers
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/migrate_synth.py $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.migrate_synth $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .cache demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

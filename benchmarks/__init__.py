@@ -1,0 +1,1 @@
+"""Measurements of this package beside the usual ways of doing the same work."""

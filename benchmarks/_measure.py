@@ -1,0 +1,87 @@
+"""Run one program in a fresh process: its wall time, and the memory of all its processes together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_EVERY = 0.05  # seconds between two looks at memory
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``peak_mb`` is the highest sum over the process tree that a look met: PSS where Linux tells it, which
+    counts a shared page once, else RSS. ``max_rss_mb`` is the kernel's own high-water mark of the largest
+    single process, and misses nothing between two looks.
+    """
+
+    seconds: float
+    peak_mb: float
+    peak_of: str
+    max_rss_mb: float
+    exit_code: int
+    output: str
+
+
+def measure(command: list[str], *, folder: Path, env: dict[str, str]) -> Measured:
+    """Run ``command`` to its end in ``folder``. Its output goes to a file, never to a pipe that fills."""
+    log = folder / "output.log"
+    with log.open("wb") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
+        watch = _Watch(process.pid)
+        watch.start()
+        _pid, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        watch.stop()
+    process.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it away from Popen
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return Measured(
+        seconds,
+        watch.peak / 1e6,
+        watch.kind,
+        usage.ru_maxrss * unit / 1e6,
+        process.returncode,
+        log.read_text(errors="replace"),
+    )
+
+
+class _Watch(threading.Thread):
+    """Looks at the memory of a process and all its descendants until told to stop."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.root = psutil.Process(pid)
+        self.kind = "pss" if Path("/proc/self/smaps_rollup").exists() else "rss"
+        self.peak = 0
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(_EVERY):
+            try:
+                tree = [self.root, *self.root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            self.peak = max(self.peak, sum(map(self._bytes, tree)))
+
+    def _bytes(self, process: psutil.Process) -> int:
+        try:
+            if self.kind == "rss":
+                return int(process.memory_info().rss)
+            for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+        except (OSError, psutil.Error):  # it ended while we looked
+            return 0
+        return 0
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
