@@ -122,13 +122,11 @@ def _missing(path: Path, *, store: str, role: str | None) -> StoreError:
     return StoreNotFoundError(what, hint=hint, store=store, role=role, found="missing")
 
 
-def check_openable(
-    path: Path, engine: str, *, create: bool, store: str, role: str | None, may_read: bool = False
-) -> None:
+def check_openable(path: Path, engine: str, *, create: bool, store: str, role: str | None) -> None:
     """Refuse what can be refused before the driver sees it, by ``stat`` alone.
 
-    The file's bytes are read only with ``may_read``, which a caller gives who knows that no driver in this
-    process has the file open.
+    The bytes are not read: a driver in this process may have the file open. What they are comes out when the
+    driver refuses them.
     """
     try:
         info = path.stat()
@@ -157,8 +155,3 @@ def check_openable(
             store=store,
             role=role,
         )
-    if may_read and info.st_size:
-        found = sniff(path)
-        wanted = "duckdb" if engine == "duckdb" else "sqlite"
-        if found != wanted:
-            raise wrong_format(path, engine, found, store=store, role=role)
