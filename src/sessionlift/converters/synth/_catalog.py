@@ -46,7 +46,9 @@ def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: s
     unit = Unit(CATALOG, "", digest)
     batch = Batch([unit])
     digests = TargetDigests([""])
+    owned: dict[str, list[Any]] = {}
     for table, rows in _rows(connection, batch).items():
+        owned[table] = [row[:2] if table == "experimental_systems" else row[0] for row in rows]
         digests.table(table)
         sink.rows(table, V3_COLUMNS[table], rows)
         # every catalog row belongs to the one unit, whose id is the empty text
@@ -56,7 +58,7 @@ def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: s
     if orphans:
         _orphans(connection, batch, unit)
     unit.target_digest = digests.hexdigests()[""]
-    unit.complement = {"sequences": _sequences(connection)}
+    unit.complement = {"sequences": _sequences(connection), "owned": owned}
     if batch.quarantine:
         unit.state = "partial"
     return batch
@@ -80,10 +82,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list
             (key, name, text, created, updated, None, None)
             for key, name, text, created, updated in all_of("experiments")
         ],
-        "experimental_systems": [
-            (number, experiment, system, version)
-            for number, (experiment, system, version) in enumerate(all_of("experimental_systems"), start=1)
-        ],
+        "experimental_systems": all_of("experimental_systems"),
     }
     for table, columns in (("system_versions", ("created_at",)), ("experiments", ("created_at", "updated_at"))):
         for column in columns:

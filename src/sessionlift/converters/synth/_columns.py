@@ -166,7 +166,7 @@ V3_COLUMNS: dict[str, tuple[str, ...]] = {
         "configuration",
         "metadata",
     ),
-    "experimental_systems": ("id", "experiment_id", "system_id", "version_id"),
+    "experimental_systems": ("experiment_id", "system_id", "version_id"),
 }
 """Target tables and the columns that a move fills; every other column stays NULL (call_records, truncated,
 embedding: v2 has no source for them)."""

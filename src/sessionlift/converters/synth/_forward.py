@@ -111,6 +111,9 @@ class SynthForward:
 
     def _know(self, part: list[tuple[str, str]]) -> None:
         if part:
+            self._db.execute(
+                f"DELETE FROM sl_known WHERE session_id IN ({_sql.texts()})", [_sql.bind_texts(key for key, _ in part)]
+            )
             ids, digests = zip(*part, strict=True)
             self._db.execute(
                 f"INSERT INTO sl_known {_sql.texts()}, unnest(from_json(?, '[\"VARCHAR\"]'))",
@@ -119,6 +122,11 @@ class SynthForward:
 
     def groups(self, **limits: int) -> Iterator[Group]:
         return groups(self._db, **limits)
+
+    def singles(self, group: Group) -> Iterator[Group]:
+        """The sessions of ``group``, one by one."""
+        for place in range(group.first, group.last + 1):
+            yield from groups(self._db, between=(place, place))
 
     # --- the catalog ------------------------------------------------------------------------------------------
 
@@ -133,10 +141,13 @@ class SynthForward:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def convert(self, group: Group, sink: Sink) -> Batch:
+    def convert(
+        self, group: Group, sink: Sink, rejected: Mapping[str, tuple[str, str]] | None = None
+    ) -> Batch:
         """The sessions of ``group``: their rows go to ``sink``, everything else comes back.
 
-        Sessions whose digest is known are named as unchanged and give no rows.
+        Sessions whose digest is known are named as unchanged and give no rows. Those in ``rejected`` (by id a
+        code and a reason), which the target cannot take, go to quarantine whole.
         """
         batch = Batch()
         units = self._select(group, batch)
@@ -144,7 +155,7 @@ class SynthForward:
             return batch
         self._gather(group)
         digests = TargetDigests(units)
-        self._traces(units, digests, batch, sink)
+        self._traces(units, digests, batch, sink, rejected or {})
         self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
         keep = f"NOT {_sql.event_type_unknown(self._events).sql}"
         self._quarantine("events", _sql.event_type_unknown(self._events), units, batch)
@@ -240,7 +251,14 @@ class SynthForward:
                 f"CREATE OR REPLACE TEMP TABLE sl_slot_{child} AS " + _projection.slots(_TEMP[child], counter)
             )
 
-    def _traces(self, units: dict[str, Unit], digests: TargetDigests, batch: Batch, sink: Sink) -> None:
+    def _traces(
+        self,
+        units: dict[str, Unit],
+        digests: TargetDigests,
+        batch: Batch,
+        sink: Sink,
+        refused: Mapping[str, tuple[str, str]],
+    ) -> None:
         unreadable = _sql.trace_unreadable(self.times)
         odd = f"(r.created_at IS NULL OR {self.times.is_skipped('r.created_at')})"
         rows = self._db.execute(
@@ -265,6 +283,9 @@ class SynthForward:
             counts = row[10:]
             unit = units[session_id]
             unit.read_counts = dict(zip(V2_SESSION_TABLES, (1, *counts), strict=True))
+            if session_id in refused:
+                rejected.append((session_id, *refused[session_id]))
+                continue
             if bad:
                 reason = f"created_at is {created_text}, which the target cannot hold and must have"
                 rejected.append((session_id, "time_out_of_range", reason))

@@ -97,14 +97,19 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
 
 
 def groups(
-    connection: duckdb.DuckDBPyConnection, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    between: tuple[int, int] | None = None,
 ) -> Iterator[Group]:
     """The batches, each of at most about ``max_rows`` rows and ``max_bytes`` bytes, or one session that has more."""
     ranges = ", ".join(f"min({table}_lo), max({table}_hi)" for table in CHILD_BYTES)
+    chosen = "" if between is None else f" WHERE n BETWEEN {int(between[0])} AND {int(between[1])}"
     found = connection.execute(
         f"SELECT min(n), max(n), sum(all_rows)::BIGINT, sum(all_bytes)::BIGINT, {ranges} FROM ("
         f"SELECT *, (sum(all_rows) OVER (ORDER BY n) - all_rows) // {int(max_rows)} AS by_rows, "
-        f"(sum(all_bytes) OVER (ORDER BY n) - all_bytes) // {int(max_bytes)} AS by_bytes FROM sl_units"
+        f"(sum(all_bytes) OVER (ORDER BY n) - all_bytes) // {int(max_bytes)} AS by_bytes FROM sl_units{chosen}"
         ") GROUP BY by_rows, by_bytes ORDER BY 1"
     ).fetchall()
     for first, last, rows, size, *bounds in found:

@@ -1,0 +1,184 @@
+"""The ledger of a target: which runs there were, what each unit was when it moved, and what is in quarantine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sessionlift.converters import Fact, Loss
+from sessionlift.ledger._rows import LEDGER_TABLES, UNIT_COLUMNS, to_json
+from sessionlift.stores import Store, listed
+
+_MANY = 2_000
+
+
+@dataclass(frozen=True)
+class LedgerUnit:
+    """What the ledger says of one moved unit. Counts are rows by table."""
+
+    kind: str
+    session_id: str
+    run_id: str
+    moved_at: str
+    source_digest: str
+    target_digest: str
+    converter: str
+    read_counts: dict[str, int]
+    written_counts: dict[str, int]
+    state: str
+
+
+@dataclass(frozen=True)
+class LedgerRun:
+    """One run as the ledger has it. ``status`` is "running" for one that never came to its end."""
+
+    run_id: str
+    kind: str
+    status: str
+    source: str
+    started_at: str
+    finished_at: str | None
+    summary: dict[str, Any]
+
+
+class Ledger:
+    """Reads and writes the ``sessionlift_`` tables of an opened target. Writes belong into its transactions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # --- runs -------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        run_id: str,
+        *,
+        kind: str,
+        tool: str,
+        source: str,
+        generations: tuple[str, str],
+        options: dict[str, Any],
+        started_at: str,
+    ) -> None:
+        """Note that a run begins. A run that is killed stays "running" here; the next one says so."""
+        with self._store.transaction():
+            self._store.execute(
+                "INSERT INTO sessionlift_runs (run_id, kind, status, tool, source, source_generation, "
+                "target_generation, options, started_at) VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+                (run_id, kind, tool, source, *generations, to_json(options), started_at),
+            )
+
+    def finish_run(self, run_id: str, *, status: str, finished_at: str, summary: dict[str, Any]) -> None:
+        with self._store.transaction():
+            self._store.execute(
+                "UPDATE sessionlift_runs SET status = ?, finished_at = ?, summary = ? WHERE run_id = ?",
+                (status, finished_at, to_json(summary), run_id),
+            )
+
+    def runs(self) -> list[LedgerRun]:
+        """All runs, oldest first."""
+        rows = self._store.read_table(
+            "sessionlift_runs",
+            ("run_id", "kind", "status", "source", "started_at", "finished_at", "summary"),
+            order_by=("started_at", "run_id"),
+        )
+        return [
+            LedgerRun(
+                str(row[0]),
+                str(row[1]),
+                str(row[2]),
+                str(row[3]),
+                str(row[4]),
+                None if row[5] is None else str(row[5]),
+                json.loads(str(row[6])) if row[6] is not None else {},
+            )
+            for row in rows
+        ]
+
+    # --- units ------------------------------------------------------------------------------------------------
+
+    def digests(self, kind: str) -> Iterator[tuple[str, str]]:
+        """(session id, digest of the source rows as read) of every unit of ``kind``."""
+        for row in self._store.read_table(
+            "sessionlift_units", ("session_id", "source_digest"), where="unit = ?", params=(kind,)
+        ):
+            yield str(row[0]), str(row[1])
+
+    def units(self, kind: str, ids: Sequence[str]) -> dict[str, LedgerUnit]:
+        """What the ledger says of those of ``ids`` that were moved."""
+        found: dict[str, LedgerUnit] = {}
+        for at in range(0, len(ids), _MANY):
+            some, params = listed(ids[at : at + _MANY])
+            for row in self._store.read_table(
+                "sessionlift_units",
+                UNIT_COLUMNS,
+                where=f"unit = ? AND session_id IN ({some})",
+                params=(kind, *params),
+            ):
+                unit = _unit(row)
+                found[unit.session_id] = unit
+        return found
+
+    def units_of_run(self, run_id: str) -> Iterator[LedgerUnit]:
+        """Every unit that ``run_id`` moved and no later run has moved again, in the order of their ids."""
+        for row in self._store.read_table(
+            "sessionlift_units", UNIT_COLUMNS, where="run_id = ?", params=(run_id,), order_by=("session_id",)
+        ):
+            yield _unit(row)
+
+    def forget(self, kind: str, ids: Sequence[str]) -> None:
+        """Remove units that are about to be moved again. Their losses and facts stay with the run that found them."""
+        for at in range(0, len(ids), _MANY):
+            some, params = listed(ids[at : at + _MANY])
+            for table in ("sessionlift_units", "sessionlift_complement", "sessionlift_quarantine"):
+                self._store.execute(
+                    f"DELETE FROM {table} WHERE unit = ? AND session_id IN ({some})", (kind, *params)
+                )
+        if kind == "catalog":
+            # rows of no session stand under the catalog, each with the id of the session it names
+            self._store.execute("DELETE FROM sessionlift_quarantine WHERE unit = 'catalog'")
+
+    def states(self) -> dict[str, int]:
+        """How many sessions are in which state."""
+        rows = self._store.query(
+            "SELECT state, count(*) FROM sessionlift_units WHERE unit = 'session' GROUP BY state"
+        )
+        return {str(state): int(str(count)) for state, count in rows}
+
+    # --- losses, facts, quarantine ----------------------------------------------------------------------------
+
+    def add_losses(self, run_id: str, kind: str, losses: Iterable[Loss]) -> None:
+        """Add a batch's losses to the run's counts."""
+        for loss in losses:
+            self._store.execute(
+                "INSERT INTO sessionlift_losses (run_id, unit, session_id, code, table_name, column_name, count, "
+                "example) VALUES (?, ?, '', ?, ?, ?, ?, ?) ON CONFLICT (run_id, unit, session_id, code, table_name, "
+                "column_name) DO UPDATE SET count = count + excluded.count",
+                (run_id, kind, loss.code, loss.table, loss.column, loss.count, to_json(loss.example)),
+            )
+
+    def add_facts(self, run_id: str, kind: str, facts: Iterable[Fact]) -> None:
+        """Add a batch's facts that are told of no single session."""
+        for fact in facts:
+            self._store.execute(
+                "INSERT INTO sessionlift_facts (run_id, unit, session_id, code, table_name, count, detail) "
+                "VALUES (?, ?, '', ?, ?, ?, ?) ON CONFLICT (run_id, unit, session_id, code, table_name) "
+                "DO UPDATE SET count = count + excluded.count",
+                (run_id, kind, fact.code, fact.table, fact.count, to_json(fact.detail)),
+            )
+
+    def quarantine_size(self) -> int:
+        return int(str(self._store.query("SELECT count(*) FROM sessionlift_quarantine")[0][0]))
+
+    def size(self) -> int:
+        """Rows in all tables of the ledger."""
+        return sum(int(str(self._store.query(f"SELECT count(*) FROM {table}")[0][0])) for table in LEDGER_TABLES)
+
+
+def _unit(row: Sequence[Any]) -> LedgerUnit:
+    kind, session_id, run_id, moved_at, source, target, converter, read, written, state = row
+    return LedgerUnit(
+        kind, session_id, run_id, moved_at, source, target, converter, json.loads(read), json.loads(written), state
+    )

@@ -1,0 +1,73 @@
+"""What the codes of losses and facts mean, and where the originals are: the words of reports and docs."""
+
+from __future__ import annotations
+
+LOSSES: dict[str, tuple[str, str]] = {
+    "message_type_mapped": (
+        "v3 allows five message types; this one became the nearest of them",
+        "messages.metadata, sessionlift.message_type",
+    ),
+    "event_type_mapped": (
+        "v3 allows three event types; the type of a subclass became its base's",
+        "events.metadata, sessionlift.event_type",
+    ),
+    "metadata_reshaped": (
+        "v2's list of typed items became v3's object",
+        "sessionlift_complement, metadata",
+    ),
+    "metadata_wrapped": (
+        "the metadata is no JSON object (or holds our own key), so it stands under that key",
+        "events.metadata, sessionlift.metadata",
+    ),
+    "json_null_mapped": (
+        "v2's JSON null (for step_metadata: NULL) became what v3 writes for nothing: NULL (for step_metadata: {})",
+        "sessionlift_complement, cells; cells not named there held what v2's own writer puts for nothing",
+    ),
+    "timestep_unknown": (
+        "the recorded counts of the session's timesteps do not add up to its rows, so the timestep stays NULL",
+        "nothing was there: v2 never stored the link",
+    ),
+    "time_out_of_range": (
+        "the target's text or number cannot hold this time; it became NULL",
+        "sessionlift_complement, cells",
+    ),
+    "time_ambiguous": (
+        "the hour that a clock change repeats; read as its first occurrence",
+        "the target's time leads back to the same local time",
+    ),
+    "time_nonexistent": (
+        "an hour that a clock change leaves out; read with the offset in force before the change",
+        "sessionlift_complement, cells",
+    ),
+    "double_not_storable": (
+        "SQLite holds no NaN (it became NULL) and no negative zero (it became 0.0)",
+        "sessionlift_complement, cells; for cost events.metadata, sessionlift.cost",
+    ),
+    "created_at_missing": (
+        "the session had no time; v3 demands one, and got the earliest of its rows (1970 if there is none)",
+        "sessionlift_complement, created_at",
+    ),
+    "counter_missing": (
+        "a recorded counter was NULL; v3 demands one, and got the number of rows",
+        "sessionlift_complement, counters",
+    ),
+    "column_to_metadata": (
+        "v3 has no columns for these; they became keys of metadata",
+        "system_versions.metadata",
+    ),
+}
+"""Code of a loss: its meaning, and where the original is kept."""
+
+FACTS: dict[str, str] = {
+    "recorded_counts_differ": (
+        "the session's recorded counters disagree with its rows: the old writer lost rows when it saved; nothing was repaired"
+    ),
+    "experiment_missing": "sessions name experiments that do not exist; v2 never checked that link",
+    "early_dress": "messages written by an early or middle release: the content is an envelope",
+    "metadata_type_lost": "metadata items whose type the early and middle writers lost",
+    "episode_results_repeated": "more than one item tells the episode's results; the last one was taken",
+    "text_with_nul": (
+        "sessions whose text holds a NUL character: whole in the target, but SQLite's length() and shell stop there"
+    ),
+    "json_not_strict": "JSON text with NaN, Infinity or numbers beyond doubles: kept as it is, strict readers refuse it",
+}

@@ -1,0 +1,196 @@
+"""The converter's process: reads the legacy store, converts batch after batch, and stages each for the writer.
+
+It is a process of its own so that reading and converting use another core than writing does, and so that the
+legacy store's engine and the target's never meet. Nothing but temporary files is written here.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from sessionlift.converters import Batch
+from sessionlift.converters.synth import Group, SynthForward
+from sessionlift.errors import RunStoppedError, SessionliftError
+from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
+from sessionlift.reports import utc_now
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._protocol import Message, error_message, receive, send
+from sessionlift.runs._stage import StageWriter
+from sessionlift.stores import DuckdbStore, parse_store_url
+
+AHEAD = 2
+"""How many staged batches may wait for the writer."""
+
+
+@dataclass
+class Task:
+    """One batch to make: the catalog (no group), or a group of sessions, some of which are to be put aside."""
+
+    group: Group | None
+    rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class ConvertWorker:
+    """Serves one run. Messages in: the request, then ``ok``, ``split`` or ``again`` for each batch, in order."""
+
+    def __init__(self, request: Message, source: DuckdbStore) -> None:
+        self._options = TransferOptions.from_message(request["options"])
+        self._run_id = str(request["run_id"])
+        self._stages = Path(request["stages"])
+        self._source = source
+        self._converter = SynthForward(source, self._options.synth())
+        self._converter_name = f"{self._converter.name}/{self._converter.version}"
+        self._known_catalog: str | None = request["known_catalog"]
+        if request["known"]:
+            self._learn(Path(request["known"]))
+        self._todo: deque[Task] = deque()
+        self._waiting: deque[Task] = deque()
+        self._number = 0
+
+    def _learn(self, path: Path) -> None:
+        """Take over the digests of sessions that were moved before; the file is JSON, one [id, digest] a line."""
+        with path.open(encoding="utf-8") as lines:
+            self._converter.know((key, digest) for key, digest in map(json.loads, lines))
+
+    def run(self) -> None:
+        inventory = self._converter.inventory()
+        send(
+            sys.stdout,
+            {
+                "type": "inventory",
+                "sessions": inventory.sessions,
+                "rows": inventory.rows,
+                "orphans": inventory.orphans,
+                "bytes": inventory.bytes,
+                "missing": self._converter.missing(self._options.only or ()),
+            },
+        )
+        self._work_off(Task(None))
+        for group in self._converter.groups():
+            self._work_off(Task(group))
+        while self._waiting:
+            self._hear()
+            self._work_off()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        send(sys.stdout, {"type": "done", "peak_memory_mb": peak})
+
+    def _work_off(self, *tasks: Task) -> None:
+        """Make the tasks' batches, and those that the writer's answers ask for, a few ahead of the writer."""
+        self._todo.extend(tasks)
+        while self._todo:
+            if len(self._waiting) >= AHEAD:
+                self._hear()
+            else:
+                self._make(self._todo.popleft())
+
+    def _hear(self) -> None:
+        """Take the writer's answer for the oldest batch, and note what has to be made again."""
+        answer = receive(sys.stdin)
+        if answer is None:
+            raise SessionliftError("the writer has gone away")
+        task = self._waiting.popleft()
+        if answer["type"] == "split" and task.group is not None:
+            # one session a batch, so that the one which the target refuses can be told from the others
+            self._todo.extend(Task(group, task.rejected) for group in self._converter.singles(task.group))
+        elif answer["type"] == "again":
+            self._converter.know((key, digest) for key, digest in answer["known"])
+            rejected = {key: (code, reason) for key, code, reason in answer["rejected"]}
+            self._todo.append(Task(task.group, {**task.rejected, **rejected}))
+
+    def _make(self, task: Task) -> None:
+        self._number += 1
+        path = self._stages / f"batch-{self._number:06d}.db"
+        stage = StageWriter(path)
+        try:
+            if task.group is None:
+                batch = self._converter.catalog(stage, self._known_catalog)
+            else:
+                batch = self._converter.convert(task.group, stage, task.rejected)
+            if batch.quarantine and self._options.on_error == "stop":
+                raise _stopped(batch)
+            target_tables = stage.columns()
+            for table, columns, rows in ledger_rows(
+                batch, run_id=self._run_id, converter=self._converter_name, moved_at=utc_now()
+            ):
+                stage.rows(table, columns, rows)
+        finally:
+            stage.close()
+        self._waiting.append(task)
+        send(sys.stdout, _batch_message(task, batch, stage, target_tables, self._converter.derived_tables))
+
+
+def _stopped(batch: Batch) -> RunStoppedError:
+    first = batch.quarantine[0]
+    return RunStoppedError(
+        f"session {first.session_id!r}, table {first.table}, row {first.row_id}: {first.reason}",
+        hint="mend the row, map its type in a mapping file, or run without `--on-error stop` to keep it in quarantine",
+        session_id=first.session_id,
+        table=first.table,
+        row_id=first.row_id,
+        reason_code=first.code,
+    )
+
+
+def _batch_message(
+    task: Task, batch: Batch, stage: StageWriter, target_tables: dict[str, list[str]], derived: tuple[str, ...]
+) -> Message:
+    read: dict[str, int] = {}
+    for unit in batch.units:
+        for table, count in unit.read_counts.items():
+            read[table] = read.get(table, 0) + count
+    quarantined: dict[str, int] = {}
+    for row in batch.quarantine:
+        quarantined[row.table] = quarantined.get(row.table, 0) + 1
+    return {
+        "type": "batch",
+        "kind": "catalog" if task.group is None else "session",
+        "stage": str(stage.path),
+        "tables": target_tables,
+        "ledger": {table: list(STAGED_COLUMNS[table]) for table in STAGED_COLUMNS if stage.counts.get(table)},
+        "units": [[unit.session_id, unit.source_digest, unit.state] for unit in batch.units],
+        "unchanged": len(batch.unchanged),
+        "read": read,
+        "written": {table: stage.counts[table] for table in target_tables},
+        "derived": list(derived),
+        "quarantined": quarantined,
+        "bytes": task.group.bytes if task.group is not None else 0,
+        "losses": [[loss.code, loss.table, loss.column, loss.count, loss.example] for loss in batch.losses],
+        "facts": [[fact.session_id, fact.code, fact.table, fact.count, fact.detail] for fact in batch.facts],
+        "errors": [[row.session_id, row.table, row.row_id, row.code, row.reason] for row in batch.quarantine[:ERRORS]],
+        "more_errors": max(0, len(batch.quarantine) - ERRORS),
+    }
+
+
+ERRORS = 200
+"""How many quarantined rows of a batch are named to the writer for the report; the ledger has them all."""
+
+
+def main() -> int:
+    request = receive(sys.stdin)
+    if request is None:
+        return 0
+    try:
+        url = parse_store_url(request["source"])
+        with DuckdbStore(url, memory_limit=request["memory_limit"], threads=request["threads"]) as source:
+            try:
+                ConvertWorker(request, source).run()
+            except duckdb.Error as error:
+                with source.mapped():
+                    raise error
+    except SessionliftError as error:
+        send(sys.stdout, error_message(error))
+        return 1
+    except (BrokenPipeError, KeyboardInterrupt):
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

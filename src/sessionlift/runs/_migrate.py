@@ -1,0 +1,405 @@
+"""The one-shot run: everything from a legacy store into a new one, verified and reported."""
+
+from __future__ import annotations
+
+import json
+import queue
+import resource
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sessionlift._version import __version__
+from sessionlift.converters import CATALOG, SESSION
+from sessionlift.errors import (
+    SessionliftError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+    UsageError,
+)
+from sessionlift.generations import MOVED, detect, prepare_target, require_generation
+from sessionlift.ledger import LEDGER_TABLES, Ledger
+from sessionlift.reports import (
+    Digest,
+    ErrorLine,
+    LedgerUse,
+    Report,
+    Throughput,
+    current_environment,
+    digests_path,
+    utc_now,
+    write,
+    write_digests,
+)
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._protocol import Message, Worker
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._tally import Tally
+from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
+from sessionlift.runs._verification import Verifier
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, probe_fidelity
+
+MEMORY_LIMIT = "128MB"
+"""What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
+
+DIGEST_ALGORITHM = "sha256; see docs/reports.md for what exactly is hashed"
+
+
+@dataclass(frozen=True)
+class MigrateResult:
+    """The finished report, and the file that it was written to (None where that could not be)."""
+
+    report: Report
+    path: Path | None
+
+
+def migrate(
+    source: str,
+    target: str,
+    options: TransferOptions,
+    *,
+    dry_run: bool = False,
+    verify: bool = True,
+    report_file: Path | None = None,
+    progress: Progress | None = None,
+) -> MigrateResult:
+    """Move what is new or changed in ``source`` into ``target``, verify it, and write a report.
+
+    The source is opened read-only. Every batch is one transaction; a run that ends early, however, leaves whole
+    sessions only, and the same call goes on from there. With ``dry_run`` the target is a throwaway file.
+
+    Raises an error of our tree after the report was written, where anything but single rows went wrong.
+    """
+    run = _Run(source, target, options, dry_run=dry_run, verify=verify, report_file=report_file, progress=progress)
+    return run.go()
+
+
+class _Run:
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        options: TransferOptions,
+        *,
+        dry_run: bool,
+        verify: bool,
+        report_file: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self._source = parse_store_url(source)
+        self._asked_target = parse_store_url(target)
+        self._options = options
+        self._dry_run, self._verify = dry_run, verify
+        self._progress = progress or Progress(quiet=True)
+        self._run_id = new_run_id("migrate")
+        self._path = report_path(self._asked_target, self._run_id, report_file)
+        self._tally = Tally()
+        self._verifier: Verifier | None = None
+        self._converter: Worker | None = None
+        self._peaks: dict[str, float] = {}
+        self._total = 0
+        self._begun = time.monotonic()
+        self._report = Report(
+            kind="migrate",
+            run_id=self._run_id,
+            dry_run=dry_run,
+            source=store_info(self._source),
+            target=store_info(self._asked_target),
+            options=_told(options, verify),
+            assumptions=_assumptions(options),
+        )
+
+    # --- from the first look to the report --------------------------------------------------------------------
+
+    def go(self) -> MigrateResult:
+        try:
+            with ExitStack() as stack:
+                self._temporary = Path(stack.enter_context(_Scratch()))
+                self._begin()
+                self._move()
+            self._finish()
+        except SessionliftError as error:
+            self._broken("failed", error)
+            raise
+        except KeyboardInterrupt:
+            self._broken("interrupted", SessionliftError("the run was interrupted"))
+            raise
+        return MigrateResult(self._report, self._write())
+
+    def _begin(self) -> None:
+        """Look at both stores and refuse whatever is wrong, before anything is written."""
+        self._target = self._asked_target
+        _refuse_same(self._source, self._target)
+        found = detect(self._source)
+        generation = MOVED.get(found.generation, "synth.v3")
+        require_generation(found, "synth.v2", store=self._source.redacted, role="source")
+        self._report.source = store_info(self._source, found)
+        fidelity = probe_fidelity(self._target)
+        self._report.environment = current_environment(fidelity.to_dict())
+        fidelity.refuse_if_changed()
+        self._known, self._known_catalog = self._what_is_known()
+        if self._dry_run:
+            self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
+        made = prepare_target(self._target, generation)
+        self._report.target = store_info(self._asked_target, made)
+        if self._dry_run:
+            self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
+
+    def _what_is_known(self) -> tuple[Path | None, str | None]:
+        """A file with the digests of what the target holds already, one [id, digest] a line; and the catalog's."""
+        try:
+            with open_store(self._asked_target, mode="ro", role="target") as store:
+                if not _has_ledger(store):
+                    return None, None
+                ledger = Ledger(store)
+                path = self._temporary / "known.jsonl"
+                with path.open("w", encoding="utf-8") as lines:
+                    for pair in ledger.digests(SESSION):
+                        lines.write(json.dumps(pair) + "\n")
+                return path, next((digest for _, digest in ledger.digests(CATALOG)), None)
+        except StoreNotFoundError:
+            return None, None
+
+    def _move(self) -> None:
+        with open_store(self._target, mode="rw", role="target") as store, ExitStack() as stack:
+            ledger = Ledger(store)
+            unfinished = [run.run_id for run in ledger.runs() if run.status == "running"]
+            if unfinished:
+                self._progress.step(f"Going on after {len(unfinished)} run(s) that never came to their end.")
+            store.begin_bulk()
+            stack.callback(self._leave, store)
+            ledger.start_run(
+                self._run_id,
+                kind="migrate",
+                tool=f"sessionlift {__version__}",
+                source=self._source.redacted,
+                generations=("synth.v2", "synth.v3"),
+                options=self._report.options,
+                started_at=self._report.started_at,
+            )
+            stack.callback(self._stop_workers)
+            try:
+                self._start_workers()
+                self._take_all(store)
+                self._wait_for_verifier()
+                self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
+                self._write_digests(ledger)
+                self._summarise()
+                self._report.finish()
+                ledger.finish_run(
+                    self._run_id,
+                    status=self._report.status,
+                    finished_at=utc_now(),
+                    summary=self._summary(),
+                )
+            except (SessionliftError, KeyboardInterrupt) as error:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                with suppress(SessionliftError):
+                    ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
+                raise
+
+    def _start_workers(self) -> None:
+        stages = self._temporary / "stages"
+        stages.mkdir()
+        self._converter = Worker(
+            "sessionlift.runs._convert_worker",
+            {
+                "source": self._source.redacted,
+                "options": self._options.to_message(),
+                "run_id": self._run_id,
+                "stages": str(stages),
+                "known": None if self._known is None else str(self._known),
+                "known_catalog": self._known_catalog,
+                "memory_limit": MEMORY_LIMIT,
+                "threads": 1,
+            },
+            name="converter",
+        )
+        if self._verify:
+            self._verifier = Verifier(self._source, _with_token(self._target), self._options)
+
+    def _take_all(self, store: Store) -> None:
+        assert self._converter is not None  # noqa: S101 - started just before
+        transfer = Transfer(store, self._run_id, self._committed)
+        while True:
+            try:
+                message = self._converter.answer(timeout=1.0)
+            except queue.Empty:
+                self._hear_verifier()
+                continue
+            if message["type"] == "inventory":
+                self._take_inventory(message)
+            elif message["type"] == "batch":
+                transfer.take(message, self._converter)
+            elif message["type"] == "done":
+                self._peaks["converter"] = message["peak_memory_mb"]
+                break
+            self._hear_verifier()
+        for session_id in transfer.conflicts:
+            self._tally.conflict(session_id, CHANGED_ON_BOTH_SIDES)
+
+    def _take_inventory(self, message: Message) -> None:
+        self._total = message["sessions"]
+        self._report.total_sessions = self._total
+        if message["missing"]:
+            raise UsageError(
+                f"the source has no session {message['missing'][0]!r}"
+                + (f" (nor {len(message['missing']) - 1} others)" if len(message["missing"]) > 1 else ""),
+                hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
+                session_id=message["missing"][0],
+            )
+        self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
+
+    def _committed(self, batch: Committed) -> None:
+        message = batch.message
+        self._tally.take(message, moved=len(batch.moved), failed=len(batch.failed))
+        if self._verifier is not None:
+            if message["kind"] == CATALOG and message["units"]:
+                self._verifier.catalog()
+            self._verifier.sessions(batch.moved)
+        done = self._tally.migrated + self._tally.skipped + self._tally.failed
+        self._progress.count("moved", done, self._total, self._tally.rows)
+
+    def _hear_verifier(self) -> None:
+        if self._verifier is not None:
+            self._verifier.progress()
+
+    def _wait_for_verifier(self) -> None:
+        if self._verifier is not None:
+            self._report.verification = self._verifier.finish()
+            self._peaks["verifier"] = self._verifier.peak_memory_mb
+
+    def _stop_workers(self) -> None:
+        for worker in (self._converter, self._verifier):
+            if worker is not None:
+                worker.stop()
+
+    def _leave(self, store: Store) -> None:
+        """Put the target back as a lone file; wait a little for readers that are just leaving."""
+        for attempt in range(20):
+            try:
+                store.end_bulk()
+            except StoreLockedError:
+                if attempt == 19:
+                    self._report.assumptions.append(
+                        "the target was left in WAL mode, with its -wal and -shm files, since another program has it open"
+                    )
+                    return
+                time.sleep(0.1)
+            except StoreError:
+                # the error that ended the run is the one to tell of; the next run puts the store back
+                return
+            else:
+                return
+
+    # --- the report -------------------------------------------------------------------------------------------
+
+    def _write_digests(self, ledger: Ledger) -> None:
+        digests = (
+            Digest(unit.session_id, unit.source_digest, unit.target_digest, "catalog" if unit.kind == CATALOG else "session")
+            for unit in ledger.units_of_run(self._run_id)
+        )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._report.digests = write_digests(digests_path(self._path), digests, algorithm=DIGEST_ALGORITHM)
+
+    def _summarise(self) -> None:
+        self._tally.into(self._report)
+        seconds = time.monotonic() - self._begun
+        self._peaks["writer"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self._report.throughput = Throughput.measured(
+            sessions=self._tally.migrated,
+            rows=self._tally.rows,
+            bytes=self._tally.bytes,
+            seconds=seconds,
+            peak_memory_mb=self._peaks,
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "total_sessions": self._total,
+            "migrated_sessions": self._tally.migrated,
+            "skipped_sessions": self._tally.skipped,
+            "failed_sessions": self._tally.failed,
+            "rows": self._tally.rows,
+            "verification": self._report.verification.status,
+        }
+
+    def _finish(self) -> None:
+        self._progress.done()
+        if self._report.target is not None:
+            self._report.target.size_bytes = store_size(self._asked_target)
+        self._report.finish()
+
+    def _broken(self, status: Any, error: SessionliftError) -> None:
+        """Write down what is known of a run that did not come to its end."""
+        self._progress.done()
+        self._summarise()
+        fields = error.fields
+        self._report.errors.insert(
+            0,
+            ErrorLine(
+                session_id=fields.get("session_id"),
+                error=error.what,
+                code=error.code,
+                table=fields.get("table"),
+                row=fields.get("row_id"),
+            ),
+        )
+        self._report.finish(status)
+        written = self._write()
+        if written is not None:
+            error.fields["report"] = str(written)
+
+    def _write(self) -> Path | None:
+        secrets = [self._asked_target.token] if self._asked_target.token else []
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return write(self._report, self._path, secrets=secrets)
+        except (OSError, SessionliftError) as error:
+            self._progress.step(f"The report could not be written to {self._path}: {error}")
+            return None
+
+
+class _Scratch:
+    """A private directory for temporary files of one run; what earlier, killed runs left is removed too."""
+
+    def __enter__(self) -> str:
+        self._path = tempfile.mkdtemp(prefix="sessionlift-run-")
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _with_token(url: StoreURL) -> str:
+    """The target's URL for the verifier's process, token included: it goes through a pipe, never into a report."""
+    if url.engine == "sqld" and url.token:
+        return f"libsql+{url.url}?authToken={url.token}"
+    return url.redacted
+
+
+def _has_ledger(store: Store) -> bool:
+    return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
+
+
+def _refuse_same(source: StoreURL, target: StoreURL) -> None:
+    if source.path is not None and target.path is not None and source.path.resolve() == target.path.resolve():
+        raise UsageError("source and target are the same file", hint="name a new file as the target")
+
+
+def _told(options: TransferOptions, verify: bool) -> dict[str, Any]:
+    told = options.to_message()
+    told["verify"] = verify
+    return told
+
+
+def _assumptions(options: TransferOptions) -> list[str]:
+    if options.timezone_given:
+        return [f"naive times of the source are local times of {options.timezone}, as given with --timezone"]
+    return ["naive times of the source were assumed to be UTC; say --timezone ZONE if the writer's clock was not"]

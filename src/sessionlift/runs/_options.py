@@ -1,0 +1,43 @@
+"""What a run was asked to do, in a form that can go to its processes, its ledger row and its report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from sessionlift.converters import TypeMapping
+from sessionlift.converters.synth import SynthOptions
+
+OnError = Literal["quarantine", "stop"]
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """Options of a move.
+
+    ``timezone``: the zone of the legacy store's naive times; ``timezone_given`` is false where it was assumed.
+    ``only``: session ids to move, None for all. ``on_error``: what to do with a row that cannot be converted.
+    """
+
+    timezone: str = "UTC"
+    timezone_given: bool = False
+    only: tuple[str, ...] | None = None
+    on_error: OnError = "quarantine"
+    mapping: TypeMapping = field(default_factory=TypeMapping)
+
+    def synth(self) -> SynthOptions:
+        return SynthOptions(timezone=self.timezone, mapping=self.mapping, only=self.only)
+
+    def to_message(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> TransferOptions:
+        only = message["only"]
+        return cls(
+            timezone=message["timezone"],
+            timezone_given=message["timezone_given"],
+            only=None if only is None else tuple(only),
+            on_error=message["on_error"],
+            mapping=TypeMapping(**message["mapping"]),
+        )

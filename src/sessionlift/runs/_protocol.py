@@ -1,0 +1,130 @@
+"""How the processes of a run talk: one JSON object a line over pipes. Values never travel this way, only facts."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from sessionlift import errors
+from sessionlift.errors import SessionliftError
+
+Message = dict[str, Any]
+
+
+def send(stream: IO[str], message: Message) -> None:
+    """Write one message and push it out."""
+    stream.write(json.dumps(message, separators=(",", ":")) + "\n")
+    stream.flush()
+
+
+def receive(stream: IO[str]) -> Message | None:
+    """The next message, or None when the other side has closed its end."""
+    line = stream.readline()
+    if not line:
+        return None
+    message: Message = json.loads(line)
+    return message
+
+
+def error_message(error: SessionliftError) -> Message:
+    """An error of our tree, so that the other side can raise it again."""
+    return {
+        "type": "error",
+        "class": type(error).__name__,
+        "what": error.what,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+        "fields": json.loads(json.dumps(error.fields, default=str)),
+    }
+
+
+def raise_error(message: Message) -> None:
+    """Raise the error that ``message`` describes."""
+    found = getattr(errors, str(message["class"]), SessionliftError)
+    kind = found if isinstance(found, type) and issubclass(found, SessionliftError) else SessionliftError
+    raise kind(message["what"], hint=message["hint"], exit_code=message["exit_code"], **message["fields"])
+
+
+class Worker:
+    """A child process that takes messages on standard input and gives messages on standard output.
+
+    Its answers are gathered by a thread, and what it is sent is written by another one, so that neither side ever
+    waits for the other's pipe. Its standard error is the run's own.
+    """
+
+    def __init__(self, module: str, request: Message, *, name: str) -> None:
+        self.name = name
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=Path.cwd(),
+        )
+        self._answers: queue.Queue[Message | None] = queue.Queue()
+        self._orders: queue.Queue[Message | None] = queue.Queue()
+        for task in (self._listen, self._speak):
+            threading.Thread(target=task, name=f"{name}-{task.__name__}", daemon=True).start()
+        self.tell(request)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it was opened as a pipe
+        while (message := receive(self._process.stdout)) is not None:
+            self._answers.put(message)
+        self._answers.put(None)
+
+    def _speak(self) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
+        try:
+            while (message := self._orders.get()) is not None:
+                send(self._process.stdin, message)
+            self._process.stdin.close()
+        except (BrokenPipeError, ValueError):
+            return
+
+    def tell(self, message: Message) -> None:
+        self._orders.put(message)
+
+    def no_more(self) -> None:
+        """Say that nothing else will be sent; the worker finishes what it has and ends."""
+        self._orders.put(None)
+
+    def answer(self, timeout: float | None = None) -> Message:
+        """The next message. Raises what the worker reports as an error, and SessionliftError when it died.
+
+        Raises ``queue.Empty`` when nothing came within ``timeout`` seconds.
+        """
+        message = self._answers.get(timeout=timeout)
+        if message is None:
+            code = self._process.wait()
+            raise SessionliftError(
+                f"the {self.name} process ended without a word (exit status {code})",
+                hint="run the same command again; what was committed stays, and the run goes on from there",
+            )
+        if message.get("type") == "error":
+            raise_error(message)
+        return message
+
+    def waiting(self) -> list[Message]:
+        """The messages that have come so far, without waiting. Raises as ``answer`` does."""
+        found = []
+        while not self._answers.empty():
+            found.append(self.answer())
+        return found
+
+    def stop(self) -> None:
+        """End the process, now."""
+        self._orders.put(None)
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()

@@ -1,0 +1,114 @@
+"""Counts of a run as its batches are committed, in the form that its report has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessionlift.reports import ErrorLine, Loss, Report, SourceFact, TableCounts
+from sessionlift.runs._codes import FACTS, LOSSES
+from sessionlift.runs._protocol import Message
+
+EXAMPLES = 3
+ERRORS = 1_000
+"""How many errors a report lists; the ledger has every row."""
+
+
+@dataclass
+class Tally:
+    """What was committed so far."""
+
+    migrated: int = 0
+    skipped: int = 0
+    failed: int = 0
+    rows: int = 0
+    bytes: int = 0
+    tables: dict[str, TableCounts] = field(default_factory=dict)
+    errors: list[ErrorLine] = field(default_factory=list)
+    more_errors: int = 0
+    _losses: dict[tuple[str, str, str], tuple[int, list[Any]]] = field(default_factory=dict)
+    _facts: dict[tuple[str, str], tuple[int, list[Any]]] = field(default_factory=dict)
+
+    def take(self, message: Message, *, moved: int, failed: int) -> None:
+        """Add one committed batch."""
+        self.migrated += moved
+        self.failed += failed
+        if message["kind"] == "session":
+            self.skipped += message["unchanged"]
+        self.bytes += message["bytes"]
+        derived = set(message["derived"])
+        for table, count in message["read"].items():
+            self._table(table).read += count
+        for table, count in message["written"].items():
+            self.rows += count
+            if table in derived:
+                self._table(table).derived += count
+            else:
+                self._table(table).written += count
+        for table, count in message["quarantined"].items():
+            self._table(table).quarantined += count
+        for code, table, column, count, example in message["losses"]:
+            _add(self._losses, (code, table, column), count, example)
+        for session_id, code, table, count, detail in message["facts"]:
+            example = {"session_id": session_id} if session_id else None
+            if example is not None and detail is not None:
+                example["detail"] = detail
+            _add(self._facts, (code, table), count, example)
+        for session_id, table, row_id, code, reason in message["errors"]:
+            self.error(ErrorLine(session_id=session_id, error=reason, code=code, table=table, row=row_id))
+        self.more_errors += message["more_errors"]
+
+    def conflict(self, session_id: str, code: str) -> None:
+        """A session that could not be moved again since both of its sides changed: it is no longer 'skipped'."""
+        self.skipped -= 1
+        self.failed += 1
+        self.error(
+            ErrorLine(
+                session_id=session_id,
+                error="the session changed in the source and in the target since it was moved; neither was touched",
+                code=code,
+            )
+        )
+
+    def error(self, line: ErrorLine) -> None:
+        if len(self.errors) < ERRORS:
+            self.errors.append(line)
+        else:
+            self.more_errors += 1
+
+    def _table(self, name: str) -> TableCounts:
+        return self.tables.setdefault(name, TableCounts())
+
+    def into(self, report: Report) -> None:
+        """Write the counts into ``report``."""
+        report.migrated_sessions, report.skipped_sessions, report.failed_sessions = (
+            self.migrated,
+            self.skipped,
+            self.failed,
+        )
+        report.tables = dict(self.tables)
+        report.errors = list(self.errors)
+        report.errors_truncated = self.more_errors
+        report.losses = [
+            Loss(
+                code=code,
+                table=table,
+                column=column,
+                count=count,
+                meaning=LOSSES[code][0],
+                original_kept_in=LOSSES[code][1],
+                examples=examples,
+            )
+            for (code, table, column), (count, examples) in sorted(self._losses.items())
+        ]
+        report.source_facts = [
+            SourceFact(code=code, table=table, count=count, meaning=FACTS[code], examples=examples)
+            for (code, table), (count, examples) in sorted(self._facts.items())
+        ]
+
+
+def _add(counts: dict[Any, tuple[int, list[Any]]], key: Any, count: int, example: Any) -> None:
+    before, examples = counts.get(key, (0, []))
+    if example is not None and len(examples) < EXAMPLES and example not in examples:
+        examples = [*examples, example]
+    counts[key] = (before + count, examples)

@@ -1,0 +1,81 @@
+"""Runs the verifier's process beside a run, or alone over everything that the ledger names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sessionlift.reports import Difference, Verification
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._protocol import Message, Worker
+from sessionlift.stores import StoreURL
+
+MEMORY_LIMIT = "100MB"
+
+
+class Verifier:
+    """One verifier process. Give it units as they are committed; ``finish`` waits for the result."""
+
+    def __init__(self, source: StoreURL, target_text: str, options: TransferOptions, *, threads: int = 1) -> None:
+        self._worker = Worker(
+            "sessionlift.runs._verify_worker",
+            {
+                "source": source.redacted,
+                "target": target_text,
+                "zone": options.timezone,
+                "message_types": dict(options.mapping.message_types),
+                "event_types": dict(options.mapping.event_types),
+                "memory_limit": MEMORY_LIMIT,
+                "threads": threads,
+            },
+            name="verifier",
+        )
+        self.peak_memory_mb = 0.0
+
+    def catalog(self) -> None:
+        self._worker.tell({"kind": "catalog"})
+
+    def sessions(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._worker.tell({"kind": "session", "ids": list(ids)})
+
+    def progress(self) -> int | None:
+        """Sessions checked by now, None if nothing new was said. Raises what the verifier reports as an error."""
+        said = [message for message in self._worker.waiting() if message["type"] == "checked"]
+        return said[-1]["sessions"] if said else None
+
+    def finish(self, heard: Sequence[Message] = ()) -> Verification:
+        """Wait until everything is compared."""
+        self._worker.no_more()
+        for message in heard:
+            if message["type"] == "verified":
+                return self._result(message)
+        while (message := self._worker.answer())["type"] != "verified":
+            continue
+        return self._result(message)
+
+    def _result(self, message: Message) -> Verification:
+        self.peak_memory_mb = message["peak_memory_mb"]
+        return Verification(
+            status="failed" if message["differences"] else "passed",
+            checked_sessions=message["sessions"],
+            checked_rows=message["rows"],
+            checked_values=message["values"],
+            differences=[
+                Difference(
+                    session_id=each["session_id"],
+                    table=each["table"],
+                    row=each["row"],
+                    column=each["column"],
+                    expected=each["expected"],
+                    found=each["found"],
+                    message=each["message"],
+                )
+                for each in message["differences"]
+            ],
+            differences_truncated=message["more"],
+            method=message["method"],
+            cannot_see=message["cannot_see"],
+        )
+
+    def stop(self) -> None:
+        self._worker.stop()
