@@ -251,9 +251,8 @@ def _plain(one: Measured) -> dict[str, Any]:
 def _print_machine(facts: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items() if found)
     print(f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB; {facts['system']}")
-    print(
-        f"stores on {facts['file_system']}; load {facts['load_average'][0]}; Python {facts['python']}, {packages}"
-    )
+    print(f"stores on {facts['file_system']}; load {facts['load_average'][0]}; Python {facts['python']}")
+    print(packages)
 
 
 def _progress(line: str) -> None:
