@@ -73,7 +73,7 @@ class HranaReader:
         rest += " ORDER BY " + ", ".join(map(_name, order_by)) if order_by else ""
         asked = _asked("SELECT " + ", ".join(map(_name, columns)) + " " + rest, params)
         line = self._dial()
-        finished = False
+        finished, baton = False, None
         try:
             response = self._post(line, "/v3/cursor", {"batch": {"steps": [{"stmt": asked}]}})
             number = 0
@@ -88,12 +88,26 @@ class HranaReader:
                     raise self._refused(entry["error"])
                 elif entry.get("type") == "step_end":
                     finished = True
+                elif "baton" in entry:
+                    baton = entry["baton"]
         except (OSError, HTTPException, ValueError) as error:
             raise self._gone(error) from error
         finally:
             line.close()
+            self._hang_up(baton)
         if not finished:
             raise self._gone(ConnectionError("the rows ended too early"))
+
+    def _hang_up(self, baton: str | None) -> None:
+        """End the stream that reading a table opened; a server keeps 128 of them and then refuses."""
+        if baton is None:
+            return
+        if self._line is None:
+            self._line = self._dial()
+        try:
+            self._post(self._line, "/v3/pipeline", {"baton": baton, "requests": [{"type": "close"}]}).read()
+        except (OSError, HTTPException, StoreError):
+            self.close()  # the stream ends by itself after some seconds
 
     def _row(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -140,18 +140,26 @@ class Client:
         Inside a stream they come through it, and are all held first: the stream does one thing at a time.
         """
         if self._baton is not None:
-            yield from list(self._cursor(one, table))
+            if self._http is None:
+                self._http = self._connect()
+            yield from list(self._cursor(self._http, one, table, self._step))
             return
         with closing(self._connect()) as connection:
-            yield from self._cursor_on(connection, one, table)
+            opened: list[str | None] = []
+            try:
+                yield from self._cursor(connection, one, table, opened.append)
+            finally:
+                self._end_cursor(connection, opened)
 
-    def _cursor(self, one: Statement, table: str | None) -> Iterator[list[Any]]:
-        if self._http is None:
-            self._http = self._connect()
-        yield from self._cursor_on(self._http, one, table)
+    def _step(self, baton: str | None) -> None:
+        self._baton = baton
 
-    def _cursor_on(
-        self, connection: http.client.HTTPConnection, one: Statement, table: str | None
+    def _cursor(
+        self,
+        connection: http.client.HTTPConnection,
+        one: Statement,
+        table: str | None,
+        on_baton: Callable[[str | None], None],
     ) -> Iterator[list[Any]]:
         body = orjson.dumps({"baton": self._baton, "batch": {"steps": [{"stmt": one}]}})
         during, ended = "reading rows", False
@@ -170,13 +178,31 @@ class Client:
                     raise self._refused(entry["error"], table)
                 elif kind == "step_end":
                     ended = True
-                elif "baton" in entry and self._baton is not None:
-                    self._baton = entry["baton"]
+                elif "baton" in entry:
+                    on_baton(entry["baton"])
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error, during) from error
         if not ended:
             # a server that dies in the middle can look like an early, orderly end
             raise self._unreachable(ConnectionError("the rows stopped in the middle"), during)
+
+    def _end_cursor(self, connection: http.client.HTTPConnection, opened: list[str | None]) -> None:
+        """Close the stream that a cursor leaves open; the server allows 128 of them, for 10 seconds each.
+
+        Rows that were not read to their end stand in the way on that connection: it is dialled again.
+        """
+        if not opened or opened[-1] is None:
+            return
+        body = orjson.dumps({"baton": opened[-1], "requests": [{"type": "close"}]})
+        try:
+            try:
+                connection.request("POST", "/v3/pipeline", body, self._headers())
+            except http.client.CannotSendRequest:
+                connection.close()
+                connection.request("POST", "/v3/pipeline", body, self._headers())
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass  # it expires by itself
 
     # --- HTTP
 

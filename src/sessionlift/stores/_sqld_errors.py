@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sessionlift.errors import (
     StoreAuthError,
+    StoreConstraintError,
     StoreError,
     StoreFormatError,
     StoreLockedError,
@@ -34,6 +35,16 @@ def map_statement_error(
             hint="run the same command again, with fewer writers beside it; nothing of it was written",
             store=store,
             role=role,
+            server_code=code,
+        )
+    if "too big" in message:
+        return StoreConstraintError(
+            "a row is larger than the server takes (5 MB in sqld 0.24)",
+            hint="leave its session out, or move it into a local libSQL file",
+            store=store,
+            role=role,
+            table=table,
+            constraint="SIZE",
             server_code=code,
         )
     if "BLOCKED" in code:
@@ -70,7 +81,7 @@ def map_http_error(status: int, body: bytes, *, store: str, role: str | None, ha
         return map_statement_error(text, "UTF8", store=store, role=role)
     if status in {502, 503, 504, 429}:
         return StoreUnavailableError(
-            f"the server is not ready (HTTP {status})",
+            f"the server is not ready (HTTP {status}): {text}",
             hint="run the same command again when it is",
             store=store,
             role=role,

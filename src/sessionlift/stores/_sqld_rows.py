@@ -18,7 +18,8 @@ from sessionlift.stores._value import Value, column_list, quote_identifier
 
 _ROWS = 1000
 _MAX_VARIABLES = 30_000
-_MAX_BYTES = 4 << 20
+# a server takes no value and no row above 5 MB, and JSON grows where it escapes
+_MAX_BYTES = 2 << 20
 # SQLite's JSON reads the far ends of the 64-bit range as a double in some releases
 _JSON_INT = 2**62
 _IN_JSON = {type(None), bool, int, str}
@@ -49,6 +50,8 @@ def _statements(head: str, rows: list[Sequence[Value]], width: int) -> Iterator[
         yield from _statements(head, rows[:half], width)
         yield from _statements(head, rows[half:], width)
         return
+    if len(document) > _MAX_BYTES:
+        bound, document = list(range(width)), orjson.dumps([[]])
     yield _statement(head, rows, width, bound, document), len(rows)
 
 
