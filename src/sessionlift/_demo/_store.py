@@ -63,6 +63,8 @@ def make_synth_v2(
     try:
         (schema or _revision_schema)(path, dress)
         with duckdb.connect(str(path), config=_CONFIG) as connection:
+            # DuckDB draws a bar on standard output over any statement of more than two seconds, in pipes too
+            connection.execute("SET enable_progress_bar = false")
             _Filler(connection, sessions=sessions, seed=seed, dress=dress, traps=traps).fill()
             rows = {table: _count(connection, table) for table in _rows.CHUNK_TABLES}
             connection.execute("CHECKPOINT")
