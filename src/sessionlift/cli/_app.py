@@ -6,6 +6,13 @@ import click
 
 from sessionlift._version import __version__
 from sessionlift.cli._common import Group
+from sessionlift.cli._demo import demo_store
+from sessionlift.cli._detect import detect
+from sessionlift.cli._migrate import migrate
+from sessionlift.cli._plan import plan
+from sessionlift.cli._report import report
+from sessionlift.cli._schema import schema
+from sessionlift.cli._status import status
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,3 +23,7 @@ def main() -> None:
     Exit codes: 0 all well; 1 something is in quarantine, or a check found a difference; 2 wrong usage;
     3 the source cannot be read or is not what it should be; 4 the target cannot be used; 130 interrupted.
     """
+
+
+for _command in (migrate, plan, status, detect, schema, report, demo_store):
+    main.add_command(_command)

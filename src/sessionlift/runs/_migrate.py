@@ -112,7 +112,7 @@ class _Run:
             source=store_info(self._source),
             target=store_info(self._asked_target),
             options=_told(options, verify),
-            assumptions=_assumptions(options),
+            assumptions=assumptions(options),
         )
 
     # --- from the first look to the report --------------------------------------------------------------------
@@ -135,7 +135,7 @@ class _Run:
     def _begin(self) -> None:
         """Look at both stores and refuse whatever is wrong, before anything is written."""
         self._target = self._asked_target
-        _refuse_same(self._source, self._target)
+        refuse_same(self._source, self._target)
         found = detect(self._source)
         generation = MOVED.get(found.generation, "synth.v3")
         require_generation(found, "synth.v2", store=self._source.redacted, role="source")
@@ -155,7 +155,7 @@ class _Run:
         """A file with the digests of what the target holds already, one [id, digest] a line; and the catalog's."""
         try:
             with open_store(self._asked_target, mode="ro", role="target") as store:
-                if not _has_ledger(store):
+                if not has_ledger(store):
                     return None, None
                 ledger = Ledger(store)
                 path = self._temporary / "known.jsonl"
@@ -384,11 +384,11 @@ def _with_token(url: StoreURL) -> str:
     return url.redacted
 
 
-def _has_ledger(store: Store) -> bool:
+def has_ledger(store: Store) -> bool:
     return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
 
 
-def _refuse_same(source: StoreURL, target: StoreURL) -> None:
+def refuse_same(source: StoreURL, target: StoreURL) -> None:
     if source.path is not None and target.path is not None and source.path.resolve() == target.path.resolve():
         raise UsageError("source and target are the same file", hint="name a new file as the target")
 
@@ -399,7 +399,7 @@ def _told(options: TransferOptions, verify: bool) -> dict[str, Any]:
     return told
 
 
-def _assumptions(options: TransferOptions) -> list[str]:
+def assumptions(options: TransferOptions) -> list[str]:
     if options.timezone_given:
         return [f"naive times of the source are local times of {options.timezone}, as given with --timezone"]
     return ["naive times of the source were assumed to be UTC; say --timezone ZONE if the writer's clock was not"]

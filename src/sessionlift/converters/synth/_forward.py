@@ -19,10 +19,12 @@ from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
 from sessionlift.converters.synth._columns import (
     DERIVED_TABLES,
     REAL_IN_DIGEST,
+    V2_CATALOG_TABLES,
     V2_COLUMNS,
     V2_SESSION_TABLES,
     V3_COLUMNS,
 )
+from sessionlift.converters.synth._foresee import Forecast, foresee
 from sessionlift.converters.synth._inventory import CHILD_BYTES, Group, Inventory, groups, take_inventory
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
@@ -88,6 +90,29 @@ class SynthForward:
 
     def inventory(self) -> Inventory:
         return take_inventory(self._db, self._options.only)
+
+    def forecast(self, inventory: Inventory) -> Forecast:
+        """What a move of the sessions in ``inventory`` would lose, put aside and derive."""
+        return foresee(
+            self._db,
+            inventory,
+            self.conditions(),
+            _sql.event_type_unknown(self._events),
+            _sql.trace_unreadable(self.times),
+        )
+
+    def session_ids(self) -> Iterator[str]:
+        """The ids of the chosen sessions, in the order they move."""
+        result = self._db.execute("SELECT session_id FROM sl_units ORDER BY n")
+        while rows := result.fetchmany(10_000):
+            for (session_id,) in rows:
+                yield session_id
+
+    def catalog_rows(self) -> dict[str, int]:
+        """Rows by catalog table."""
+        return {
+            table: self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in V2_CATALOG_TABLES
+        }
 
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of ``ids`` that the store does not hold."""

@@ -1,0 +1,80 @@
+"""``sessionlift migrate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._options import mapping_option, only_option, timezone_option, transfer_options
+from sessionlift.errors import EXIT_FINDINGS
+from sessionlift.reports import render_text
+from sessionlift.runs import Progress
+from sessionlift.runs import migrate as run_migrate
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.argument("target")
+@timezone_option
+@mapping_option
+@only_option
+@click.option("--dry-run", is_flag=True, help="Write into a throwaway target; the named one is not touched.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["quarantine", "stop"]),
+    default="quarantine",
+    show_default=True,
+    help="A row that cannot be converted goes to quarantine whole, or ends the run before its session is written.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare the target with the source; the report says so.")
+@click.option(
+    "--report-file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
+)
+@json_option
+@quiet_option
+def migrate(
+    source: str,
+    target: str,
+    timezone: str | None,
+    mapping_file: Path | None,
+    only: tuple[str, ...],
+    dry_run: bool,
+    on_error: Literal["quarantine", "stop"],
+    no_verify: bool,
+    report_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Move the sessions of SOURCE into TARGET, verify every value, and write a report.
+
+    SOURCE is a legacy store (a path or a URL), opened read-only. TARGET is made if it is missing. Run the same
+    command again to move what is new or changed, or to go on after a run that ended early.
+    """
+    result = run_migrate(
+        source,
+        target,
+        transfer_options(timezone, mapping_file, only, on_error),
+        dry_run=dry_run,
+        verify=not no_verify,
+        report_file=report_file,
+        progress=Progress(quiet=quiet or as_json),
+    )
+    if as_json:
+        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), "path": _text(result.path)})
+    elif not quiet:
+        click.echo(render_text(result.report))
+        if result.path is not None:
+            click.echo(f"Report: {result.path}")
+    if result.report.has_findings:
+        sys.exit(EXIT_FINDINGS)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,45 @@
+"""Options that several commands share, and how they become a run's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sessionlift.converters import TypeMapping, load_mapping
+from sessionlift.runs import TransferOptions
+from sessionlift.runs._options import OnError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+timezone_option = click.option(
+    "--timezone",
+    metavar="ZONE",
+    default=None,
+    help="Zone of the legacy store's naive times, such as Europe/Berlin.  [default: UTC, and the report says so]",
+)
+mapping_option = click.option(
+    "--mapping",
+    "mapping_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="JSON file that maps message and event types of the source to types of the target.",
+)
+only_option = click.option(
+    "--only", metavar="ID", multiple=True, help="Take this session only; may be given many times."
+)
+
+
+def transfer_options(
+    timezone: str | None, mapping_file: Path | None, only: tuple[str, ...], on_error: OnError = "quarantine"
+) -> TransferOptions:
+    """The options of a move from what the command line gave."""
+    return TransferOptions(
+        timezone=timezone or "UTC",
+        timezone_given=timezone is not None,
+        only=only or None,
+        on_error=on_error,
+        mapping=load_mapping(mapping_file) if mapping_file is not None else TypeMapping(),
+    )

@@ -1,0 +1,42 @@
+"""``sessionlift plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sessionlift.cli._common import Command, emit_json, json_option
+from sessionlift.cli._options import mapping_option, only_option, timezone_option, transfer_options
+from sessionlift.reports import render_text
+from sessionlift.runs import plan as run_plan
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.argument("target", required=False)
+@timezone_option
+@mapping_option
+@only_option
+@click.option(
+    "--report-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the plan as a report to this file.  [default: write nothing]",
+)
+@json_option
+def plan(
+    source: str,
+    target: str | None,
+    timezone: str | None,
+    mapping_file: Path | None,
+    only: tuple[str, ...],
+    report_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what moving SOURCE (into TARGET) would read, write, lose and put aside; changes nothing."""
+    report = run_plan(source, target, transfer_options(timezone, mapping_file, only), report_file=report_file)
+    if as_json:
+        emit_json(report.to_dict())
+    else:
+        click.echo(render_text(report))

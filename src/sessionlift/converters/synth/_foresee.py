@@ -1,0 +1,102 @@
+"""What a move would lose, put aside and derive, counted over the whole store without converting a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import duckdb
+
+from sessionlift.converters._batch import Loss
+from sessionlift.converters.synth import _sql
+from sessionlift.converters.synth._inventory import Inventory
+
+
+@dataclass
+class Forecast:
+    """``quarantined`` and ``derived`` count rows by table; sessions are those that would move."""
+
+    losses: list[Loss] = field(default_factory=list)
+    quarantined: dict[str, int] = field(default_factory=dict)
+    sessions_quarantined: int = 0
+    derived: dict[str, int] = field(default_factory=dict)
+
+
+def foresee(
+    connection: duckdb.DuckDBPyConnection,
+    inventory: Inventory,
+    conditions: dict[str, list[_sql.Condition]],
+    event_type_unknown: _sql.Condition,
+    trace_unreadable: _sql.Condition,
+) -> Forecast:
+    """Count by the very conditions that the run uses, for the sessions in ``sl_units``."""
+    forecast = Forecast()
+    row = connection.execute(
+        f"SELECT count(*), coalesce(sum(u.session_timesteps_rows), 0)::BIGINT, coalesce(sum(u.events_rows), 0)::BIGINT, "
+        f"coalesce(sum(u.messages_rows), 0)::BIGINT FROM session_traces AS r JOIN sl_units AS u "
+        f"ON u.session_id = r.session_id WHERE {trace_unreadable.sql}"
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always gives a row
+    forecast.sessions_quarantined = row[0]
+    bad = ""
+    if row[0]:
+        forecast.quarantined = dict(
+            zip(("session_traces", "session_timesteps", "events", "messages"), row, strict=True)
+        )
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r WHERE {trace_unreadable.sql}"
+        )
+        bad = "r.session_id NOT IN (SELECT session_id FROM sl_bad)"
+    chosen = bad
+    if any(inventory.orphans.values()) or not inventory.orphans:
+        inside = "r.session_id IN (SELECT session_id FROM sl_units)"
+        chosen = f"{inside} AND {bad}" if bad else inside
+    where = f"WHERE {chosen}" if chosen else ""
+    for table, named in conditions.items():
+        cells = ", ".join(f"count(*) FILTER (WHERE {condition.sql})" for condition in named)
+        extra = ""
+        if table == "events":
+            extra = (
+                f", count(*) FILTER (WHERE {event_type_unknown.sql}), count(*) FILTER (WHERE "
+                f"ends_with(lower(r.event_type), 'environment') AND {_sql.storable('r.reward')} IS NOT NULL)"
+            )
+            named_where = f"WHERE {chosen}" if chosen else ""
+        else:
+            named_where = where
+        counts = connection.execute(f"SELECT {cells}{extra} FROM {table} AS r {named_where}").fetchone()
+        assert counts is not None  # noqa: S101 - an aggregate always gives a row
+        if table == "events":
+            *counts_of, unknown, rewards = counts
+            if unknown:
+                forecast.quarantined["events"] = forecast.quarantined.get("events", 0) + unknown
+                kept = f"NOT {event_type_unknown.sql}" + (f" AND {chosen}" if chosen else "")
+                again = connection.execute(f"SELECT {cells} FROM events AS r WHERE {kept}").fetchone()
+                counts_of = list(again or counts_of)
+            forecast.derived["event_rewards"] = rewards
+        else:
+            counts_of = list(counts)
+        forecast.losses.extend(
+            Loss(condition.code, table, condition.column, count)
+            for condition, count in zip(named, counts_of, strict=True)
+            if count
+        )
+    for child, counter in (("events", "num_events"), ("messages", "num_messages")):
+        unlinked = _unlinked(connection, child, counter, bad)
+        if unlinked:
+            forecast.losses.append(Loss("timestep_unknown", child, "timestep_id", unlinked))
+    for table, count in inventory.orphans.items():
+        if count:
+            forecast.quarantined[table] = forecast.quarantined.get(table, 0) + count
+    return forecast
+
+
+def _unlinked(connection: duckdb.DuckDBPyConnection, child: str, counter: str, bad: str) -> int:
+    """Rows whose timestep cannot be told: those of sessions whose recorded counts do not add up."""
+    row = connection.execute(
+        f"SELECT coalesce(sum(r.{child}_rows), 0)::BIGINT FROM sl_units AS r LEFT JOIN ("
+        f"SELECT session_id, sum({counter}) AS total, count({counter}) = count(*) AND min({counter}) >= 0 "
+        f"AND count(DISTINCT step_index) = count(*) AS whole FROM session_timesteps GROUP BY session_id"
+        f") AS s ON s.session_id = r.session_id WHERE r.{child}_rows > 0 "
+        f"AND NOT coalesce(s.whole AND s.total = r.{child}_rows, FALSE)" + (f" AND {bad}" if bad else "")
+    ).fetchone()
+    linked = connection.execute(f"SELECT count(timestep_id) FROM {child}").fetchone()
+    return int(row[0]) - (int(linked[0]) if linked and row and row[0] else 0) if row else 0
