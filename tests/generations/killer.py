@@ -1,8 +1,9 @@
 """A program that runs one schema operation again and again, killed at every boundary in turn.
 
-Started by the tests as ``python killer.py FOLDER NAME OPERATION ARGUMENT..``. ``FOLDER/start`` holds the store to
-begin with, if any. It opens no store itself: a forked child works, is killed by SIGKILL at its n-th boundary, and
-another child looks at what is left. One line of JSON per boundary; the last one is the run that was not killed.
+Started by the tests as ``python killer.py FOLDER NAME OPERATION ARGUMENT..``. ``FOLDER/start`` holds the
+store to begin with, if any. It opens no store itself: a forked child works, is killed by SIGKILL at its n-th
+boundary, and another child looks at what is left. One line of JSON per boundary; the last one is the run that
+was not killed.
 
 A boundary is every statement that goes to the store, the BEGIN and the COMMIT: the kill comes just before it.
 """
@@ -43,7 +44,8 @@ def catalog(url: str) -> dict[str, Any]:
                 [kind, name, sql]
                 for kind, source in kinds.items()
                 for name, sql in query(
-                    f"SELECT {kind}_name, sql FROM {source}" + (" WHERE NOT internal" if kind != "index" else "")
+                    f"SELECT {kind}_name, sql FROM {source}"
+                    + (" WHERE NOT internal" if kind != "index" else "")
                 )
             ]
             objects += [
@@ -94,7 +96,7 @@ def in_child(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a forked child may never return into the loop of its parent
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -120,8 +122,14 @@ def main(folder: Path, name: str, operation: str, *arguments: str) -> None:
             left = catalog(url)
             OPERATIONS[operation](url, *arguments)
             again = catalog(url)
-            line = {"boundary": boundary, "killed": bool(ended), "reader": reader, "left": left, "again": again}
-            print(json.dumps(line))
+            line = {
+                "boundary": boundary,
+                "killed": bool(ended),
+                "reader": reader,
+                "left": left,
+                "again": again,
+            }
+            print(json.dumps(line))  # noqa: T201 - its output is what the test reads
 
         ended = in_child(run)
         if ended not in (0, signal.SIGKILL):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 
 from sessionlift.generations import schema_upgrade
 
@@ -22,8 +22,8 @@ TABLES = {
         system_id VARCHAR, name VARCHAR!, system_type VARCHAR, description TEXT,
         created_at DATETIME=CURRENT_TIMESTAMP, metadata TEXT""",
     "system_versions": """key version_id
-        version_id VARCHAR, system_id VARCHAR!>systems.system_id, version_number VARCHAR!, commit_hash VARCHAR,
-        created_at DATETIME=CURRENT_TIMESTAMP, configuration TEXT, metadata TEXT""",
+        version_id VARCHAR, system_id VARCHAR!>systems.system_id, version_number VARCHAR!,
+        commit_hash VARCHAR, created_at DATETIME=CURRENT_TIMESTAMP, configuration TEXT, metadata TEXT""",
     "experimental_systems": """autoincrement
         id INTEGER, experiment_id VARCHAR!>experiments.experiment_id, system_id VARCHAR!>systems.system_id,
         version_id VARCHAR!>system_versions.version_id""",
@@ -38,8 +38,9 @@ TABLES = {
     "events": """autoincrement
         id INTEGER, session_id VARCHAR!>session_traces.session_id, timestep_id INTEGER>session_timesteps.id,
         event_type VARCHAR!, system_instance_id VARCHAR, event_time FLOAT, message_time INTEGER,
-        created_at DATETIME, model_name VARCHAR, provider VARCHAR, input_tokens INTEGER, output_tokens INTEGER,
-        total_tokens INTEGER, cost_usd INTEGER, latency_ms INTEGER, span_id VARCHAR, trace_id VARCHAR,
+        created_at DATETIME, model_name VARCHAR, provider VARCHAR, input_tokens INTEGER,
+        output_tokens INTEGER, total_tokens INTEGER, cost_usd INTEGER, latency_ms INTEGER, span_id VARCHAR,
+        trace_id VARCHAR,
         call_records TEXT, reward FLOAT, terminated BOOLEAN, truncated BOOLEAN, system_state_before TEXT,
         system_state_after TEXT, metadata TEXT, event_metadata TEXT, embedding VECTOR""",
     "messages": """autoincrement
@@ -99,7 +100,9 @@ VIEWS = {
         "avg_timesteps_per_session"
     ),
 }
-COLUMN = re.compile(r"(?P<name>\w+) (?P<type>\w+)(?P<null>!?)(=(?P<default>\w+))?(>(?P<table>\w+)\.(?P<to>\w+))?")
+COLUMN = re.compile(
+    r"(?P<name>\w+) (?P<type>\w+)(?P<null>!?)(=(?P<default>\w+))?(>(?P<table>\w+)\.(?P<to>\w+))?"
+)
 
 
 @pytest.fixture
@@ -116,14 +119,23 @@ def test_the_columns_keys_and_references_are_the_pinned_ones(ours: sqlite3.Conne
         column = COLUMN.fullmatch(" ".join(part.split()))
         assert column, f"the test's own line is wrong: {part}"
         expected_columns.append(
-            (column["name"], column["type"], int(bool(column["null"])), column["default"], int(column["name"] == key))
+            (
+                column["name"],
+                column["type"],
+                int(bool(column["null"])),
+                column["default"],
+                int(column["name"] == key),
+            )
         )
         if column["table"]:
             expected_references.add((column["name"], column["table"], column["to"], "NO ACTION", "NO ACTION"))
 
     with closing(ours):
         columns = [tuple(row[1:6]) for row in ours.execute(f'PRAGMA table_info("{table}")')]
-        references = {(row[3], row[2], row[4], row[5], row[6]) for row in ours.execute(f"PRAGMA foreign_key_list({table})")}
+        references = {
+            (row[3], row[2], row[4], row[5], row[6])
+            for row in ours.execute(f"PRAGMA foreign_key_list({table})")
+        }
         sql = ours.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
 
     assert columns == expected_columns
@@ -214,11 +226,19 @@ def catalog(path: Path) -> dict[str, Any]:
                 found[f"{name} autoincrement"] = "AUTOINCREMENT" in sql
                 found[f"{name} checks"] = re.findall(r"CHECK\s*\((\w+ IN \([^)]*\))\)", sql)
                 found[f"{name} kind"] = connection.execute(
-                    "SELECT type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", (name,)
+                    "SELECT type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?",
+                    (name,),
                 ).fetchall()
             elif kind == "view":
                 found[f"{name} columns"] = connection.execute(f"PRAGMA table_xinfo({name})").fetchall()
-        for pragma in ("encoding", "page_size", "auto_vacuum", "user_version", "application_id", "journal_mode"):
+        for pragma in (
+            "encoding",
+            "page_size",
+            "auto_vacuum",
+            "user_version",
+            "application_id",
+            "journal_mode",
+        ):
             found[f"pragma {pragma}"] = connection.execute(f"PRAGMA {pragma}").fetchone()
     return found
 
@@ -226,7 +246,7 @@ def catalog(path: Path) -> dict[str, Any]:
 @pytest.mark.fixtures
 @pytest.mark.parametrize("scheme", ["libsql", "sqlite"])
 def test_it_equals_the_real_empty_store_by_introspection(
-    real_copy: RealCopy, tmp_path: Path, scheme: str
+    real_copy: Callable[[str], Path], tmp_path: Path, scheme: str
 ) -> None:
     ours = tmp_path / "ours.db"
     schema_upgrade(f"{scheme}://{ours}", "synth_v3")
@@ -239,7 +259,7 @@ def test_it_equals_the_real_empty_store_by_introspection(
 
 
 @pytest.mark.fixtures
-def test_the_views_answer_as_the_real_ones_do(real_copy: RealCopy, v3: Path) -> None:
+def test_the_views_answer_as_the_real_ones_do(real_copy: Callable[[str], Path], v3: Path) -> None:
     fresh, empty = real_copy("synth/v3_fresh.db"), real_copy("synth/v3_empty_0.2.10.db")
     answers = []
     for path in (empty, v3):
@@ -260,7 +280,11 @@ def test_the_views_answer_as_the_real_ones_do(real_copy: RealCopy, v3: Path) -> 
             )
             connection.executemany(
                 "INSERT INTO session_traces VALUES (?, ?, ?, ?, ?, NULL, ?, NULL)",
-                [("one", "2025", 1, 2, 3, "e"), ("two", "2025", 4, 0, 0, "missing"), ("three", "2025", 0, 0, 0, None)],
+                [
+                    ("one", "2025", 1, 2, 3, "e"),
+                    ("two", "2025", 4, 0, 0, "missing"),
+                    ("three", "2025", 0, 0, 0, None),
+                ],
             )
             connection.executemany(
                 "INSERT INTO experiments (experiment_id, name, created_at) VALUES (?, ?, '2025')",

@@ -6,13 +6,16 @@ that is killed, or that fails, leaves the store as it was.
 
 from __future__ import annotations
 
+import importlib
 from logging.config import fileConfig
 
-from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from sessionlift.errors import UsageError
+from alembic import context
+from alembic.util.exc import CommandError
+from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.generations import _connect, _revision
+from sessionlift.stores import parse_store_url
 
 VERSION_TABLE = _revision.VERSION_TABLE
 # the commands of the plain program that only look
@@ -43,6 +46,10 @@ def _run(connection: Connection) -> None:
 
 def run_online() -> None:
     given = context.config.attributes.get("connection")
+    if isinstance(given, Engine):  # as test tools give it
+        with given.begin() as connection:
+            _run(connection)
+        return
     if given is not None:
         _run(given)
         return
@@ -55,7 +62,10 @@ def run_online() -> None:
 
 def run_offline() -> None:
     """Print the SQL of an upgrade. The script is one transaction, like the command itself."""
-    dialect = context.get_x_argument(as_dictionary=True).get("dialect", "sqlite")
+    given = context.get_x_argument(as_dictionary=True).get("url")
+    dialect = "duckdb" if given and parse_store_url(given).engine == "duckdb" else "sqlite"
+    if dialect == "duckdb":
+        importlib.import_module("duckdb_sqlalchemy.alembic_impl")  # tells Alembic how to speak it
     context.configure(
         dialect_name=dialect, version_table=VERSION_TABLE, transactional_ddl=True, literal_binds=True
     )
@@ -63,7 +73,13 @@ def run_offline() -> None:
         context.run_migrations()
 
 
-if context.is_offline_mode():
-    run_offline()
-else:
-    run_online()
+try:
+    if context.is_offline_mode():
+        run_offline()
+    else:
+        run_online()
+except SessionliftError as error:
+    if not _command():
+        raise
+    # the plain program prints Alembic's own errors as one line, and any other as a traceback
+    raise CommandError(str(error)) from error

@@ -13,8 +13,9 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+dialect = "sqlite"
 
-_REVISION = Revision(name="system.generation", dialect="sqlite", tables={})
+_REVISION = Revision(name="system.generation", dialect=dialect, tables={})
 
 
 def upgrade() -> None:

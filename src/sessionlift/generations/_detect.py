@@ -174,9 +174,9 @@ def read_stamps(query: Query, shape: Shape) -> list[str]:
 
 def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
     kind = "duckdb" if engine == "duckdb" else "sqlite"
-    fits = [
-        signature for signature in SIGNATURES if signature.engine == kind and not signature.against(shape)
-    ]
+    same_engine = [signature for signature in SIGNATURES if signature.engine == kind]
+    fits = [signature for signature in same_engine if not signature.against(shape)]
+    fits = [signature for signature in fits if not signature.weak] or fits
     # a later generation that has all of an earlier one and more is the one it is
     fits = [
         one
@@ -185,7 +185,7 @@ def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
     ]
     claims = {
         signature.generation: sorted(signature.own & shape.keys())
-        for signature in SIGNATURES
+        for signature in same_engine
         if signature.own & shape.keys() and signature not in fits
     }
     found = [f"{table} ({', '.join(sorted(columns))})" for table, columns in shape.items()]
@@ -202,10 +202,12 @@ def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
             role=role,
             found=found,
         )
+    systems = ", ".join(sorted({signature.system for signature in SIGNATURES} | {"semloop"}))
     raise UnknownGenerationError(
         f"{store} holds {_said(shape)}; no known schema fits{_nearest(shape, kind)}",
-        hint="name a store written by one of the known systems: "
-        + ", ".join(sorted({signature.system for signature in SIGNATURES} | {"semloop"})),
+        hint="name a new target: it will be created"
+        if role == "target"
+        else f"name a store that one of the known systems wrote: {systems}",
         store=store,
         role=role,
         found=found,

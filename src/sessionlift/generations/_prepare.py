@@ -15,7 +15,7 @@ from sessionlift.generations._detect import (
     read_stamps,
     require_generation,
 )
-from sessionlift.generations._revision import VERSION_TABLE
+from sessionlift.generations._revision import VERSION_TABLE, wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.stores import StoreURL, open_store, parse_store_url
 
@@ -57,7 +57,7 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     shape = read_shape(query, engine)
     stamps = read_stamps(query, shape)
     refuse_newer(stamps, store=named)
-    if shape.keys() - {VERSION_TABLE}:
+    if shape.keys() - {VERSION_TABLE} - LEDGER_TABLES:
         found = detect_in(query, engine=engine, store=named, role="target")
         require_generation(found, generation, store=named, role="target")
         _refuse_foreign_rows(found, stamps, named)
@@ -78,14 +78,9 @@ def _require_engine(where: StoreURL, generation: str) -> None:
     if where.engine == "duckdb" and where.path is not None and where.path.exists():
         return
     if (where.engine == "duckdb") != _REVISIONS[generation][1]:
-        right = "DuckDB" if _REVISIONS[generation][1] else "SQLite or libSQL"
-        raise WrongGenerationError(
-            f"{where.redacted} names a {where.engine} store, and {generation} lives on {right}",
-            hint="give the target another name" if where.path is not None else "name a file",
-            store=where.redacted,
-            role="target",
-            generation=generation,
-        )
+        dialect = "duckdb" if _REVISIONS[generation][1] else "sqlite"
+        found = "duckdb" if where.engine == "duckdb" else "sqlite"
+        raise wrong_engine(generation, dialect, found, store=where.redacted)
 
 
 def _refuse_foreign_rows(found: Detection, stamps: list[str], named: str) -> None:

@@ -13,6 +13,7 @@ from sessionlift.generations import _sqltext, _structure
 from sessionlift.stores import quote_identifier
 
 VERSION_TABLE = "sessionlift_version"
+_LISTED = 20  # of the differences in a message; all of them are in the error's fields
 _ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
 
 
@@ -47,7 +48,9 @@ def option(name: str, allowed: set[str], *, default: str) -> str:
 
 def differs(found: list[str], name: str, *, store: str | None = None) -> GenerationError:
     """The error for a store whose structure is not the one of ``name``, with every difference in it."""
-    listed = "\n  - ".join(found)
+    listed = "\n  - ".join(found[:_LISTED])
+    if len(found) > _LISTED:
+        listed += f"\n  - and {len(found) - _LISTED} more"
     count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
     return GenerationError(
         f"{store or 'the store'} is not {name} as it should be; {count}:\n  - {listed}",
@@ -56,6 +59,18 @@ def differs(found: list[str], name: str, *, store: str | None = None) -> Generat
         store=store,
         generation=name,
         found=found,
+    )
+
+
+def wrong_engine(name: str, dialect: str, found: str, *, store: str | None = None) -> WrongGenerationError:
+    """The error for a revision that was asked for on an engine where it does not live."""
+    on = _ENGINES.get(found, found)
+    return WrongGenerationError(
+        f"{name} lives on {_ENGINES[dialect]}, and {store or 'this store'} is on {on}",
+        hint=f"name a store on {_ENGINES[dialect]}",
+        store=store,
+        role="target",
+        generation=name,
     )
 
 
@@ -89,7 +104,7 @@ class Revision:
 
     def verify(self, connection: Connection) -> None:
         """Raise GenerationError listing every difference between the store and this generation."""
-        self._require_engine(connection)
+        self._require_engine(connection.dialect.name)
         found = self.differences(connection)
         if found:
             raise differs(found, self.name)
@@ -101,11 +116,12 @@ class Revision:
         there and differs.
         """
         if context.is_offline_mode():
+            self._require_engine(op.get_context().dialect.name)
             for statement in self.statements:
                 op.execute(statement)
             return
         connection = op.get_bind()
-        self._require_engine(connection)
+        self._require_engine(connection.dialect.name)
         if not _tables(connection) & self.tables.keys():
             for statement in self.statements:
                 connection.exec_driver_sql(statement)
@@ -119,7 +135,7 @@ class Revision:
                 hint="run it against the store itself",
             )
         connection = op.get_bind()
-        self._require_engine(connection)
+        self._require_engine(connection.dialect.name)
         self._refuse_rows(connection)
         dropped = [("VIEW", name) for name in self.views]
         dropped += [("TABLE", name) for name in _children_first(self.tables)]
@@ -145,14 +161,9 @@ class Revision:
                 rows=full,
             )
 
-    def _require_engine(self, connection: Connection) -> None:
-        if connection.dialect.name != self.dialect:
-            raise WrongGenerationError(
-                f"{self.name} lives on {_ENGINES[self.dialect]}, and this store is on "
-                f"{_ENGINES.get(connection.dialect.name, connection.dialect.name)}",
-                hint=f"name a store on {_ENGINES[self.dialect]}",
-                generation=self.name,
-            )
+    def _require_engine(self, dialect: str) -> None:
+        if dialect != self.dialect:
+            raise wrong_engine(self.name, self.dialect, dialect)
 
 
 def _children_first(tables: Mapping[str, str]) -> list[str]:

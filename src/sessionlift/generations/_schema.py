@@ -19,7 +19,7 @@ from sessionlift.errors import EXIT_FINDINGS, GenerationError, TargetNewerError,
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import connect
 from sessionlift.generations._detect import read_shape, read_stamps
-from sessionlift.generations._revision import differs
+from sessionlift.generations._revision import differs, wrong_engine
 from sessionlift.stores import StoreURL, parse_store_url
 
 
@@ -30,10 +30,11 @@ def schema_config() -> Path:
 
 @dataclass(frozen=True)
 class RevisionInfo:
-    """One revision that this build knows. ``generation`` is its branch label."""
+    """One revision of this build. ``generation`` is its branch label, ``dialect`` sqlite or duckdb."""
 
     revision: str
     generation: str
+    dialect: str
     down_revision: str | None
     summary: str
 
@@ -52,6 +53,7 @@ def schema_history() -> list[RevisionInfo]:
             RevisionInfo(
                 revision=script.revision,
                 generation=label,
+                dialect=script.module.dialect,
                 down_revision=down if isinstance(down, str) else None,
                 summary=script.doc,
             )
@@ -72,8 +74,10 @@ def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = No
     as it was. Raises GenerationError (a part of the schema is there and differs), WrongGenerationError (the
     engine), TargetNewerError, UsageError (an unknown revision) and the store errors.
     """
-    with connect(url, mode="create") as connection, connection.begin():
-        run("upgrade", connection, revision, store=_named(url), options={"dress": dress} if dress else {})
+    where = parse_store_url(url) if isinstance(url, str) else url
+    _check_before_making(where, revision)
+    with connect(where, mode="create") as connection, connection.begin():
+        run("upgrade", connection, revision, store=where.redacted, options={"dress": dress} if dress else {})
         return stamps_in(connection)
 
 
@@ -159,11 +163,32 @@ def run(
     try:
         getattr(command, verb)(config, revision)
     except CommandError as error:
-        known = ", ".join(info.revision for info in schema_history())
-        raise UsageError(
-            f"Alembic refused {verb} to {revision!r}: {error}",
-            hint=f"the revisions are {known}; `base` is before all",
-        ) from error
+        raise _refused(verb, revision, error) from error
+    except GenerationError as error:
+        error.fields.setdefault("store", store)
+        raise error.as_role("target") from None
+
+
+def _check_before_making(where: StoreURL, revision: str) -> None:
+    """Refuse what would only leave an empty file behind: an unknown revision, or one of another engine."""
+    if where.path is None or where.path.exists():
+        return
+    try:
+        asked = _scripts().get_revisions(revision)
+    except CommandError as error:
+        raise _refused("upgrade", revision, error) from error
+    dialect = "duckdb" if where.engine == "duckdb" else "sqlite"
+    for script in asked:
+        if script is not None and script.module.dialect != dialect:
+            raise wrong_engine(script.revision, script.module.dialect, dialect, store=where.redacted)
+
+
+def _refused(verb: str, revision: str, error: CommandError) -> UsageError:
+    known = ", ".join(info.revision for info in schema_history())
+    return UsageError(
+        f"Alembic refused {verb} to {revision!r}: {error}",
+        hint=f"the revisions are {known}; `base` is before all",
+    )
 
 
 def _config() -> Config:

@@ -17,7 +17,8 @@ class Signature:
     """One generation. ``needs`` must all be there and ``never`` must not; ``own`` are tables no other has.
 
     ``whole`` is the rest of its tables and columns: without some of it the store is an older form, and with
-    any of ``later`` a newer one.
+    any of ``later`` a newer one. A ``weak`` one has names that any program might use: it counts only where
+    nothing else fits.
     """
 
     generation: str
@@ -27,6 +28,7 @@ class Signature:
     own: frozenset[str] = frozenset()
     whole: Shape = field(default_factory=dict)
     later: Shape = field(default_factory=dict)
+    weak: bool = False
 
     @property
     def system(self) -> str:
@@ -113,7 +115,8 @@ _SYNTH_V3 = Signature(
         "events": _words(
             "id session_id timestep_id event_type system_instance_id event_time message_time created_at "
             "model_name provider input_tokens output_tokens total_tokens cost_usd latency_ms span_id "
-            "trace_id reward terminated truncated system_state_before system_state_after metadata event_metadata"
+            "trace_id reward terminated truncated system_state_before system_state_after metadata "
+            "event_metadata"
         ),
         "messages": _words(
             "id session_id timestep_id message_type content timestamp event_time message_time metadata"
@@ -151,6 +154,7 @@ _LANGSWARM_V1_MEMORY = Signature(
     generation="langswarm.v1",
     engine="sqlite",
     needs={"memory": _words("key value metadata")},
+    weak=True,
 )
 
 _LANGSWARM_V2 = Signature(

@@ -71,6 +71,8 @@ def built(dialect: str, statements: Sequence[str], names: Iterable[str]) -> Fact
 
 def reads_foreign_keys(connection: Connection, table: str) -> bool:
     """Whether ``table`` of a DuckDB store declares foreign keys (the early/mid dress of synth.v2 does)."""
+    if connection.dialect.name != "duckdb":
+        return False
     return any(
         name == table
         for (name,) in queries(connection)(

@@ -14,6 +14,7 @@ revision = "ledger_1"
 down_revision = None
 branch_labels = ("ledger",)
 depends_on = None
+dialect = "sqlite"
 
 _UNIT = "unit TEXT NOT NULL CHECK (unit IN ('session', 'catalog'))"
 _COUNT = "count INTEGER NOT NULL CHECK (count >= 0)"
@@ -102,7 +103,7 @@ CREATE TABLE sessionlift_facts (
 
 _REVISION = Revision(
     name="the ledger",
-    dialect="sqlite",
+    dialect=dialect,
     tables={
         "sessionlift_runs": RUNS,
         "sessionlift_units": UNITS,

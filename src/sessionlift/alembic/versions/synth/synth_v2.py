@@ -7,6 +7,7 @@ the command says ``-x dress=mid``.
 
 from __future__ import annotations
 
+from alembic import context, op
 from sqlalchemy import Connection
 
 from sessionlift.generations._revision import Revision, option
@@ -16,6 +17,7 @@ revision = "synth_v2"
 down_revision = None
 branch_labels = ("synth.v2",)
 depends_on = None
+dialect = "duckdb"
 
 SESSION_TRACES = """
 CREATE TABLE session_traces (
@@ -210,7 +212,7 @@ def build(*, mid: bool, overview: bool | None = None) -> Revision:
         views["experiment_overview"] = EXPERIMENT_OVERVIEW
     return Revision(
         name="synth.v2, early/mid dress" if mid else "synth.v2",
-        dialect="duckdb",
+        dialect=dialect,
         sequences={
             name: f"CREATE SEQUENCE {name} START 1"
             for name in ("timestep_id_seq", "event_id_seq", "message_id_seq")
@@ -233,8 +235,13 @@ def build(*, mid: bool, overview: bool | None = None) -> Revision:
 
 
 def upgrade() -> None:
-    """Make the sequences, tables, indexes and views, in the dress that ``-x dress=`` names."""
-    build(mid=option("dress", {"final", "mid"}, default="final") == "mid").upgrade()
+    """Make the sequences, tables, indexes and views, in the dress that ``-x dress=`` names.
+
+    A store that the real program made is taken as it is, in the dress it wears.
+    """
+    asked = option("dress", {"final", "mid"}, default="final")
+    worn = not context.is_offline_mode() and reads_foreign_keys(op.get_bind(), "events")
+    build(mid=asked == "mid" or worn).upgrade()
 
 
 def downgrade() -> None:

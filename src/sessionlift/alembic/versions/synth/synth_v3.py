@@ -20,6 +20,7 @@ revision = "synth_v3"
 down_revision = None
 branch_labels = ("synth.v3",)
 depends_on = None
+dialect = "sqlite"
 
 EXPERIMENTS = """
 CREATE TABLE experiments (
@@ -260,7 +261,7 @@ _INDEXES = {
 
 _REVISION = Revision(
     name="synth.v3",
-    dialect="sqlite",
+    dialect=dialect,
     tables={
         "experiments": EXPERIMENTS,
         "systems": SYSTEMS,
