@@ -14,12 +14,13 @@
     │   ├── StoreFullError          no space left
     │   ├── StoreConstraintError    a UNIQUE, CHECK or NOT NULL rule of the target refused a row
     │   ├── StoreAuthError          the server refused the token
-    │   └── StoreUnavailableError   the server cannot be reached or went away (transient)
-    ├── GenerationError             a store's schema is not what the run needs
-    │   ├── UnknownGenerationError  no known schema fits
-    │   ├── MixedGenerationError    parts of more than one schema
-    │   ├── WrongGenerationError    a known one, but not the one that this place asks for
-    │   └── TargetNewerError        the target was made by a newer build of this tool
+    │   ├── StoreUnavailableError   the server cannot be reached or went away (transient)
+    │   ├── OtherSourceError        the target holds sessions that were moved from another source
+    │   └── GenerationError         a store's schema is not what the run needs
+    │       ├── UnknownGenerationError  no known schema fits
+    │       ├── MixedGenerationError    parts of more than one schema
+    │       ├── WrongGenerationError    a known one, but not the one that this place asks for
+    │       └── TargetNewerError        the target was made by a newer build of this tool
     ├── FidelityError               the driver would change a class of values and no exact way is known
     ├── ConversionError             a row cannot be converted
     ├── MappingFileError            the user's mapping file is wrong
@@ -133,6 +134,11 @@ class StoreAuthError(StoreError):
 class StoreUnavailableError(StoreError):
     code = "store_unavailable"
     transient = True
+
+
+class OtherSourceError(StoreError):
+    code = "other_source"
+    default_exit_code = EXIT_TARGET
 
 
 class GenerationError(StoreError):

@@ -32,6 +32,11 @@ from sessionlift.runs import migrate as run_migrate
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the target with the source; the report says so.")
 @click.option(
+    "--same-source",
+    is_flag=True,
+    help="SOURCE is the store that TARGET was filled from, under another name, though it lacks sessions by now.",
+)
+@click.option(
     "--report-file",
     type=click.Path(path_type=Path),
     default=None,
@@ -48,6 +53,7 @@ def migrate(
     dry_run: bool,
     on_error: Literal["quarantine", "stop"],
     no_verify: bool,
+    same_source: bool,
     report_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -60,7 +66,7 @@ def migrate(
     result = run_migrate(
         source,
         target,
-        transfer_options(timezone, mapping_file, only, on_error),
+        transfer_options(timezone, mapping_file, only, on_error, same_source),
         dry_run=dry_run,
         verify=not no_verify,
         report_file=report_file,

@@ -33,7 +33,11 @@ only_option = click.option(
 
 
 def transfer_options(
-    timezone: str | None, mapping_file: Path | None, only: tuple[str, ...], on_error: OnError = "quarantine"
+    timezone: str | None,
+    mapping_file: Path | None,
+    only: tuple[str, ...],
+    on_error: OnError = "quarantine",
+    same_source: bool = False,
 ) -> TransferOptions:
     """The options of a move from what the command line gave."""
     return TransferOptions(
@@ -41,5 +45,6 @@ def transfer_options(
         timezone_given=timezone is not None,
         only=only or None,
         on_error=on_error,
+        same_source=same_source,
         mapping=load_mapping(mapping_file) if mapping_file is not None else TypeMapping(),
     )

@@ -70,6 +70,7 @@ class ConvertWorker:
                 "orphans": inventory.orphans,
                 "bytes": inventory.bytes,
                 "missing": self._converter.missing(self._options.only or ()),
+                **self._foreign(),
             },
         )
         self._work_off(Task(None))
@@ -80,6 +81,11 @@ class ConvertWorker:
             self._work_off()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         send(sys.stdout, {"type": "done", "peak_memory_mb": peak})
+
+    def _foreign(self) -> Message:
+        """How many of the sessions that were moved before are not in this source."""
+        count, example = self._converter.foreign()
+        return {"foreign": count, "foreign_example": example}
 
     def _work_off(self, *tasks: Task) -> None:
         """Make the tasks' batches, and those that the writer's answers ask for, a few ahead of the writer."""

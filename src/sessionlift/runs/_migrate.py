@@ -16,6 +16,7 @@ from typing import Any
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import (
+    OtherSourceError,
     SessionliftError,
     StoreError,
     StoreLockedError,
@@ -121,6 +122,7 @@ class _Run:
         try:
             with ExitStack() as stack:
                 self._temporary = Path(stack.enter_context(_Scratch()))
+                stack.callback(self._stop_workers)
                 self._begin()
                 self._move()
             self._finish()
@@ -143,7 +145,10 @@ class _Run:
         fidelity = probe_fidelity(self._target)
         self._report.environment = current_environment(fidelity.to_dict())
         fidelity.refuse_if_changed()
-        self._known, self._known_catalog = self._what_is_known()
+        self._known, self._known_catalog, self._known_sources = self._what_is_known()
+        # the source is counted and everything refused before the target is made
+        self._start_converter()
+        self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
         made = prepare_target(self._target, generation)
@@ -151,20 +156,25 @@ class _Run:
         if self._dry_run:
             self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
 
-    def _what_is_known(self) -> tuple[Path | None, str | None]:
-        """A file with the digests of what the target holds already, one [id, digest] a line; and the catalog's."""
+    def _what_is_known(self) -> tuple[Path | None, str | None, set[str]]:
+        """What the target holds already: a file with the digests of its sessions, one [id, digest] a line; the
+        catalog's digest; and the sources they came from."""
         try:
             with open_store(self._asked_target, mode="ro", role="target") as store:
                 if not has_ledger(store):
-                    return None, None
+                    return None, None, set()
                 ledger = Ledger(store)
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
                     for pair in ledger.digests(SESSION):
                         lines.write(json.dumps(pair) + "\n")
-                return path, next((digest for _, digest in ledger.digests(CATALOG)), None)
+                return (
+                    path,
+                    next((digest for _, digest in ledger.digests(CATALOG)), None),
+                    {run.source for run in ledger.runs()},
+                )
         except StoreNotFoundError:
-            return None, None
+            return None, None, set()
 
     def _move(self) -> None:
         with open_store(self._target, mode="rw", role="target") as store, ExitStack() as stack:
@@ -183,9 +193,9 @@ class _Run:
                 options=self._report.options,
                 started_at=self._report.started_at,
             )
-            stack.callback(self._stop_workers)
             try:
-                self._start_workers()
+                if self._verify:
+                    self._verifier = Verifier(self._source, _with_token(self._target), self._options)
                 self._take_all(store)
                 self._wait_for_verifier()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
@@ -204,7 +214,7 @@ class _Run:
                     ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
                 raise
 
-    def _start_workers(self) -> None:
+    def _start_converter(self) -> None:
         stages = self._temporary / "stages"
         stages.mkdir()
         self._converter = Worker(
@@ -221,8 +231,10 @@ class _Run:
             },
             name="converter",
         )
-        if self._verify:
-            self._verifier = Verifier(self._source, _with_token(self._target), self._options)
+
+    def _first_word(self) -> Message:
+        assert self._converter is not None  # noqa: S101 - started just before
+        return self._converter.answer()
 
     def _take_all(self, store: Store) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
@@ -233,9 +245,7 @@ class _Run:
             except queue.Empty:
                 self._hear_verifier()
                 continue
-            if message["type"] == "inventory":
-                self._take_inventory(message)
-            elif message["type"] == "batch":
+            if message["type"] == "batch":
                 transfer.take(message, self._converter)
             elif message["type"] == "done":
                 self._peaks["converter"] = message["peak_memory_mb"]
@@ -253,6 +263,15 @@ class _Run:
                 + (f" (nor {len(message['missing']) - 1} others)" if len(message["missing"]) > 1 else ""),
                 hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
                 session_id=message["missing"][0],
+            )
+        if message["foreign"] and self._source.redacted not in self._known_sources and not self._options.same_source:
+            raise OtherSourceError(
+                f"{self._asked_target.redacted} holds {message['foreign']:,} sessions that this source does not hold "
+                f"(such as {message['foreign_example']!r}); they came from {', '.join(sorted(self._known_sources))}",
+                hint="give each source a target of its own; if it is the same store under another name and lost "
+                "sessions since, say --same-source",
+                store=self._asked_target.redacted,
+                role="target",
             )
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
 

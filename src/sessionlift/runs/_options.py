@@ -17,6 +17,7 @@ class TransferOptions:
 
     ``timezone``: the zone of the legacy store's naive times; ``timezone_given`` is false where it was assumed.
     ``only``: session ids to move, None for all. ``on_error``: what to do with a row that cannot be converted.
+    ``same_source``: the source may lack sessions that the target got from another path.
     """
 
     timezone: str = "UTC"
@@ -24,6 +25,7 @@ class TransferOptions:
     only: tuple[str, ...] | None = None
     on_error: OnError = "quarantine"
     mapping: TypeMapping = field(default_factory=TypeMapping)
+    same_source: bool = False
 
     def synth(self) -> SynthOptions:
         return SynthOptions(timezone=self.timezone, mapping=self.mapping, only=self.only)
@@ -40,4 +42,5 @@ class TransferOptions:
             only=None if only is None else tuple(only),
             on_error=message["on_error"],
             mapping=TypeMapping(**message["mapping"]),
+            same_source=message["same_source"],
         )

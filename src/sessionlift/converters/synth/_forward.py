@@ -124,6 +124,13 @@ class SynthForward:
             ).fetchall()
         ]
 
+    def foreign(self) -> tuple[int, str | None]:
+        """How many of the known sessions the store does not hold, and one of them."""
+        row = self._db.execute(
+            "SELECT count(*), min(session_id) FROM sl_known WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
+        ).fetchone()
+        return row if row is not None else (0, None)
+
     def know(self, known: Iterable[tuple[str, str]]) -> None:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
         part: list[tuple[str, str]] = []
