@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ from sessionlift.stores import _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb_errors import cut_short, map_duckdb_error
 from sessionlift.stores._sniff import check_openable
+from sessionlift.stores._spill import enter_spill, leave_spill
 from sessionlift.stores._sqlite_errors import unstorable
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
@@ -33,7 +32,7 @@ _PLAIN_TYPES = {
 class DuckdbStore(Store):
     """A DuckDB store. ``connection`` is the driver's own, for set-based reading.
 
-    Its spill files go into a private directory that ``close`` removes: DuckDB's default is beside the source.
+    Its spill files go into a private directory: DuckDB's default is beside the source.
     No extension is ever downloaded. ``NaN`` and ``-0.0`` are held exactly here.
     """
 
@@ -57,17 +56,17 @@ class DuckdbStore(Store):
             damaged = cut_short(self._path, store=url.redacted, role=role)
             if damaged is not None:
                 raise damaged
-        self._spill = Path(tempfile.mkdtemp(prefix="sessionlift-duckdb-"))
+        # the same for every store: DuckDB opens one file twice in a process only with the same settings
         config: dict[str, Any] = {
-            "memory_limit": memory_limit,
-            "threads": threads,
-            "temp_directory": str(self._spill),
+            "temp_directory": str(enter_spill()),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
         try:
             self._connection = duckdb.connect(str(self._path), read_only=mode == "ro", config=config)
             self._key = _registry.enter(self._path, "duckdb")
+            self._connection.execute("SET memory_limit = ?", [memory_limit])
+            self._connection.execute("SET threads = ?", [threads])
         except BaseException as error:
             self._drop()
             if isinstance(error, duckdb.Error):
@@ -109,7 +108,7 @@ class DuckdbStore(Store):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        leave_spill()
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """All rows as DuckDB gives them: times are ``datetime``, decimals ``Decimal``."""

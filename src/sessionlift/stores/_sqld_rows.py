@@ -84,7 +84,7 @@ def _statement(
     sql = f"{head}SELECT {', '.join(values)} FROM json_each(?) AS j"
     args = [argument(document.decode("utf-8"))]
     if bound:
-        listed: list[str] = []
+        placed: list[str] = []
         for position, row in enumerate(rows):
             marks = []
             for index in bound:
@@ -94,6 +94,6 @@ def _statement(
                 else:
                     marks.append("?")
                     args.append(argument(value))
-            listed.append(f"({position}, {', '.join(marks)})")
-        sql += f" JOIN (VALUES {', '.join(listed)}) AS b ON b.column1 = j.key"
+            placed.append(f"({position}, {', '.join(marks)})")
+        sql += f" JOIN (VALUES {', '.join(placed)}) AS b ON b.column1 = j.key"
     return {"sql": sql + " ORDER BY j.key", "args": args, "want_rows": not head}

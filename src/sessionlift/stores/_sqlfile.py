@@ -24,7 +24,8 @@ from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 _CHUNK_ROWS = 2000
 _MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
 _MAX_ROWS_PER_INSERT = 200  # more does not get faster
-_CHANGES = re.compile(r"\s*(insert|update|delete|replace|with)\b", re.IGNORECASE)
+_CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
+_WITH = re.compile(r"\s*with\b", re.IGNORECASE)
 _STAGE = "sessionlift_stage"
 _OPEN_MODES: dict[Mode, str] = {"ro": "ro", "rw": "rw", "create": "rwc"}
 
@@ -133,6 +134,11 @@ class SqliteFileStore(Store):
         return self._rows(sql, params)
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
+        if _WITH.match(sql):
+            # neither driver counts these
+            before = self._rows("SELECT total_changes()")[0][0]
+            self._rows(sql, params)
+            return int(self._rows("SELECT total_changes()")[0][0] - before)
         cursor = self._run(sql, params)
         # some statements run only as far as their rows are fetched
         try:
