@@ -148,6 +148,10 @@ class Client:
             opened: list[str | None] = []
             try:
                 yield from self._cursor(connection, one, table, opened.append)
+            except BaseException:
+                # rows that were not read stand in the way on this connection: it is dialled again
+                connection.close()
+                raise
             finally:
                 self._end_cursor(connection, opened)
 
@@ -187,19 +191,12 @@ class Client:
             raise self._unreachable(ConnectionError("the rows stopped in the middle"), during)
 
     def _end_cursor(self, connection: http.client.HTTPConnection, opened: list[str | None]) -> None:
-        """Close the stream that a cursor leaves open; the server allows 128 of them, for 10 seconds each.
-
-        Rows that were not read to their end stand in the way on that connection: it is dialled again.
-        """
+        """Close the stream that a cursor leaves open; a server keeps 128 of them, for 10 seconds each."""
         if not opened or opened[-1] is None:
             return
         body = orjson.dumps({"baton": opened[-1], "requests": [{"type": "close"}]})
         try:
-            try:
-                connection.request("POST", "/v3/pipeline", body, self._headers())
-            except http.client.CannotSendRequest:
-                connection.close()
-                connection.request("POST", "/v3/pipeline", body, self._headers())
+            connection.request("POST", "/v3/pipeline", body, self._headers())
             connection.getresponse().read()
         except (OSError, http.client.HTTPException):
             pass  # it expires by itself
