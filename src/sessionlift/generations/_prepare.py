@@ -57,6 +57,7 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     shape = read_shape(query, engine)
     stamps = read_stamps(query, shape)
     refuse_newer(stamps, store=named)
+    found: Detection | None = None
     if shape.keys() - {VERSION_TABLE} - LEDGER_TABLES:
         found = detect_in(query, engine=engine, store=named, role="target")
         require_generation(found, generation, store=named, role="target")
@@ -65,9 +66,11 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     wanted = [_REVISIONS[generation][0]]
     if engine != "duckdb":
         wanted.append(LEDGER_REVISION)
-    for revision in wanted:
-        if revision not in stamps:
-            run("upgrade", connection, revision, store=named)
+    lacking = [revision for revision in wanted if revision not in stamps]
+    if found is not None and not lacking:
+        return found  # counting the rows of a large target again would only take time
+    for revision in lacking:
+        run("upgrade", connection, revision, store=named)
     return detect_in(query, engine=engine, store=named, role="target")
 
 
