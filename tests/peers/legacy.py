@@ -107,7 +107,15 @@ def read(path: Path) -> dict[str, Session]:
 def _message(row: dict[str, Any]) -> Message:
     kind, content = row["message_type"], row["content"]
     if kind == "SessionEventMessage":
-        envelope = json.loads(content, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+        envelope = dict(
+            json.loads(
+                content,
+                parse_float=_Number,
+                parse_int=_Number,
+                parse_constant=_Number,
+                object_pairs_hook=_Object,
+            )
+        )
         kind, content = envelope["message_type"], _text(envelope["content"])
     return Message(
         row["id"], kind, content, _utc(row["timestamp"]), _utc(row["event_time"]), row["message_time"]
@@ -118,11 +126,15 @@ class _Number(str):
     """A JSON number (or NaN, Infinity) that keeps its own text."""
 
 
+class _Object(list[tuple[str, Any]]):
+    """A JSON object that keeps repeated keys."""
+
+
 def _text(value: Any) -> str:
     if isinstance(value, _Number):
         return str(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)}: {_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, _Object):
+        return "{" + ", ".join(f"{json.dumps(key)}: {_text(item)}" for key, item in value) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_text, value)) + "]"
     return json.dumps(value)
