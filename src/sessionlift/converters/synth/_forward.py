@@ -33,6 +33,10 @@ from sessionlift.stores import DuckdbStore, quote_identifier
 CHUNK_ROWS = 4_000
 """Rows fetched at a time: what bounds the memory of one very large session."""
 
+EXAMPLES = 3
+"""Batches of a run that look for an example of each kind of loss."""
+
+_COUNTERS = {"events": "num_events", "messages": "num_messages"}
 _TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
 
 
@@ -63,6 +67,7 @@ class SynthForward:
         self._events = options.mapping.event_types
         self._messages = options.mapping.message_types
         self._orphans = options.only is None
+        self._examples: dict[tuple[str, str, str], int] = {}
         self._db.execute("CREATE OR REPLACE TEMP TABLE sl_known (session_id VARCHAR, digest VARCHAR)")
         self.times = self._local_time()
 
@@ -182,10 +187,10 @@ class SynthForward:
         code and a reason), which the target cannot take, go to quarantine whole.
         """
         batch = Batch()
+        self._gather(group)
         units = self._select(group, batch)
         if not units:
             return batch
-        self._gather(group)
         digests = TargetDigests(units)
         self._traces(units, digests, batch, sink, rejected or {})
         self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
@@ -205,12 +210,37 @@ class SynthForward:
                 units[row.session_id].state = "partial"
         return batch
 
-    def _select(self, group: Group, batch: Batch) -> dict[str, Unit]:
-        """Fill ``sl_b`` (n, session_id) with the sessions of the group that are new or changed."""
-        self._db.execute(
+    def _gather(self, group: Group) -> None:
+        """Copy the group's rows into temporary tables, sorted by session and id.
+
+        Each row gets the place ``n`` of its session and its own place ``pos`` within it, events and messages also
+        the timestep ``slot`` that the recorded counts give them. What reads these tables later needs no sort and no
+        join: the engine gives the rows of a plain scan in the order they were inserted.
+        """
+        db = self._db
+        db.execute(
             "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT * FROM sl_units WHERE n BETWEEN ? AND ?",
             [group.first, group.last],
         )
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, 0 AS pos, "
+            f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
+            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id ORDER BY b.n"
+        )
+        for table, temp in _TEMP.items():
+            low, high = group.ranges[table]
+            columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
+            rows = (
+                f"SELECT {columns}, b.n, row_number() OVER (PARTITION BY b.n ORDER BY r.id) - 1 AS pos "
+                f"FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high}"
+            )
+            if table != "session_timesteps":
+                slots = _projection.slots(f"{table}_rows", _COUNTERS[table])
+                rows = f"SELECT r.*, s.timestep_id AS slot FROM ({rows}) AS r LEFT JOIN ({slots}) AS s ON s.n = r.n AND s.pos = r.pos"
+            db.execute(f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT * FROM ({rows}) ORDER BY n, id")
+
+    def _select(self, group: Group, batch: Batch) -> dict[str, Unit]:
+        """Digest the gathered sessions, and drop those that the ledger knows unchanged."""
         found = self._digests(group)
         known = dict(
             self._db.execute(
@@ -218,12 +248,11 @@ class SynthForward:
             ).fetchall()
         )
         batch.unchanged = [session_id for session_id, digest in found.items() if known.get(session_id) == digest]
-        if batch.unchanged:
-            self._db.execute(
-                f"DELETE FROM sl_b WHERE session_id IN ({_sql.texts()})",
-                [_sql.bind_texts(batch.unchanged)],
-            )
         same = set(batch.unchanged)
+        if same and len(same) < len(found):
+            listed = _sql.bind_texts(batch.unchanged)
+            for temp in ("sl_b", "sl_t", *_TEMP.values()):
+                self._db.execute(f"DELETE FROM {temp} WHERE session_id IN ({_sql.texts()})", [listed])
         batch.units = [Unit(SESSION, key, digest) for key, digest in found.items() if key not in same]
         return {unit.session_id: unit for unit in batch.units}
 
@@ -236,52 +265,40 @@ class SynthForward:
         digests = {session_id: hashlib.sha256() for session_id in ids}
         self._loose: dict[str, list[str]] = {}
         self._nul: set[str] = set()
-        for table in V2_SESSION_TABLES:
+        for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
             for digest in digests.values():
                 digest.update(f"{table}\n".encode())
-            text, within = _sql.source_text(table, "r"), ""
-            if table in group.ranges:
-                low, high = group.ranges[table]
-                within = f"WHERE r.id BETWEEN {low} AND {high}"
-            rows = f"SELECT r.session_id, {'0' if table == 'session_traces' else 'r.id'} AS id, {text} AS line FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id {within}"
+            lines = f"SELECT r.session_id, r.pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
             marks = f"regexp_matches(line, {_sql.literal(_sql.LOOSE)}), contains(line, '\\u0000')"
             if group.is_large:
-                query = f"SELECT session_id, line, {marks} FROM ({rows}) ORDER BY id"
+                query = f"SELECT session_id, line, {marks}, NULL FROM ({lines}) ORDER BY pos"
             else:
-                query = (
-                    f"SELECT session_id, line, {marks} FROM (SELECT session_id, "
-                    f"string_agg(line, '' ORDER BY id) AS line FROM ({rows}) GROUP BY session_id)"
-                )
-            result = self._db.execute(query)
-            while part := result.fetchmany(256):
-                for session_id, line, loose, nul in part:
-                    digests[session_id].update(line.encode())
-                    if loose:
-                        self._loose.setdefault(table, []).append(session_id)
-                    if nul:
-                        self._nul.add(session_id)
+                query = _grouped(lines, marks, "")
+            for session_id, line, loose, nul in self._lines(query, _grouped(lines, marks, " ORDER BY pos")):
+                digests[session_id].update(line.encode())
+                if loose:
+                    self._loose.setdefault(table, []).append(session_id)
+                if nul:
+                    self._nul.add(session_id)
         return {session_id: digest.hexdigest() for session_id, digest in digests.items()}
 
-    def _gather(self, group: Group) -> None:
-        """Copy the batch's rows into temporary tables, with the place of their session and within it."""
-        db = self._db
-        db.execute(
-            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
-            f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
-            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id"
-        )
-        for table, temp in _TEMP.items():
-            low, high = group.ranges[table]
-            columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
-            db.execute(
-                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n, "
-                f"row_number() OVER (PARTITION BY b.n ORDER BY r.id) - 1 AS pos "
-                f"FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high}"
-            )
-        for child, counter in (("events", "num_events"), ("messages", "num_messages")):
-            db.execute(
-                f"CREATE OR REPLACE TEMP TABLE sl_slot_{child} AS " + _projection.slots(_TEMP[child], counter)
-            )
+    def _lines(self, query: str, sorted_query: str) -> Iterator[tuple[str, str, bool, bool]]:
+        """Rows of ``query``; if the engine put a session's rows together in another order, those of the other one.
+
+        Sorting inside the aggregate takes twice the time, and the rows come sorted already. Their places are
+        looked at nevertheless, for nothing promises that order.
+        """
+        result = self._db.execute(query)
+        rows = result.fetchall() if "GROUP BY" in query else None
+        if rows is None:
+            while part := result.fetchmany(256):
+                for *row, _ in part:
+                    yield tuple(row)
+            return
+        if any(places != list(range(len(places))) for *_, places in rows):
+            rows = self._db.execute(sorted_query).fetchall()
+        for *row, _ in rows:
+            yield tuple(row)
 
     def _traces(
         self,
@@ -489,27 +506,33 @@ class SynthForward:
         temps = {"session_traces": "sl_t", **_TEMP}
         for table, conditions in self.conditions().items():
             skip = f"WHERE NOT {_sql.event_type_unknown(self._events).sql}" if table == "events" else ""
-            key = "r.session_id" if table == "session_traces" else "r.id"
-            cells = ", ".join(
-                f"count(*) FILTER (WHERE {c.sql}), min({key}) FILTER (WHERE {c.sql}), "
-                f"min({c.example}) FILTER (WHERE {c.sql})"
-                for c in conditions
-            )
-            row = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
-            assert row is not None  # noqa: S101 - an aggregate always gives a row
-            for i, condition in enumerate(conditions):
-                count, row_id, value = row[3 * i : 3 * i + 3]
+            cells = ", ".join(f"count(*) FILTER (WHERE {c.sql})" for c in conditions)
+            counts = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
+            assert counts is not None  # noqa: S101 - an aggregate always gives a row
+            for condition, count in zip(conditions, counts, strict=True):
                 if count:
-                    example = {"row": str(row_id)} if value is None else {"row": str(row_id), "value": value}
+                    example = self._example(table, temps[table], condition)
                     batch.losses.append(Loss(condition.code, table, condition.column, count, example))
         for child in ("events", "messages"):
             row = self._db.execute(
-                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r "
-                f"LEFT JOIN sl_slot_{child} AS s ON s.n = r.n AND s.pos = r.pos "
-                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL"
+                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r WHERE r.timestep_id IS NULL AND r.slot IS NULL"
             ).fetchone()
             if row is not None and row[0]:
                 batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))
+
+    def _example(self, table: str, temp: str, condition: _sql.Condition) -> dict[str, Any] | None:
+        """One row of the loss, for its first few batches; looking for one costs another pass."""
+        key = (table, condition.code, condition.column)
+        self._examples[key] = self._examples.get(key, 0) + 1
+        if self._examples[key] > EXAMPLES:
+            return None
+        row_id = "r.session_id" if table == "session_traces" else "r.id"
+        row = self._db.execute(
+            f"SELECT {row_id}, {condition.example} FROM {temp} AS r WHERE {condition.sql} LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        return {"row": str(row[0])} if row[1] is None else {"row": str(row[0]), "value": row[1]}
 
     def _facts(self, units: dict[str, Unit], batch: Batch) -> None:
         row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
@@ -544,6 +567,14 @@ class SynthForward:
             _projection.exceptions(self.times)
         ).fetchall():
             _note(units[session_id].complement, table, row_id, column, text)
+
+
+def _grouped(lines: str, marks: str, order: str) -> str:
+    """SQL that puts the lines of each session together, and lists the places they came from."""
+    return (
+        f"SELECT session_id, line, {marks}, places FROM (SELECT session_id, string_agg(line, ''{order}) AS line, "
+        f"list(pos{order}) AS places FROM ({lines}) GROUP BY session_id)"
+    )
 
 
 def _note(complement: dict[str, Any], table: str, row_id: int, column: str, text: str | None) -> None:

@@ -1,8 +1,7 @@
 """The select lists that turn a batch's v2 rows into v3 rows.
 
 The batch's rows lie in temporary tables, each with the place ``n`` of its session: ``sl_t`` (traces), ``sl_ts``
-(timesteps), ``sl_ev`` (events), ``sl_ms`` (messages); ``sl_slot_events`` and ``sl_slot_messages`` say which
-timestep the k-th event or message of a session belongs to.
+(timesteps), ``sl_ev`` (events), ``sl_ms`` (messages), sorted by ``n`` and id; a plain scan keeps that order.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ TURN_NUMBER = (
 """v2 has no column for it; its tracer put the turn into step_metadata, or counted steps."""
 
 
-def slots(child: str, counter: str) -> str:
+def slots(rows: str, counter: str) -> str:
     """SQL for (n, pos, timestep_id): deal a session's rows out to its timesteps by their recorded counts.
 
     Only for sessions whose counts are whole: each is there, none negative, steps in an order of their own, and
-    their sum is the number of rows. v2 never stored the link; the counts give it back exactly.
+    their sum is the number of rows (the column ``rows`` of ``sl_b``). v2 never stored the link; the counts give it
+    back exactly.
     """
     return (
-        f"WITH whole AS (SELECT s.n FROM (SELECT n, sum({counter}) AS total FROM sl_ts GROUP BY n "
-        f"HAVING count({counter}) = count(*) AND min({counter}) >= 0 AND count(DISTINCT step_index) = count(*)) AS s "
-        f"JOIN (SELECT n, count(*) AS total FROM {child} GROUP BY n) AS c ON c.n = s.n AND c.total = s.total), "
-        f"edges AS (SELECT n, id, {counter} AS size, "
-        f"sum({counter}) OVER (PARTITION BY n ORDER BY step_index ROWS UNBOUNDED PRECEDING) AS upto "
-        f"FROM sl_ts WHERE n IN (SELECT n FROM whole)) "
-        f"SELECT n, id AS timestep_id, unnest(range((upto - size)::BIGINT, upto::BIGINT)) AS pos FROM edges"
+        f"SELECT n, id AS timestep_id, unnest(range((upto - size)::BIGINT, upto::BIGINT)) AS pos FROM ("
+        f"SELECT t.n, t.id, t.{counter} AS size, "
+        f"sum(t.{counter}) OVER (PARTITION BY t.n ORDER BY t.step_index ROWS UNBOUNDED PRECEDING) AS upto "
+        f"FROM sl_ts AS t WHERE t.n IN (SELECT s.n FROM sl_ts AS s JOIN sl_b AS b ON b.n = s.n GROUP BY s.n, b.{rows} "
+        f"HAVING count(s.{counter}) = count(*) AND min(s.{counter}) >= 0 AND count(DISTINCT s.step_index) = count(*) "
+        f"AND sum(s.{counter}) = b.{rows}))"
     )
 
 
@@ -42,7 +41,7 @@ def timesteps(times: LocalTime) -> str:
         f"SELECT r.id, r.session_id, r.step_id, r.step_index, {TURN_NUMBER}, {_sql.iso(times.utc('r.timestamp'))}, "
         f"NULL, r.num_events, r.num_messages, "
         f"CASE WHEN r.step_metadata IS NULL OR {_sql.is_json_null('r.step_metadata')} THEN '{{}}' "
-        f"ELSE r.step_metadata::VARCHAR END FROM sl_ts AS r ORDER BY r.n, r.id"
+        f"ELSE r.step_metadata::VARCHAR END FROM sl_ts AS r"
     )
 
 
@@ -50,13 +49,13 @@ def events(times: LocalTime, overrides: Mapping[str, str], keep: str) -> str:
     mapped = _sql.event_type("r.event_type", overrides)
     utc = times.utc("r.event_time")
     return (
-        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), {mapped}, r.system_instance_id, "
+        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, r.slot), {mapped}, r.system_instance_id, "
         f"{_sql.unix(utc)}, r.message_time, {_sql.iso(utc)}, r.model_name, r.provider, r.prompt_tokens, "
         f"r.completion_tokens, r.total_tokens, {_sql.cents('r.cost')}, {_sql.storable('r.latency_ms')}, r.span_id, "
         f"r.trace_id, {_sql.storable('r.reward')}, r.terminated::INTEGER, {_sql.json_or_null('r.system_state_before')}, "
         f"{_sql.json_or_null('r.system_state_after')}, {_sql.event_metadata('r', mapped)}, "
         f"{_sql.json_or_null('r.event_metadata')} "
-        f"FROM sl_ev AS r LEFT JOIN sl_slot_events AS s ON s.n = r.n AND s.pos = r.pos WHERE {keep} ORDER BY r.n, r.id"
+        f"FROM sl_ev AS r WHERE {keep}"
     )
 
 
@@ -71,8 +70,7 @@ def event_rewards(times: LocalTime, overrides: Mapping[str, str], keep: str) -> 
         f"SELECT r.id, r.id, r.session_id, {TURN_NUMBER.replace('r.step', 'p.step')}, {_sql.storable('r.reward')}, "
         f"'sparse', {_sql.json_or_null('r.event_metadata')}, 'environment', {moment} "
         f"FROM sl_ev AS r JOIN sl_t AS t ON t.n = r.n "
-        f"LEFT JOIN sl_slot_events AS s ON s.n = r.n AND s.pos = r.pos "
-        f"LEFT JOIN sl_ts AS p ON p.id = coalesce(r.timestep_id, s.timestep_id) AND p.n = r.n "
+        f"LEFT JOIN sl_ts AS p ON p.id = coalesce(r.timestep_id, r.slot) AND p.n = r.n "
         f"WHERE ({mapped}) = 'environment' AND {_sql.storable('r.reward')} IS NOT NULL AND {keep} ORDER BY r.n, r.id"
     )
 
@@ -87,13 +85,13 @@ def messages(times: LocalTime, overrides: Mapping[str, str], *, envelopes: bool)
     )
     last = f", CASE WHEN {_sql.is_envelope('r')} THEN r.content::VARCHAR END" if envelopes else ""
     return (
-        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), "
+        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, r.slot), "
         f"{_sql.message_type('r.message_type', overrides)}, "
         f"CASE WHEN {_sql.is_json_string('r.content')} THEN json_extract_string(r.content, '$') "
         f"ELSE r.content::VARCHAR END, {_sql.iso(times.utc('r.timestamp'))}, "
         f"{_sql.unix('(' + _sql.message_event_utc('r', times) + ')')}, r.message_time, "
         f"CASE WHEN ({note}) <> '' THEN '{{\"{_sql.OUR_KEY}\": {{' || ({note}) || '}}}}' END{last} "
-        f"FROM sl_ms AS r LEFT JOIN sl_slot_messages AS s ON s.n = r.n AND s.pos = r.pos ORDER BY r.n, r.id"
+        f"FROM sl_ms AS r"
     )
 
 
