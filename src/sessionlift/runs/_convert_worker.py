@@ -6,6 +6,7 @@ legacy store's engine and the target's never meet. Nothing but temporary files i
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
@@ -182,6 +183,8 @@ def main() -> int:
     request = receive(sys.stdin)
     if request is None:
         return 0
+    # rows are tuples of texts and numbers: nothing here makes cycles, and looking for them takes a tenth of the time
+    gc.disable()
     try:
         url = parse_store_url(request["source"])
         with DuckdbStore(url, memory_limit=request["memory_limit"], threads=request["threads"]) as source:

@@ -127,7 +127,8 @@ class Transfer:
 
     def _refused(self, kind: str, message: Message, error: StoreConstraintError) -> Message:
         """What to do after the target refused a row: find its session, then put that session aside."""
-        if kind == CATALOG:
+        if kind == CATALOG or all(state == "quarantined" for _, _, state in message["units"]):
+            # nothing of a session is left to put aside: the ledger's own rows were refused
             raise error
         if len(message["units"]) + message["unchanged"] > 1:
             return {"type": "split"}

@@ -41,6 +41,11 @@ def sniff(path: Path) -> Found:
     return sniff_bytes(head)
 
 
+def may(path: Path, mode: int) -> bool:
+    """Whether this process may use the path so, by its effective user where the system can say."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def sniff_bytes(head: bytes) -> Found:
     """The same for the first bytes of a file."""
     if not head:
@@ -148,7 +153,7 @@ def check_openable(path: Path, engine: str, *, create: bool, store: str, role: s
         raise wrong_format(path, engine, "directory", store=store, role=role)
     if info.st_size == 0 and not create:
         raise wrong_format(path, engine, "empty", store=store, role=role)
-    if not os.access(path, os.R_OK):
+    if not may(path, os.R_OK):
         raise StoreError(
             f"{path} may not be read by this user",
             hint="check the file's permissions",

@@ -17,7 +17,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     StoreReadOnlyError,
 )
-from sessionlift.stores._sniff import sniff, wrong_format
+from sessionlift.stores._sniff import may, sniff, wrong_format
 from sessionlift.stores._value import INT64_MAX, INT64_MIN, Value
 
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: (.*))?", re.DOTALL)
@@ -195,7 +195,7 @@ def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreE
 
 def writable_directory(path: Path) -> bool:
     """Whether this user may make files in the directory."""
-    if not os.access(path, os.W_OK):
+    if not may(path, os.W_OK):
         return False
     try:
         return not os.statvfs(path).f_flag & os.ST_RDONLY
@@ -204,4 +204,4 @@ def writable_directory(path: Path) -> bool:
 
 
 def _writable_file(path: Path) -> bool:
-    return not path.exists() or os.access(path, os.W_OK)
+    return not path.exists() or may(path, os.W_OK)

@@ -563,10 +563,9 @@ class SynthForward:
             batch.facts.extend(Fact(key, "json_not_strict", table, count) for key, count in loose.items())
 
     def _exceptions(self, units: dict[str, Unit]) -> None:
-        for session_id, table, row_id, column, text in self._db.execute(
-            _projection.exceptions(self.times)
-        ).fetchall():
-            _note(units[session_id].complement, table, row_id, column, text)
+        for query in _projection.exceptions(self.times):
+            for session_id, table, row_id, column, text in self._db.execute(query).fetchall():
+                _note(units[session_id].complement, table, row_id, column, text)
 
 
 def _grouped(lines: str, marks: str, order: str) -> str:

@@ -103,17 +103,15 @@ def _odd_time(column: str, utc: str, times: LocalTime) -> str:
     )
 
 
-def exceptions(times: LocalTime) -> str:
-    """SQL for (session_id, table, row id, column, text): cells that v3's rows alone would not give back.
+def exceptions(times: LocalTime) -> list[str]:
+    """SQL, a query for each source table, for (session_id, table, row id, column, text): cells that v3's rows alone would not give back.
 
     A NULL text stands for SQL NULL in the legacy row.
     """
-    branches = []
+    cells: dict[str, list[tuple[str, str, str]]] = {}
 
     def cell(table: str, alias_table: str, column: str, when: str, text: str) -> None:
-        branches.append(
-            f"SELECT r.session_id, '{table}', r.id, '{column}', {text} FROM {alias_table} AS r WHERE {when}"
-        )
+        cells.setdefault(f"{table} {alias_table}", []).append((column, when, text))
 
     for column in ("system_state_before", "system_state_after"):
         whole = f"r.{column}"
@@ -154,4 +152,14 @@ def exceptions(times: LocalTime) -> str:
     )
     for table, alias_table in (("events", "sl_ev"), ("messages", "sl_ms")):
         cell(table, alias_table, "timestep_id", "r.timestep_id IS NOT NULL", "r.timestep_id::VARCHAR")
-    return " UNION ALL ".join(branches)
+    queries = []
+    for tables, found in cells.items():
+        table, alias_table = tables.split()
+        # one pass over all rows for any of the conditions; the branches then look at the few rows it finds
+        anything = " OR ".join(f"({when})" for _, when, _ in found)
+        branches = " UNION ALL ".join(
+            f"SELECT r.session_id, '{table}', r.id, '{column}', {text} FROM odd AS r WHERE {when}"
+            for column, when, text in found
+        )
+        queries.append(f"WITH odd AS MATERIALIZED (SELECT * FROM {alias_table} AS r WHERE {anything}) {branches}")
+    return queries

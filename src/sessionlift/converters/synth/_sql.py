@@ -78,8 +78,10 @@ def trimmed(column: str) -> str:
 
 
 def is_json_null(column: str) -> str:
-    """SQL for "is JSON null", with or without white space; the length spares most texts the trim."""
-    return f"({column}::VARCHAR = 'null' OR (strlen({column}::VARCHAR) BETWEEN 5 AND 64 AND {trimmed(column)} = 'null'))"
+    """SQL for "is JSON null", with or without white space; the first characters spare most texts the trim."""
+    text = f"{column}::VARCHAR"
+    spaced = f"(ascii({text}) <= 32 OR (starts_with({text}, 'null') AND strlen({text}) > 4))"
+    return f"({text} = 'null' OR ({spaced} AND {trimmed(column)} = 'null'))"
 
 
 def json_or_null(column: str) -> str:

@@ -72,7 +72,7 @@ def cents_of(shortest: str) -> float | None:
 
 def null_or(text: str | None) -> str | None:
     """JSON text, or None for JSON null."""
-    if text is None or (len(text) <= 64 and text.strip(WHITE) == "null"):
+    if text is None or text == "null" or (text[:1] in " \t\n\rn" and text.strip(WHITE) == "null"):
         return None
     return text
 
