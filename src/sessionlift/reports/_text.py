@@ -84,6 +84,8 @@ def _outcome(report: Report) -> str:
 
 
 def _took(report: Report) -> str:
+    if report.kind == "plan" and report.throughput.seconds:
+        return f"about {duration(report.throughput.seconds)}"
     if report.finished_at is None:
         return ""
     try:
@@ -97,7 +99,8 @@ def _road(report: Report) -> str:
     def end(store: StoreInfo | None) -> str:
         if store is None:
             return "unknown"
-        return f"{printable(store.generation or 'unknown generation')} {printable(store.url)}"
+        # a target that is not there yet has no generation
+        return f"{printable(store.generation)} {printable(store.url)}" if store.generation else printable(store.url)
 
     if report.target is None:
         return f"From {end(report.source)}."
@@ -256,7 +259,7 @@ def _throughput(report: Report, width: int) -> list[str]:
     lines = [
         "Throughput",
         f"  {plural(t.rows, 'row')} of {plural(t.sessions, 'session')}, {size(t.bytes)}, "
-        f"in {duration(t.seconds)}: {t.rows_per_second:,.0f} rows/s",
+        f"in {'about ' if report.kind == 'plan' else ''}{duration(t.seconds)}: {t.rows_per_second:,.0f} rows/s",
     ]
     if t.peak_memory_mb:
         peaks = ", ".join(f"{printable(name)} {mb:,.0f} MB" for name, mb in t.peak_memory_mb.items())

@@ -19,7 +19,7 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._report_files import new_run_id, store_info
 from sessionlift.stores import DuckdbStore, StoreURL, open_store, parse_store_url
 
-SAMPLE_ROWS = 4_000
+SAMPLE_ROWS = 10_000
 # of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting is this share of it
 _CONVERTING = 0.55
 _START = 0.8
