@@ -65,7 +65,7 @@ def test_a_clean_run_says_so_in_full() -> None:
     report.finish(at="2026-01-01T01:02:30+00:00")
     assert head(report) == [
         "Migration completed: 1 of 1 session moved in 1 h 02 min.",
-        "From unknown generation duckdb:///a to unknown generation libsql:///b.",
+        "From duckdb:///a to libsql:///b.",
         "Verified: 3 values compared, no difference; nothing in quarantine; no losses.",
     ]
     assert "Nothing to do." in section(report, "Next")
