@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import subprocess
@@ -24,7 +25,9 @@ from sessionlift.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from sessionlift.stores import Store, open_store
+from sessionlift.stores import Store, open_store, parse_store_url
+from sessionlift.stores._hrana import HranaReader
+from sessionlift.stores._sqld_client import Client, statement
 
 pytestmark = pytest.mark.sqld
 
@@ -240,14 +243,36 @@ class _NotSqld(http.server.BaseHTTPRequestHandler):
     ],
 )
 def test_something_else_that_answers_http(status: int, body: bytes, error: type[StoreError]) -> None:
+    with answering(status, body) as where:
+        with pytest.raises(error) as caught:
+            open_store(f"libsql+{where}", mode="rw", role="target")
+        assert type(caught.value) is error
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that gives the same answer to everything."""
     handler = type("Handler", (_NotSqld,), {"status": status, "body": body})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            with pytest.raises(error) as caught:
-                open_store(f"libsql+http://127.0.0.1:{server.server_port}", mode="rw", role="target")
-            assert type(caught.value) is error
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join(timeout=10)
+
+
+def test_rows_that_stop_in_the_middle_are_not_taken_for_all_of_them() -> None:
+    lines = [
+        {"baton": None, "base_url": None},
+        {"type": "step_begin", "step": 0, "cols": [{"name": "a"}]},
+        {"type": "row", "row": [{"type": "integer", "value": "1"}, {"type": "integer", "value": "0"}]},
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    with answering(200, body) as where:
+        client = Client(parse_store_url(f"libsql+{where}"), role="source")
+        with pytest.raises(StoreUnavailableError, match="stopped in the middle"):
+            list(client.stream_rows(statement("SELECT a FROM t")))
+        with HranaReader(where) as reader, pytest.raises(StoreUnavailableError, match="too early"):
+            list(reader.read_table("t", ["a"]))

@@ -18,6 +18,7 @@ from tests.support.servers import running_sqld
 
 from sessionlift.errors import StoreConstraintError
 from sessionlift.stores import Store, Value, open_store, quote_identifier
+from sessionlift.stores._fidelity_values import LONE_SURROGATE, MINUS_ZERO, NAN, classes
 
 ENGINES = ["libsql", "sqlite", pytest.param("sqld", marks=pytest.mark.sqld)]
 
@@ -189,6 +190,27 @@ def test_a_row_above_the_servers_limit_is_refused_by_name(sqld: str) -> None:
         with pytest.raises(StoreConstraintError, match="larger than the server takes") as caught:
             store.insert_rows(table, ["a"], [("x" * 6_000_000,)])
         assert caught.value.fields["constraint"] == "SIZE"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in classes() if name not in (NAN, MINUS_ZERO, LONE_SURROGATE)]
+)
+def test_the_probes_own_values_come_back_the_same(
+    store: Store, name: str, make_stage: Callable[..., Path]
+) -> None:
+    rows = [(value, None, number) for number, value in enumerate(classes()[name])]
+    with a_table(store) as table:
+        with store.transaction():
+            store.insert_rows(table, ["a", "b", "c"], rows)
+        with store.staged(make_stage(f'"{table}"', ["a", "b", "c"], rows)) as staged, store.transaction():
+            staged.copy(table, ["a", "b", "c"])
+        assert exactly(read(store, table)) == exactly(rows + rows)
+
+
+def test_one_text_that_grows_as_json_above_the_servers_limit_is_inserted_whole(store: Store) -> None:
+    with a_table(store) as table:
+        store.insert_rows(table, ["a", "b"], [('"' * 4_500_000, 0.5)])
+        assert store.query(f'SELECT length(a), b FROM "{table}"') == [(4_500_000, 0.5)]
 
 
 def test_wide_rows_are_inserted_whole(store: Store) -> None:

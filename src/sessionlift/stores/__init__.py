@@ -5,6 +5,7 @@ from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
+from sessionlift.stores._private import PrivateDirectory, no_room
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
@@ -19,6 +20,7 @@ __all__ = [
     "Found",
     "LibsqlStore",
     "Mode",
+    "PrivateDirectory",
     "Role",
     "Row",
     "SqldStore",
@@ -28,6 +30,7 @@ __all__ = [
     "StoreURL",
     "Value",
     "listed",
+    "no_room",
     "open_store",
     "parse_store_url",
     "probe_fidelity",

@@ -20,7 +20,7 @@ from sessionlift.stores._sqlite_errors import unstorable
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 
-_CHUNK_ROWS = 2000
+_CHUNK_ROWS = 250  # rows may hold a megabyte each
 _VALUES_PER_INSERT = 2000
 # these come to Python as they are; any other type is read as the text that DuckDB itself reads back the same
 _PLAIN_TYPES = {

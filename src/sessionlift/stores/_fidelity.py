@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sessionlift.stores._base import Store
 from sessionlift.stores._fidelity_values import LONE_SURROGATE, MINUS_ZERO, NAN, classes
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
+from sessionlift.stores._private import PrivateDirectory
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Value
@@ -74,8 +74,8 @@ def probe_fidelity(url: StoreURL) -> Fidelity:
             assert isinstance(store, SqldStore)  # noqa: S101 - by its engine
             ways = {"bound parameters": _bound(store), "rows in bulk": store.echo}
             return _judge(store, _as_json(store), ways)
-    with tempfile.TemporaryDirectory(prefix="sessionlift-probe-") as folder:
-        place = StoreURL(engine=url.engine, path=Path(folder) / "probe.db")
+    with PrivateDirectory("probe") as folder:
+        place = StoreURL(engine=url.engine, path=folder / "probe.db")
         with open_store(place, mode="create", role="target") as store:
             if url.engine == "duckdb":
                 return _judge(store, None, {"typed columns": _typed(store)})
@@ -84,7 +84,7 @@ def probe_fidelity(url: StoreURL) -> Fidelity:
             ways = {
                 "bound parameters": _bound(store),
                 "inserted rows": _inserted(store),
-                "the attached stage": _staged(store, Path(folder)),
+                "the attached stage": _staged(store, folder),
             }
             return _judge(store, alone, ways)
 

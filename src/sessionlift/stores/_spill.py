@@ -6,14 +6,14 @@ all stores, since DuckDB opens one file twice in a process only with the same se
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from pathlib import Path
 
+from sessionlift.stores._private import PrivateDirectory
+
 _lock = threading.Lock()
 _users = 0
-_directory: Path | None = None
+_directory: PrivateDirectory | None = None
 
 
 def enter_spill() -> Path:
@@ -21,9 +21,9 @@ def enter_spill() -> Path:
     global _users, _directory
     with _lock:
         if _directory is None:
-            _directory = Path(tempfile.mkdtemp(prefix="sessionlift-duckdb-"))
+            _directory = PrivateDirectory("duckdb")
         _users += 1
-        return _directory
+        return _directory.path
 
 
 def leave_spill() -> None:
@@ -32,5 +32,5 @@ def leave_spill() -> None:
     with _lock:
         _users -= 1
         if _users <= 0 and _directory is not None:
-            shutil.rmtree(_directory, ignore_errors=True)
+            _directory.close()
             _directory, _users = None, 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import orjson
 
@@ -36,9 +35,23 @@ def insert_statements(
 ) -> Iterator[tuple[Statement, int]]:
     """INSERT statements for the rows in order, each with the number of its rows."""
     head = f"INSERT INTO {quote_identifier(table)} ({column_list(columns)}) "
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, _ROWS)):
+    for chunk in _chunks(rows):
         yield from _statements(head, chunk, len(columns))
+
+
+def _chunks(rows: Iterable[Sequence[Value]]) -> Iterator[list[Sequence[Value]]]:
+    """Rows in lists that are bounded by their number and by the size of what they hold."""
+    chunk: list[Sequence[Value]] = []
+    size = 0
+    for row in rows:
+        length = sum([len(value) for value in row if isinstance(value, (str, bytes))])
+        if chunk and (len(chunk) >= _ROWS or size + length > _MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _statements(head: str, rows: list[Sequence[Value]], width: int) -> Iterator[tuple[Statement, int]]:

@@ -21,7 +21,7 @@ from sessionlift.stores._stage import stage_select
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 
-_CHUNK_ROWS = 2000
+_CHUNK_ROWS = 250  # rows may hold a megabyte each
 _MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
 _MAX_ROWS_PER_INSERT = 200  # more does not get faster
 _CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
