@@ -1,29 +1,34 @@
 """Naive local times to UTC, as SQL for the source's engine.
 
-A zone's rules come from the standard library's ``zoneinfo``; what is built from them is a chain of comparisons, so
-that no extension of the engine is needed and millions of rows convert in one pass. An ambiguous local time (the
-hour that a clock change repeats) is read as its first occurrence, a local time that never was (the hour that a
-change leaves out) with the offset in force before the change, as PEP 495 has it for fold=0.
+A zone's rules come from the standard library's ``zoneinfo``; what is built from them is a chain of comparisons,
+so that no extension of the engine is needed and millions of rows convert in one pass. An ambiguous local time
+(the hour that a clock change repeats) is read as its first occurrence, a local time that never was (the hour
+that a change leaves out) with the offset in force before the change, as PEP 495 has it for fold=0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sessionlift.errors import UsageError
 
 _SECOND = timedelta(seconds=1)
+_FIRST, _LAST = "TIMESTAMP '290000-01-01 (BC)'", "TIMESTAMP '290000-01-01'"
+"""Further out, a time minus an offset could leave the engine's range."""
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """The zone ``name`` ("UTC", "Europe/Berlin"). Raises UsageError for one that the zone data does not know."""
+    """The zone ``name`` ("UTC", "Europe/Berlin"). Raises UsageError for one that zone data does not know."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UsageError(
-            f"there is no time zone named {name!r}", hint="use a name such as UTC or America/New_York", zone=name
+            f"there is no time zone named {name!r}",
+            hint="use a name such as UTC or America/New_York",
+            zone=name,
         ) from error
 
 
@@ -31,7 +36,7 @@ def load_zone(name: str) -> ZoneInfo:
 class LocalTime:
     """The offsets of a zone between two local times, as needed for SQL.
 
-    ``offsets``: (first local time, seconds east of UTC) in rising order; the first entry holds from the beginning.
+    ``offsets``: (first local time, seconds east of UTC) in rising order; the first holds from the beginning.
     """
 
     name: str
@@ -44,7 +49,11 @@ class LocalTime:
         return all(seconds == 0 for _, seconds in self.offsets)
 
     def utc(self, column: str) -> str:
-        """SQL for the TIMESTAMP expression ``column``, read in this zone, as a UTC TIMESTAMP."""
+        """SQL for the TIMESTAMP expression ``column``, read in this zone, as a UTC TIMESTAMP.
+
+        Infinity stands for what has no UTC: infinity, and the engine's last times, from which no offset can
+        be taken without leaving its range. In UTC itself every time is its own.
+        """
         if self.is_utc:
             return column
         cases = "".join(
@@ -53,7 +62,11 @@ class LocalTime:
         )
         first = self.offsets[0][1] * 1_000_000
         offset = f"CASE{cases} ELSE {first} END" if cases else str(first)
-        return f"(CASE WHEN isfinite({column}) THEN make_timestamp(epoch_us({column}) - ({offset})) ELSE {column} END)"
+        return (
+            f"(CASE WHEN {column} BETWEEN {_FIRST} AND {_LAST} "
+            f"THEN make_timestamp(epoch_us({column}) - ({offset})) "
+            f"WHEN {column} IS NOT NULL THEN TIMESTAMP 'infinity' END)"
+        )
 
     def is_repeated(self, column: str) -> str:
         return _within(column, self.repeated)
@@ -65,42 +78,51 @@ class LocalTime:
 def _within(column: str, spans: tuple[tuple[datetime, datetime], ...]) -> str:
     if not spans:
         return "FALSE"
-    return (
-        "(" + " OR ".join(f"({column} >= TIMESTAMP '{a}' AND {column} < TIMESTAMP '{b}')" for a, b in spans) + ")"
-    )
+    parts = (f"({column} >= TIMESTAMP '{a}' AND {column} < TIMESTAMP '{b}')" for a, b in spans)
+    return "(" + " OR ".join(parts) + ")"
 
 
 def local_time(zone: ZoneInfo, first: datetime | None, last: datetime | None) -> LocalTime:
-    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time there at all)."""
+    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time at all).
+
+    Before 1850 and after 2199 the offsets of those years stand: zone data says nothing there that a store
+    means.
+    """
     start = max(first or datetime(2000, 1, 1), datetime(1850, 1, 1)) - timedelta(days=2)
     end = min(last or datetime(2000, 1, 2), datetime(2200, 1, 1)) + timedelta(days=2)
-    early, late = _changes(zone, start, end, 0), _changes(zone, start, end, 1)
-    repeated = tuple((b, a) for (a, _), (b, _) in zip(early, late, strict=True) if b < a)
-    skipped = tuple((a, b) for (a, _), (b, _) in zip(early, late, strict=True) if a < b)
-    offsets = ((start, _offset(zone, start, 0)), *early)
-    return LocalTime(zone.key, offsets, repeated, skipped)
+    offsets = [(start, _offset(zone, start))]
+    repeated, skipped = [], []
+    for moment, before, after in _changes(zone, start, end):
+        # the clock shows these two when it is set: what lies between is shown twice, or never
+        old, new = moment + timedelta(seconds=before), moment + timedelta(seconds=after)
+        if new < old:
+            repeated.append((new, old))
+        else:
+            skipped.append((old, new))
+        offsets.append((max(old, new), after))
+    return LocalTime(zone.key, tuple(offsets), tuple(repeated), tuple(skipped))
 
 
-def _offset(zone: ZoneInfo, local: datetime, fold: int) -> int:
-    offset = local.replace(tzinfo=zone, fold=fold).utcoffset()
+def _offset(zone: ZoneInfo, utc: datetime) -> int:
+    """Seconds east of UTC at a naive UTC moment."""
+    offset = utc.replace(tzinfo=timezone.utc).astimezone(zone).utcoffset()
     return 0 if offset is None else round(offset.total_seconds())
 
 
-def _changes(zone: ZoneInfo, start: datetime, end: datetime, fold: int) -> list[tuple[datetime, int]]:
-    found = []
-    day = start
-    while day < end:
-        following = day + timedelta(days=1)
-        before, after = _offset(zone, day, fold), _offset(zone, following, fold)
+def _changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, int, int]]:
+    """The UTC moments at which the zone's offset changes, with the offsets before and after.
+
+    A look at each day is enough: no zone has changed its clocks twice within two days.
+    """
+    low, before = start, _offset(zone, start)
+    while low < end:
+        high = low + timedelta(days=1)
+        after = _offset(zone, high)
         if before != after:
-            low, high = day, following
-            while high - low > _SECOND:
-                middle = low + (high - low) // 2
-                middle = middle.replace(microsecond=0) if middle.replace(microsecond=0) > low else middle
-                if _offset(zone, middle, fold) == before:
-                    low = middle
-                else:
-                    high = middle
-            found.append((high.replace(microsecond=0), after))
-        day = following
-    return found
+            # whole seconds: zone data knows no finer moments
+            left, right = low.replace(microsecond=0), high.replace(microsecond=0) + _SECOND
+            while right - left > _SECOND:
+                middle = left + (right - left) // (2 * _SECOND) * _SECOND
+                left, right = (middle, right) if _offset(zone, middle) == before else (left, middle)
+            yield right, before, after
+        low, before = high, after

@@ -1,0 +1,161 @@
+"""Local times to UTC: the SQL that the converter makes, beside Python's zoneinfo, value by value."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pytest
+
+from sessionlift.converters._times import load_zone, local_time
+from sessionlift.errors import UsageError
+
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "America/St_Johns",  # changes at one minute past midnight, offsets with half hours
+    "Europe/London",  # double summer time in the war
+    "Asia/Kathmandu",  # +05:45, before +05:30
+    "Australia/Lord_Howe",  # a clock change of half an hour
+    "Africa/Casablanca",  # negative summer time, around Ramadan
+    "Africa/Monrovia",  # -00:44:30 until 1972
+    "Pacific/Apia",  # one whole day left out
+    "America/Juneau",  # one whole day lived twice
+]
+
+
+class Read(NamedTuple):
+    local: datetime
+    utc: datetime
+    repeated: bool
+    skipped: bool
+
+
+def by_python(zone: ZoneInfo, local: datetime) -> Read:
+    """PEP 495 with fold=0: the first of two, and the offset before the change for a time that never was."""
+    offset = local.replace(tzinfo=zone).utcoffset()
+    late = local.replace(tzinfo=zone, fold=1).utcoffset()
+    assert offset is not None
+    assert late is not None
+    utc = local - offset
+    shown = utc.replace(tzinfo=timezone.utc).astimezone(zone).replace(tzinfo=None)
+    return Read(local, utc, repeated=late < offset, skipped=shown != local)
+
+
+def by_sql(name: str, moments: list[datetime]) -> list[Read]:
+    rules = local_time(load_zone(name), min(moments), max(moments))
+    with duckdb.connect() as db:
+        db.execute("CREATE TABLE t (n INTEGER, m TIMESTAMP)")
+        values = ", ".join(f"({i}, TIMESTAMP '{moment}')" for i, moment in enumerate(moments))
+        db.execute(f"INSERT INTO t VALUES {values}")
+        rows = db.execute(
+            f"SELECT m, {rules.utc('m')}, {rules.is_repeated('m')}, {rules.is_skipped('m')} FROM t ORDER BY n"
+        ).fetchall()
+    return [Read(*row) for row in rows]
+
+
+def moments_of_interest(zone: ZoneInfo, first: int, last: int) -> list[datetime]:
+    """A time every tenth day, and the microseconds around each clock change between two years."""
+    found = set()
+    day, before = datetime(first, 1, 1), zone.utcoffset(datetime(first, 1, 1))
+    while day.year <= last:
+        found.add(day)
+        following = day + timedelta(hours=239)
+        if zone.utcoffset(following) != before:
+            for edge in edges(zone, day, following):
+                found.update(edge + timedelta(microseconds=d) for d in (-1, 0, 1))
+                found.update(edge + timedelta(minutes=d) for d in (-61, -30, 29, 60))
+        day, before = following, zone.utcoffset(following)
+    return sorted(found)
+
+
+def edges(zone: ZoneInfo, low: datetime, high: datetime) -> list[datetime]:
+    """The first local seconds between two times at which the offset is another, for either fold."""
+    found = []
+    for fold in (0, 1):
+        left, right = low, high
+        before = zone.utcoffset(low.replace(fold=fold))
+        while right - left > timedelta(seconds=1):
+            middle = (left + (right - left) / 2).replace(microsecond=0)
+            same = zone.utcoffset(middle.replace(fold=fold)) == before
+            left, right = (middle, right) if same else (left, middle)
+        found.append(right)
+    return found
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_every_local_time_reads_as_python_reads_it(name: str) -> None:
+    zone = ZoneInfo(name)
+    moments = moments_of_interest(zone, 1960, 2030)
+    assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
+
+
+@pytest.mark.parametrize("name", ["America/New_York", "Europe/London", "Pacific/Apia"])
+def test_old_times_read_as_python_reads_them(name: str) -> None:
+    zone = ZoneInfo(name)
+    moments = [moment for moment in moments_of_interest(zone, 1880, 1960) if moment.year >= 1880]
+    assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZONES)
+def test_three_and_a_half_centuries_read_as_python_reads_them(name: str) -> None:
+    zone = ZoneInfo(name)
+    moments = moments_of_interest(zone, 1851, 2198)
+    assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_the_rules_do_not_hang_on_where_the_span_ends(name: str) -> None:
+    """A store whose first or last time lies within two days of a clock change reads like any other."""
+    zone = ZoneInfo(name)
+    middle = datetime(2025, 3, 9, 2, 30)
+    for days in range(-3, 4):
+        for minutes in (-31, 0, 31):
+            moment = middle + timedelta(days=days, minutes=minutes)
+            assert by_sql(name, [moment]) == [by_python(zone, moment)]
+
+
+def test_the_hour_left_out_in_spring_is_skipped_and_the_one_lived_twice_is_repeated() -> None:
+    rules = local_time(load_zone("America/New_York"), datetime(2025, 1, 1), datetime(2025, 12, 31))
+    assert rules.skipped == ((datetime(2025, 3, 9, 2), datetime(2025, 3, 9, 3)),)
+    assert rules.repeated == ((datetime(2025, 11, 2, 1), datetime(2025, 11, 2, 2)),)
+
+
+def test_samoa_had_no_thirtieth_of_december_in_2011() -> None:
+    rules = local_time(load_zone("Pacific/Apia"), datetime(2011, 12, 1), datetime(2012, 1, 15))
+    assert rules.skipped == ((datetime(2011, 12, 30), datetime(2011, 12, 31)),)
+
+
+def test_times_that_no_datetime_holds_stay_or_become_infinity() -> None:
+    rules = local_time(load_zone("America/New_York"), None, None)
+    far = {
+        "0044-03-15 (BC) 12:00:00": "0044-03-15 (BC) 17:00:00",
+        "10000-01-01 00:00:00": "10000-01-01 05:00:00",
+        "infinity": "infinity",
+        "-infinity": "infinity",
+        "294247-01-10 04:00:54.775806": "infinity",
+        "290309-12-22 (BC) 00:00:00": "infinity",
+    }
+    with duckdb.connect() as db:
+        for text, expected in far.items():
+            found = db.execute(
+                f"SELECT ({rules.utc('m')})::VARCHAR FROM (SELECT ?::TIMESTAMP AS m)", [text]
+            ).fetchone()
+            assert found == (expected,), text
+        assert db.execute(f"SELECT {rules.utc('m')} FROM (SELECT NULL::TIMESTAMP AS m)").fetchone() == (None,)
+        assert rules.utc("m") != "m"
+
+
+def test_utc_is_left_as_it_is() -> None:
+    for name in ("UTC", "Etc/UTC", "GMT"):
+        rules = local_time(load_zone(name), datetime(1990, 1, 1), datetime(2030, 1, 1))
+        assert (rules.is_utc, rules.utc("m"), rules.repeated, rules.skipped) == (True, "m", (), ())
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "Europe", "a\0b"])
+def test_a_zone_that_is_none_is_refused_by_name(name: str) -> None:
+    with pytest.raises(UsageError, match="no time zone named"):
+        load_zone(name)
