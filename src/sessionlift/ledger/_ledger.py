@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class LedgerRun:
     started_at: str
     finished_at: str | None
     summary: dict[str, Any]
+    options: dict[str, Any]
 
 
 class Ledger:
@@ -81,7 +82,7 @@ class Ledger:
         """All runs, oldest first."""
         rows = self._store.read_table(
             "sessionlift_runs",
-            ("run_id", "kind", "status", "source", "started_at", "finished_at", "summary"),
+            ("run_id", "kind", "status", "source", "started_at", "finished_at", "summary", "options"),
             order_by=("started_at", "run_id"),
         )
         return [
@@ -93,18 +94,23 @@ class Ledger:
                 str(row[4]),
                 None if row[5] is None else str(row[5]),
                 json.loads(str(row[6])) if row[6] is not None else {},
+                json.loads(str(row[7])) if row[7] is not None else {},
             )
             for row in rows
         ]
 
     # --- units ------------------------------------------------------------------------------------------------
 
-    def digests(self, kind: str) -> Iterator[tuple[str, str]]:
-        """(session id, digest of the source rows as read) of every unit of ``kind``."""
-        for row in self._store.read_table(
-            "sessionlift_units", ("session_id", "source_digest"), where="unit = ?", params=(kind,)
+    def digests(self, kind: str, *, retry: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+        """(session id, digest of the source rows as read) of every unit of ``kind``.
+
+        Units with rows in quarantine are left out if one of the runs in ``retry`` moved them.
+        """
+        for session_id, digest, state, run_id in self._store.read_table(
+            "sessionlift_units", ("session_id", "source_digest", "state", "run_id"), where="unit = ?", params=(kind,)
         ):
-            yield str(row[0]), str(row[1])
+            if state == "moved" or run_id not in retry:
+                yield str(session_id), str(digest)
 
     def units(self, kind: str, ids: Sequence[str]) -> dict[str, LedgerUnit]:
         """What the ledger says of those of ``ids`` that were moved."""

@@ -8,6 +8,7 @@ import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from sessionlift.errors import (
     UsageError,
 )
 from sessionlift.generations import MOVED, detect, prepare_target, require_generation
-from sessionlift.ledger import LEDGER_TABLES, Ledger
+from sessionlift.ledger import LEDGER_TABLES, Ledger, LedgerRun
 from sessionlift.reports import (
     Digest,
     ErrorLine,
@@ -104,6 +105,7 @@ class _Run:
         self._verifier: Verifier | None = None
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
+        self._retry: set[str] = set()
         self._total = 0
         self._begun = time.monotonic()
         self._report = Report(
@@ -164,14 +166,19 @@ class _Run:
                 if not has_ledger(store):
                     return None, None, set()
                 ledger = Ledger(store)
+                runs = ledger.runs()
+                _refuse_other_zone(runs, self._options, self._asked_target)
+                # another mapping may find a place for what the last one could not convert
+                mapping = self._options.to_message()["mapping"]
+                self._retry = {run.run_id for run in runs if run.options.get("mapping") != mapping}
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
-                    for pair in ledger.digests(SESSION):
+                    for pair in ledger.digests(SESSION, retry=self._retry):
                         lines.write(json.dumps(pair) + "\n")
                 return (
                     path,
                     next((digest for _, digest in ledger.digests(CATALOG)), None),
-                    {run.source for run in ledger.runs()},
+                    {run.source for run in runs},
                 )
         except StoreNotFoundError:
             return None, None, set()
@@ -238,7 +245,7 @@ class _Run:
 
     def _take_all(self, store: Store) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
-        transfer = Transfer(store, self._run_id, self._committed)
+        transfer = Transfer(store, self._run_id, self._committed, retry=self._retry)
         while True:
             try:
                 message = self._converter.answer(timeout=1.0)
@@ -405,6 +412,18 @@ def _with_token(url: StoreURL) -> str:
 
 def has_ledger(store: Store) -> bool:
     return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
+
+
+def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, target: StoreURL) -> None:
+    """Sessions of one target must not be moved under two readings of the same clock."""
+    for run in runs:
+        zone = run.options.get("timezone")
+        if run.summary.get("migrated_sessions") and zone not in (None, options.timezone):
+            raise UsageError(
+                f"{target.redacted} holds sessions that were moved with --timezone {zone}; now it is {options.timezone}",
+                hint=f"say --timezone {zone}, or name a new target",
+                run_id=run.run_id,
+            )
 
 
 def refuse_same(source: StoreURL, target: StoreURL) -> None:

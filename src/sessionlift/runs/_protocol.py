@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sessionlift import errors
-from sessionlift.errors import SessionliftError
+from sessionlift.errors import EXIT_SOURCE, EXIT_TARGET, SessionliftError, WorkerLostError
 
 Message = dict[str, Any]
 
@@ -54,18 +56,24 @@ class Worker:
     """A child process that takes messages on standard input and gives messages on standard output.
 
     Its answers are gathered by a thread, and what it is sent is written by another one, so that neither side ever
-    waits for the other's pipe. Its standard error is the run's own.
+    waits for the other's pipe. Its standard error is the run's own. Signals to the run's process group do not
+    reach it: the run ends it, and when the run is killed, the end of its standard input does.
     """
 
-    def __init__(self, module: str, request: Message, *, name: str) -> None:
-        self.name = name
+    def __init__(
+        self, module: str, request: Message, *, name: str, role: str = "source", temporary: Path | None = None
+    ) -> None:
+        """Start ``module``. ``role`` says which store's exit code its sudden death gives; its temporary files go
+        into ``temporary``, whose owner removes them however the worker ends."""
+        self.name, self._role = name, role
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            cwd=Path.cwd(),
+            start_new_session=True,
+            env=None if temporary is None else {**os.environ, "TMPDIR": str(temporary)},
         )
         self._answers: queue.Queue[Message | None] = queue.Queue()
         self._orders: queue.Queue[Message | None] = queue.Queue()
@@ -107,9 +115,12 @@ class Worker:
         message = self._answers.get(timeout=timeout)
         if message is None:
             code = self._process.wait()
-            raise SessionliftError(
-                f"the {self.name} process ended without a word (exit status {code})",
+            raise WorkerLostError(
+                f"the {self.name} process {_ending(code)}",
                 hint="run the same command again; what was committed stays, and the run goes on from there",
+                exit_code=EXIT_TARGET if self._role == "target" else EXIT_SOURCE,
+                process=self.name,
+                status=code,
             )
         if message.get("type") == "error":
             raise_error(message)
@@ -128,3 +139,14 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+
+def _ending(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"ended without a word (exit status {code})"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed ({name})" + ("; is memory short?" if name == "SIGKILL" else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ class Committed:
 class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
+    Units with rows in quarantine that one of the runs in ``retry`` moved are replaced, though their source is the same.
+
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
     left alone, and what was moved before from other source rows is replaced only where the target still holds the
@@ -39,11 +41,12 @@ class Transfer:
     not written.
     """
 
-    def __init__(self, target: Store, run_id: str, committed: Callable[[Committed], None]) -> None:
+    def __init__(self, target: Store, run_id: str, committed: Callable[[Committed], None], *, retry: Collection[str] = ()) -> None:
         self._target = target
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
+        self._retry = retry
         self.conflicts: list[str] = []
         """sessions that changed on both sides since they were moved; neither side was touched"""
 
@@ -95,8 +98,13 @@ class Transfer:
         before = self._ledger.units(kind, list(offered))
         if not before:
             return None
-        same = [(key, unit.source_digest) for key, unit in before.items() if unit.source_digest == offered[key]]
-        changed = [key for key, unit in before.items() if unit.source_digest != offered[key]]
+        same = [
+            (key, unit.source_digest)
+            for key, unit in before.items()
+            if unit.source_digest == offered[key] and (unit.state == "moved" or unit.run_id not in self._retry)
+        ]
+        done = {key for key, _ in same}
+        changed = [key for key in before if key not in done]
         owned = self._owned() if kind == CATALOG else None
         now = target_digests(self._target, kind, changed, owned) if changed else {}
         conflicts = [key for key in changed if now[key] != before[key].target_digest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,19 +26,37 @@ class Found:
 
 @dataclass
 class Comparison:
-    """The running result of a verification."""
+    """The running result of a verification. ``differing`` counts by session id what was found wrong."""
 
     sessions: int = 0
     rows: int = 0
     values: int = 0
     differences: list[Found] = field(default_factory=list)
     more: int = 0
+    differing: dict[str, int] = field(default_factory=dict)
 
     def differ(self, found: Found) -> None:
+        if found.session_id is not None:
+            self.differing[found.session_id] = self.differing.get(found.session_id, 0) + 1
         if len(self.differences) < KEPT:
             self.differences.append(found)
         else:
             self.more += 1
+
+    def row(self, session_id: str, table: str, row: Any, *, missing: bool, why: str = "") -> None:
+        """Tell of a row that is not in the target (``missing``), or that must not be there."""
+        said = "is missing in the target" if missing else "is in the target and has no source"
+        want, have = ("a row", None) if missing else (None, "a row")
+        self.differ(
+            Found(
+                session_id, table, str(row), None, want, have, f"{table} row {row} {said}" + (f": {why}" if why else "")
+            )
+        )
+
+    def value(self, session_id: str, table: str, row: Any, column: str, want: Any, have: Any) -> None:
+        """Tell of one value that is not the one it must be."""
+        message = f"{table} row {row}: {column} is {_short(have)}, must be {_short(want)}"
+        self.differ(Found(session_id, table, str(row), column, _plain(want), _plain(have), message))
 
     def column(
         self,
@@ -48,29 +67,21 @@ class Comparison:
         expected: Sequence[Any],
         found: Sequence[Any],
     ) -> None:
-        """Compare one column of as many rows; equal lists cost next to nothing."""
+        """Compare one column of as many rows (lists); equal ones cost next to nothing."""
         self.values += len(found)
-        if expected == found and _same_kinds(expected, found):
+        # lists compare in C; neither side ever holds booleans or NaN, and a text equals no number
+        if expected == found:
             return
         for session_id, row, want, have in zip(sessions, rows, expected, found, strict=True):
             if not same(want, have):
-                message = f"{table} row {row}: {name} is {_short(have)}, must be {_short(want)}"
-                self.differ(Found(session_id, table, str(row), name, _plain(want), _plain(have), message))
+                self.value(session_id, table, row, name, want, have)
 
 
 def same(want: Any, have: Any) -> bool:
-    """Equal in value and in kind: 1 is neither True nor '1'; 1 and 1.0 are the same number to SQLite's columns."""
-    if want is None or have is None:
-        return want is have
+    """Equal in value and in kind; 1 and 1.0 are the same number to SQLite's columns, and 1 is not '1'."""
     if isinstance(want, (int, float)) and isinstance(have, (int, float)):
         return want == have
-    return type(want) is type(have) and want == have
-
-
-def _same_kinds(expected: Sequence[Any], found: Sequence[Any]) -> bool:
-    number = {int, float}
-    left, right = set(map(type, expected)), set(map(type, found))
-    return left == right or (left - number == right - number and bool(left & number) == bool(right & number))
+    return type(want) is type(have) and bool(want == have)
 
 
 def _short(value: Any) -> str:
@@ -80,9 +91,11 @@ def _short(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return repr(value)
+        return {"$bytes": value[:1000].hex()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
     if isinstance(value, str) and len(value) > 2000:
         return value[:2000] + f"... ({len(value)} characters)"
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
     return value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -16,18 +17,52 @@ from sessionlift.stores._hrana import HranaReader
 Rows = list[tuple[Any, ...]]
 
 
-class TargetReader(Protocol):
-    """Reads rows with exact values; writes nothing."""
+class Stream(Protocol):
+    """Rows that come a few at a time."""
 
-    def read(
-        self, table: str, columns: Sequence[str], where: str = "", params: Sequence[Any] = (), order_by: Sequence[str] = ()
-    ) -> Rows: ...
+    def fetch(self, most: int) -> Rows:
+        """The next rows, at most ``most``; none at the end."""
 
     def close(self) -> None: ...
 
 
-def _name(identifier: str) -> str:
+class TargetReader(Protocol):
+    """Reads rows with exact values; writes nothing."""
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: str = "",
+        params: Sequence[Any] = (),
+        order_by: Sequence[str] = (),
+    ) -> Rows: ...
+
+    def stream(
+        self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
+    ) -> Stream: ...
+
+    def tables(self) -> set[str]: ...
+
+    def close(self) -> None: ...
+
+
+def name_of(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
+
+
+class _FileStream:
+    def __init__(self, reader: FileReader, cursor: sqlite3.Cursor) -> None:
+        self._reader, self._cursor = reader, cursor
+
+    def fetch(self, most: int) -> Rows:
+        try:
+            return self._cursor.fetchmany(most)
+        except sqlite3.DatabaseError as error:
+            raise self._reader.mapped(error) from error
+
+    def close(self) -> None:
+        self._cursor.close()
 
 
 class FileReader:
@@ -38,30 +73,69 @@ class FileReader:
         self._connection = sqlite3.connect(f"file:{quote(str(url.path))}?mode=ro", uri=True, timeout=30)
 
     def read(
-        self, table: str, columns: Sequence[str], where: str = "", params: Sequence[Any] = (), order_by: Sequence[str] = ()
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: str = "",
+        params: Sequence[Any] = (),
+        order_by: Sequence[str] = (),
     ) -> Rows:
-        sql = f"SELECT {', '.join(map(_name, columns))} FROM {_name(table)}"
-        sql += f" WHERE {where}" if where else ""
-        sql += f" ORDER BY {', '.join(map(_name, order_by))}" if order_by else ""
+        with closing(self._execute(_select(table, columns, where, order_by), params)) as cursor:
+            return self._guarded(cursor.fetchall)
+
+    def stream(
+        self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
+    ) -> Stream:
+        return _FileStream(self, self._execute(_select(table, columns, where, order_by), params))
+
+    def tables(self) -> set[str]:
+        return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}
+
+    def _execute(self, sql: str, params: Sequence[Any]) -> sqlite3.Cursor:
+        return self._guarded(lambda: self._connection.execute(sql, tuple(params)))
+
+    def _guarded(self, call: Any) -> Any:
         try:
-            with closing(self._connection.execute(sql, tuple(params))) as cursor:
-                return cursor.fetchall()
-        except sqlite3.OperationalError as error:
-            if "lock" in str(error):
-                raise StoreLockedError(
-                    f"{self._name} is locked by another program",
-                    hint="close it and verify again",
-                    store=self._name,
-                    role="target",
-                ) from error
-            raise StoreError(f"{self._name} could not be read: {error}", store=self._name, role="target") from error
+            return call()
         except sqlite3.DatabaseError as error:
-            raise StoreCorruptError(
+            raise self.mapped(error) from error
+
+    def mapped(self, error: sqlite3.DatabaseError) -> StoreError:
+        """The error of our tree that ``error`` is."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return StoreCorruptError(
                 f"{self._name} could not be read: {error}", store=self._name, role="target"
-            ) from error
+            )
+        if "lock" in str(error):
+            return StoreLockedError(
+                f"{self._name} is locked by another program",
+                hint="close it and verify again",
+                store=self._name,
+                role="target",
+            )
+        return StoreError(f"{self._name} could not be read: {error}", store=self._name, role="target")
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _select(table: str, columns: Sequence[str], where: str, order_by: Sequence[str]) -> str:
+    sql = f"SELECT {', '.join(map(name_of, columns))} FROM {name_of(table)}"
+    sql += f" WHERE {where}" if where else ""
+    return sql + (f" ORDER BY {', '.join(map(name_of, order_by))}" if order_by else "")
+
+
+class _ServerStream:
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def fetch(self, most: int) -> Rows:
+        return list(islice(self._rows, most))
+
+    def close(self) -> None:
+        close = getattr(self._rows, "close", None)
+        if close is not None:
+            close()
 
 
 class ServerReader:
@@ -72,9 +146,24 @@ class ServerReader:
         self._reader = HranaReader(url.url, url.token)
 
     def read(
-        self, table: str, columns: Sequence[str], where: str = "", params: Sequence[Any] = (), order_by: Sequence[str] = ()
+        self,
+        table: str,
+        columns: Sequence[str],
+        where: str = "",
+        params: Sequence[Any] = (),
+        order_by: Sequence[str] = (),
     ) -> Rows:
         return list(self._reader.read_table(table, columns, where=where, params=params, order_by=order_by))
+
+    def stream(
+        self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
+    ) -> Stream:
+        return _ServerStream(
+            self._reader.read_table(table, columns, where=where, params=params, order_by=order_by)
+        )
+
+    def tables(self) -> set[str]:
+        return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}
 
     def close(self) -> None:
         self._reader.close()
