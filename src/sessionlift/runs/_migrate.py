@@ -106,6 +106,7 @@ class _Run:
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
         self._retry: set[str] = set()
+        self._caught_up: list[str] = []
         self._total = 0
         self._begun = time.monotonic()
         self._report = Report(
@@ -204,6 +205,7 @@ class _Run:
                 if self._verify:
                     self._verifier = Verifier(self._source, _with_token(self._target), self._options)
                 self._take_all(store)
+                self._verify_earlier(ledger)
                 self._wait_for_verifier()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
                 self._write_digests(ledger)
@@ -292,6 +294,26 @@ class _Run:
         done = self._tally.migrated + self._tally.skipped + self._tally.failed
         self._progress.count("moved", done, self._total, self._tally.rows)
 
+    def _verify_earlier(self, ledger: Ledger) -> None:
+        """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""
+        if self._verifier is None or self._dry_run:
+            return
+        runs = ledger.runs()
+        seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
+        seen |= {run.run_id for run in runs if run.summary.get("verification") in ("passed", "failed")}
+        self._caught_up = [run.run_id for run in runs if run.run_id not in seen and run.run_id != self._run_id]
+        for run_id in self._caught_up:
+            ids: list[str] = []
+            for unit in ledger.units_of_run(run_id):
+                if unit.kind == CATALOG:
+                    self._verifier.catalog()
+                elif unit.state != "quarantined":
+                    ids.append(unit.session_id)
+                if len(ids) == 1_000:
+                    self._verifier.sessions(ids)
+                    ids = []
+            self._verifier.sessions(ids)
+
     def _hear_verifier(self) -> None:
         if self._verifier is not None:
             self._verifier.progress()
@@ -354,6 +376,7 @@ class _Run:
             "failed_sessions": self._tally.failed,
             "rows": self._tally.rows,
             "verification": self._report.verification.status,
+            "verified_runs": self._caught_up if self._report.verification.status != "not_run" else [],
         }
 
     def _finish(self) -> None:
