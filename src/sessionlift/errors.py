@@ -26,6 +26,8 @@
     ├── MappingFileError            the user's mapping file is wrong
     ├── RunStoppedError             ``--on-error stop`` met a row that cannot be converted
     ├── VerificationError           the verifier could not do its work
+    ├── InterruptedRunError         a signal ended the run
+    ├── WorkerLostError             a process of the run ended before its work was done
     └── ReportError                 a report cannot be read, or breaks its contract
 """
 
@@ -193,6 +195,21 @@ class VerificationError(SessionliftError):
 
     code = "verification"
     default_exit_code = EXIT_TARGET
+
+
+class InterruptedRunError(SessionliftError):
+    """A signal or the user ended the run. What was committed stays, and the same command goes on from there."""
+
+    code = "interrupted"
+    default_exit_code = EXIT_INTERRUPTED
+    transient = True
+
+
+class WorkerLostError(SessionliftError):
+    """A process of the run was killed or broke down; ``fields['process']`` names it."""
+
+    code = "worker_lost"
+    transient = True
 
 
 class ReportError(SessionliftError):

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from sessionlift.errors import EXIT_INTERRUPTED, EXIT_SOURCE, SessionliftError
+from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
@@ -34,7 +35,9 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         as_json = bool(ctx.params.get("as_json", False))
         try:
-            return super().invoke(ctx)
+            # SIGTERM and a lost terminal end a command as Ctrl-C does: with everything tidied up
+            with Interrupts().listening():
+                return super().invoke(ctx)
         except SessionliftError as error:
             fail(error, as_json=as_json)
         except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from sessionlift.cli._common import Command, emit_json, json_option, quiet_optio
 from sessionlift.cli._options import mapping_option, only_option, timezone_option, transfer_options
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
-from sessionlift.runs import Progress
+from sessionlift.runs import Interrupts, Progress
 from sessionlift.runs import migrate as run_migrate
 
 
@@ -63,15 +63,17 @@ def migrate(
     SOURCE is a legacy store (a path or a URL), opened read-only. TARGET is made if it is missing. Run the same
     command again to move what is new or changed, or to go on after a run that ended early.
     """
-    result = run_migrate(
-        source,
-        target,
-        transfer_options(timezone, mapping_file, only, on_error, same_source),
-        dry_run=dry_run,
-        verify=not no_verify,
-        report_file=report_file,
-        progress=Progress(quiet=quiet or as_json),
-    )
+    with Interrupts().listening() as interrupts:
+        result = run_migrate(
+            source,
+            target,
+            transfer_options(timezone, mapping_file, only, on_error, same_source),
+            dry_run=dry_run,
+            verify=not no_verify,
+            report_file=report_file,
+            progress=Progress(quiet=quiet or as_json),
+            interrupts=interrupts,
+        )
     if as_json:
         emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), "path": _text(result.path)})
     elif not quiet:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from sessionlift.converters import TypeMapping, load_mapping
 from sessionlift.runs import TransferOptions
-from sessionlift.runs._options import OnError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -36,7 +35,7 @@ def transfer_options(
     timezone: str | None,
     mapping_file: Path | None,
     only: tuple[str, ...],
-    on_error: OnError = "quarantine",
+    on_error: Literal["quarantine", "stop"] = "quarantine",
     same_source: bool = False,
 ) -> TransferOptions:
     """The options of a move from what the command line gave."""

@@ -112,6 +112,15 @@ class Ledger:
             if state == "moved" or run_id not in retry:
                 yield str(session_id), str(digest)
 
+    def unwell(self) -> dict[str, str]:
+        """The state of every unit that has rows in quarantine; the catalog's id is the empty text."""
+        return {
+            str(session_id): str(state)
+            for session_id, state in self._store.read_table(
+                "sessionlift_units", ("session_id", "state"), where="state <> 'moved'"
+            )
+        }
+
     def units(self, kind: str, ids: Sequence[str]) -> dict[str, LedgerUnit]:
         """What the ledger says of those of ``ids`` that were moved."""
         found: dict[str, LedgerUnit] = {}

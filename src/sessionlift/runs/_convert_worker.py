@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import resource
+import shutil
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ from sessionlift.errors import RunStoppedError, SessionliftError
 from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
 from sessionlift.reports import utc_now
 from sessionlift.runs._options import TransferOptions
-from sessionlift.runs._protocol import Message, error_message, receive, send
+from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._stage import StageWriter
-from sessionlift.stores import DuckdbStore, parse_store_url
+from sessionlift.stores import DuckdbStore, no_room, parse_store_url
 
 AHEAD = 2
 """How many staged batches may wait for the writer."""
@@ -49,6 +50,8 @@ class ConvertWorker:
         self._converter = SynthForward(source, self._options.synth())
         self._converter_name = f"{self._converter.name}/{self._converter.version}"
         self._known_catalog: str | None = request["known_catalog"]
+        self._limits: dict[str, int] = request["limits"]
+        self._aside: dict[str, str] = request["aside"]
         if request["known"]:
             self._learn(Path(request["known"]))
         self._todo: deque[Task] = deque()
@@ -75,7 +78,7 @@ class ConvertWorker:
             },
         )
         self._work_off(Task(None))
-        for group in self._converter.groups():
+        for group in self._converter.groups(**self._limits):
             self._work_off(Task(group))
         while self._waiting:
             self._hear()
@@ -101,13 +104,17 @@ class ConvertWorker:
         """Take the writer's answer for the oldest batch, and note what has to be made again."""
         answer = receive(sys.stdin)
         if answer is None:
-            raise SessionliftError("the writer has gone away")
+            raise BrokenPipeError("the writer has gone away")
         task = self._waiting.popleft()
         if answer["type"] == "split" and task.group is not None:
             # one session a batch, so that the one which the target refuses can be told from the others
             self._todo.extend(Task(group, task.rejected) for group in self._converter.singles(task.group))
         elif answer["type"] == "again":
-            self._converter.know((key, digest) for key, digest in answer["known"])
+            if task.group is None:
+                self._known_catalog = next((digest for _, digest in answer["known"]), self._known_catalog)
+            else:
+                self._converter.know((key, digest) for key, digest in answer["known"])
+            self._aside.update(answer["aside"])
             rejected = {key: (code, reason) for key, code, reason in answer["rejected"]}
             self._todo.append(Task(task.group, {**task.rejected, **rejected}))
 
@@ -130,7 +137,9 @@ class ConvertWorker:
         finally:
             stage.close()
         self._waiting.append(task)
-        send(sys.stdout, _batch_message(task, batch, stage, target_tables, self._converter.derived_tables))
+        message = _batch_message(task, batch, stage, target_tables, self._converter.derived_tables)
+        message["aside"] = [[key, self._aside[key]] for key in batch.unchanged if key in self._aside]
+        send(sys.stdout, message)
 
 
 def _stopped(batch: Batch) -> RunStoppedError:
@@ -193,11 +202,14 @@ def main() -> int:
             except duckdb.Error as error:
                 with source.mapped():
                     raise error
+    except BrokenPipeError:
+        # the writer was killed: nobody else is left to remove what it had made for the two
+        shutil.rmtree(request["temporary"], ignore_errors=True)
+        leave(1)
     except SessionliftError as error:
-        send(sys.stdout, error_message(error))
-        return 1
-    except (BrokenPipeError, KeyboardInterrupt):
-        return 1
+        return say(error)
+    except OSError as error:
+        return say(no_room(error))
     return 0
 
 

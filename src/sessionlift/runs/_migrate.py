@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import resource
-import shutil
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import (
+    InterruptedRunError,
     OtherSourceError,
     SessionliftError,
     StoreError,
@@ -38,14 +37,23 @@ from sessionlift.reports import (
     write,
     write_digests,
 )
+from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._tally import Tally
-from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
+from sessionlift.runs._transfer import Committed, Transfer
 from sessionlift.runs._verification import Verifier
-from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, probe_fidelity
+from sessionlift.stores import (
+    PrivateDirectory,
+    Store,
+    StoreURL,
+    no_room,
+    open_store,
+    parse_store_url,
+    probe_fidelity,
+)
 
 MEMORY_LIMIT = "128MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
@@ -70,19 +78,28 @@ def migrate(
     verify: bool = True,
     report_file: Path | None = None,
     progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> MigrateResult:
     """Move what is new or changed in ``source`` into ``target``, verify it, and write a report.
 
     The source is opened read-only. Every batch is one transaction; a run that ends early, however, leaves whole
     sessions only, and the same call goes on from there. With ``dry_run`` the target is a throwaway file.
+    ``interrupts`` that listen to signals keep a KeyboardInterrupt away from the steps that write. ``limits``
+    bounds a batch (``max_rows``, ``max_bytes``) in place of the converter's own bounds.
 
     Raises an error of our tree after the report was written, where anything but single rows went wrong.
     """
     run = _Run(source, target, options, dry_run=dry_run, verify=verify, report_file=report_file, progress=progress)
+    run.limits = dict(limits or {})
+    run.interrupts = interrupts or Interrupts()
     return run.go()
 
 
 class _Run:
+    limits: dict[str, int]
+    interrupts: Interrupts
+
     def __init__(
         self,
         source: str,
@@ -107,6 +124,7 @@ class _Run:
         self._peaks: dict[str, float] = {}
         self._retry: set[str] = set()
         self._caught_up: list[str] = []
+        self._unwell: dict[str, str] = {}
         self._total = 0
         self._begun = time.monotonic()
         self._report = Report(
@@ -124,18 +142,27 @@ class _Run:
     def go(self) -> MigrateResult:
         try:
             with ExitStack() as stack:
-                self._temporary = Path(stack.enter_context(_Scratch()))
+                self._temporary = stack.enter_context(PrivateDirectory("run"))
                 stack.callback(self._stop_workers)
                 self._begin()
                 self._move()
-            self._finish()
+            with self.interrupts.held():
+                self._finish()
+                return MigrateResult(self._report, self._write())
         except SessionliftError as error:
             self._broken("failed", error)
             raise
         except KeyboardInterrupt:
-            self._broken("interrupted", SessionliftError("the run was interrupted"))
+            self._broken("interrupted", InterruptedRunError("the run was interrupted"))
             raise
-        return MigrateResult(self._report, self._write())
+        except OSError as error:
+            ours = no_room(error)
+            self._broken("failed", ours)
+            raise ours from error
+        except Exception as error:
+            # a fault of our own: it goes on as what it is, but not without a report
+            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
+            raise
 
     def _begin(self) -> None:
         """Look at both stores and refuse whatever is wrong, before anything is written."""
@@ -154,7 +181,8 @@ class _Run:
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
-        made = prepare_target(self._target, generation)
+        with self.interrupts.held():
+            made = prepare_target(self._target, generation)
         self._report.target = store_info(self._asked_target, made)
         if self._dry_run:
             self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
@@ -171,6 +199,7 @@ class _Run:
                 _refuse_other_zone(runs, self._options, self._asked_target)
                 # another mapping may find a place for what the last one could not convert
                 mapping = self._options.to_message()["mapping"]
+                self._unwell = ledger.unwell()
                 self._retry = {run.run_id for run in runs if run.options.get("mapping") != mapping}
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
@@ -190,38 +219,48 @@ class _Run:
             unfinished = [run.run_id for run in ledger.runs() if run.status == "running"]
             if unfinished:
                 self._progress.step(f"Going on after {len(unfinished)} run(s) that never came to their end.")
-            store.begin_bulk()
             stack.callback(self._leave, store)
-            ledger.start_run(
-                self._run_id,
-                kind="migrate",
-                tool=f"sessionlift {__version__}",
-                source=self._source.redacted,
-                generations=("synth.v2", "synth.v3"),
-                options=self._report.options,
-                started_at=self._report.started_at,
-            )
+            with self.interrupts.held():
+                store.begin_bulk()
+                ledger.start_run(
+                    self._run_id,
+                    kind="migrate",
+                    tool=f"sessionlift {__version__}",
+                    source=self._source.redacted,
+                    generations=("synth.v2", "synth.v3"),
+                    options=self._report.options,
+                    started_at=self._report.started_at,
+                )
+            # first of all that is done at the end: the store cannot be put back while the verifier reads it
+            stack.callback(self._stop_workers)
             try:
                 if self._verify:
-                    self._verifier = Verifier(self._source, _with_token(self._target), self._options)
+                    self._verifier = Verifier(
+                        self._source, _with_token(self._target), self._options, temporary=self._temporary
+                    )
                 self._take_all(store)
                 self._verify_earlier(ledger)
                 self._wait_for_verifier()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
-                self._write_digests(ledger)
-                self._summarise()
-                self._report.finish()
-                ledger.finish_run(
-                    self._run_id,
-                    status=self._report.status,
-                    finished_at=utc_now(),
-                    summary=self._summary(),
-                )
-            except (SessionliftError, KeyboardInterrupt) as error:
-                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                with suppress(SessionliftError):
-                    ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
+                with self.interrupts.held():
+                    self._write_digests(ledger)
+                    self._summarise()
+                    self._report.finish()
+                    self._end(ledger, self._report.status)
+            except KeyboardInterrupt:
+                self._end_broken(ledger, "interrupted")
                 raise
+            except BaseException:
+                self._end_broken(ledger, "failed")
+                raise
+
+    def _end(self, ledger: Ledger, status: str) -> None:
+        ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
+
+    def _end_broken(self, ledger: Ledger, status: str) -> None:
+        """Say in the ledger how the run ended, if the target still takes it; the error that ended it matters more."""
+        with self.interrupts.held(), suppress(SessionliftError):
+            self._end(ledger, status)
 
     def _start_converter(self) -> None:
         stages = self._temporary / "stages"
@@ -235,10 +274,14 @@ class _Run:
                 "stages": str(stages),
                 "known": None if self._known is None else str(self._known),
                 "known_catalog": self._known_catalog,
+                "aside": self._unwell,
+                "limits": self.limits,
+                "temporary": str(self._temporary),
                 "memory_limit": MEMORY_LIMIT,
                 "threads": 1,
             },
             name="converter",
+            temporary=self._temporary,
         )
 
     def _first_word(self) -> Message:
@@ -255,13 +298,12 @@ class _Run:
                 self._hear_verifier()
                 continue
             if message["type"] == "batch":
-                transfer.take(message, self._converter)
+                with self.interrupts.held():
+                    transfer.take(message, self._converter)
             elif message["type"] == "done":
                 self._peaks["converter"] = message["peak_memory_mb"]
                 break
             self._hear_verifier()
-        for session_id in transfer.conflicts:
-            self._tally.conflict(session_id, CHANGED_ON_BOTH_SIDES)
 
     def _take_inventory(self, message: Message) -> None:
         self._total = message["sessions"]
@@ -330,6 +372,10 @@ class _Run:
 
     def _leave(self, store: Store) -> None:
         """Put the target back as a lone file; wait a little for readers that are just leaving."""
+        with self.interrupts.held():
+            self._put_back(store)
+
+    def _put_back(self, store: Store) -> None:
         for attempt in range(20):
             try:
                 store.end_bulk()
@@ -387,6 +433,10 @@ class _Run:
 
     def _broken(self, status: Any, error: SessionliftError) -> None:
         """Write down what is known of a run that did not come to its end."""
+        with self.interrupts.held():
+            self._tell_broken(status, error)
+
+    def _tell_broken(self, status: Any, error: SessionliftError) -> None:
         self._progress.done()
         self._summarise()
         fields = error.fields
@@ -413,17 +463,6 @@ class _Run:
         except (OSError, SessionliftError) as error:
             self._progress.step(f"The report could not be written to {self._path}: {error}")
             return None
-
-
-class _Scratch:
-    """A private directory for temporary files of one run; what earlier, killed runs left is removed too."""
-
-    def __enter__(self) -> str:
-        self._path = tempfile.mkdtemp(prefix="sessionlift-run-")
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
 
 
 def _with_token(url: StoreURL) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from sessionlift import errors
 from sessionlift.errors import EXIT_SOURCE, EXIT_TARGET, SessionliftError, WorkerLostError
@@ -43,6 +43,20 @@ def error_message(error: SessionliftError) -> Message:
         "exit_code": error.exit_code,
         "fields": json.loads(json.dumps(error.fields, default=str)),
     }
+
+
+def say(error: SessionliftError) -> int:
+    """Send the error that ends a worker to its run, if there still is one; returns the worker's exit status."""
+    try:
+        send(sys.stdout, error_message(error))
+    except BrokenPipeError:
+        leave(1)
+    return 1
+
+
+def leave(status: int) -> NoReturn:
+    """End this worker at once: its run is gone, and nobody would read what is still to be flushed."""
+    os._exit(status)
 
 
 def raise_error(message: Message) -> None:

@@ -23,10 +23,17 @@ class StageWriter:
         self.counts: dict[str, int] = {}
         self._columns: dict[str, tuple[str, ...]] = {}
         self._inserts: dict[str, str] = {}
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
-            self._connection.execute(f"PRAGMA {pragma}").fetchall()
-        self._connection.execute("BEGIN")
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _mapped(error, path) from error
+        try:
+            for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+                self._connection.execute(f"PRAGMA {pragma}").fetchall()
+            self._connection.execute("BEGIN")
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _mapped(error, path) from error
 
     def rows(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Append rows of ``table``; the columns must be the same on every call for it."""

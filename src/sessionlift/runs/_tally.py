@@ -13,6 +13,25 @@ EXAMPLES = 3
 ERRORS = 1_000
 """How many errors a report lists; the ledger has every row."""
 
+ASIDE: dict[str, tuple[str, str, bool]] = {
+    "changed_on_both_sides": (
+        "changed_on_both_sides",
+        "it changed in the source and in the target since it was moved; neither was touched",
+        True,
+    ),
+    "quarantined": (
+        "still_in_quarantine",
+        "an earlier run put the whole session in quarantine, and its source is the same since",
+        True,
+    ),
+    "partial": (
+        "still_in_quarantine",
+        "an earlier run put rows of it in quarantine, and its source is the same since",
+        False,
+    ),
+}
+"""Why a unit was left alone though it is not well: code and text for the report, and whether nothing of it moved."""
+
 
 @dataclass
 class Tally:
@@ -57,18 +76,16 @@ class Tally:
         for session_id, table, row_id, code, reason in message["errors"]:
             self.error(ErrorLine(session_id=session_id, error=reason, code=code, table=table, row=row_id))
         self.more_errors += message["more_errors"]
+        for session_id, why in message["aside"]:
+            self._left(session_id or None, why)
 
-    def conflict(self, session_id: str, code: str) -> None:
-        """A session that could not be moved again since both of its sides changed: it is no longer 'skipped'."""
-        self.skipped -= 1
-        self.failed += 1
-        self.error(
-            ErrorLine(
-                session_id=session_id,
-                error="the session changed in the source and in the target since it was moved; neither was touched",
-                code=code,
-            )
-        )
+    def _left(self, session_id: str | None, why: str) -> None:
+        """Tell of a unit that was left alone though it is not well; a session of which nothing moved is no 'skipped'."""
+        code, text, whole = ASIDE[why]
+        if whole and session_id is not None:
+            self.skipped -= 1
+            self.failed += 1
+        self.error(ErrorLine(session_id=session_id, error=text, code=code))
 
     def error(self, line: ErrorLine) -> None:
         if len(self.errors) < ERRORS:

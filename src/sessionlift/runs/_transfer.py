@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION, Fact, Loss
+from sessionlift.converters import CATALOG, Fact, Loss
 from sessionlift.converters.synth import remove_units, target_digests
 from sessionlift.errors import StoreConstraintError
 from sessionlift.ledger import Ledger
@@ -47,8 +47,6 @@ class Transfer:
         self._run_id = run_id
         self._committed = committed
         self._retry = retry
-        self.conflicts: list[str] = []
-        """sessions that changed on both sides since they were moved; neither side was touched"""
 
     def take(self, message: Message, converter: Worker) -> None:
         """Commit the batch that ``message`` describes, or ask ``converter`` to make it again in another way."""
@@ -70,7 +68,7 @@ class Transfer:
             with self._target.staged(stage) as staged, self._target.transaction():
                 again = self._settle_with_ledger(kind, message["units"])
                 if again is not None:
-                    raise _Again  # noqa: TRY301 - leaves both blocks, the transaction without a trace
+                    raise _Again
                 rows = 0
                 for table, columns in message["tables"].items():
                     rows += staged.copy(table, columns)
@@ -108,18 +106,12 @@ class Transfer:
         owned = self._owned() if kind == CATALOG else None
         now = target_digests(self._target, kind, changed, owned) if changed else {}
         conflicts = [key for key in changed if now[key] != before[key].target_digest]
-        if same or (conflicts and kind == SESSION):
+        if same or conflicts:
             # what conflicts is known by its new digest, so that it is left alone and told of
             known = [*same, *((key, offered[key]) for key in conflicts)]
-            self.conflicts.extend(conflicts)
-            return {"type": "again", "known": known, "rejected": []}
-        if conflicts:
-            raise StoreConstraintError(
-                "the catalog was changed in the source and in the target since it was moved",
-                hint="compare systems, system_versions and experiments of both stores",
-                store=self._target.url.redacted,
-                role="target",
-            )
+            aside = {key: before[key].state for key, _ in same if before[key].state != "moved"}
+            aside.update(dict.fromkeys(conflicts, CHANGED_ON_BOTH_SIDES))
+            return {"type": "again", "known": known, "rejected": [], "aside": aside}
         if changed:
             remove_units(self._target, kind, changed, owned)
             self._ledger.forget(kind, changed)
@@ -141,7 +133,8 @@ class Transfer:
         if len(message["units"]) + message["unchanged"] > 1:
             return {"type": "split"}
         session_id = message["units"][0][0]
-        return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", f"the target refused it: {error.what}"]]}
+        reason = f"the target refused it: {error.what}"
+        return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", reason]], "aside": {}}
 
 
 class _Again(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sessionlift.reports import Difference, Verification
 from sessionlift.runs._options import TransferOptions
@@ -15,7 +16,15 @@ MEMORY_LIMIT = "100MB"
 class Verifier:
     """One verifier process. Give it units as they are committed; ``finish`` waits for the result."""
 
-    def __init__(self, source: StoreURL, target_text: str, options: TransferOptions, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        source: StoreURL,
+        target_text: str,
+        options: TransferOptions,
+        *,
+        threads: int = 1,
+        temporary: Path | None = None,
+    ) -> None:
         self._worker = Worker(
             "sessionlift.runs._verify_worker",
             {
@@ -28,6 +37,8 @@ class Verifier:
                 "threads": threads,
             },
             name="verifier",
+            role="target",
+            temporary=temporary,
         )
         self.peak_memory_mb = 0.0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value
@@ -33,6 +33,9 @@ class Staged(Protocol):
 
         Rows whose ``session_column`` is one of ``exclude`` are left out. Call it inside ``transaction()``.
         """
+
+
+_Store = TypeVar("_Store", bound="Store")
 
 
 class Store(abc.ABC):
@@ -100,7 +103,7 @@ class Store(abc.ABC):
     def end_bulk(self) -> None:  # noqa: B027
         """Undo ``begin_bulk``; no file but the store itself stays behind."""
 
-    def __enter__(self) -> Store:
+    def __enter__(self: _Store) -> _Store:
         return self
 
     def __exit__(
