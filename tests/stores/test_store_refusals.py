@@ -118,6 +118,17 @@ def test_a_duckdb_file_that_is_cut_short(size: int, copied: Copier) -> None:
     assert error.fields["found_bytes"] == size
 
 
+def test_a_duckdb_file_that_shrank_is_whole_though_its_header_counts_more(tmp_path: Path) -> None:
+    path = tmp_path / "shrunk.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE big AS SELECT range AS i, repeat('x', 200) AS t FROM range(50000)")
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        connection.execute("CHECKPOINT")
+        connection.execute("DROP TABLE big")
+    with open_store(str(path), mode="ro", role="source") as store:
+        assert store.query("SELECT answer FROM kept") == [(42,)]
+
+
 @pytest.mark.parametrize("engine", ["libsql", "sqlite"])
 @pytest.mark.parametrize("size", [100, 3000, 4096, 8192, 20_000])
 def test_a_sqlite_file_that_is_cut_short(engine: str, size: int, tmp_path: Path) -> None:

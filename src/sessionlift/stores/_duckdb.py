@@ -13,7 +13,7 @@ import duckdb
 from sessionlift.errors import StoreError, UsageError
 from sessionlift.stores import _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
-from sessionlift.stores._duckdb_errors import cut_short, map_duckdb_error
+from sessionlift.stores._duckdb_errors import looks_short, map_duckdb_error, refuse_cut_short
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._spill import enter_spill, leave_spill
 from sessionlift.stores._sqlite_errors import unstorable
@@ -49,13 +49,12 @@ class DuckdbStore(Store):
             raise UsageError(f"{url.redacted} names no file")
         self.url, self.mode, self.role, self._path = url, mode, role, url.path
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._key: tuple[int, int] | str | None = None
         self._in_transaction = False
         self._types: dict[str, dict[str, str]] = {}
         check_openable(self._path, "duckdb", create=mode == "create", store=url.redacted, role=role)
-        if mode == "ro" and _registry.open_engine(self._path) is None:
-            damaged = cut_short(self._path, store=url.redacted, role=role)
-            if damaged is not None:
-                raise damaged
+        alone = mode == "ro" and _registry.open_engine(self._path) is None
+        short = looks_short(self._path) if alone else None
         # the same for every store: DuckDB opens one file twice in a process only with the same settings
         config: dict[str, Any] = {
             "temp_directory": str(enter_spill()),
@@ -65,12 +64,19 @@ class DuckdbStore(Store):
         try:
             self._connection = duckdb.connect(str(self._path), read_only=mode == "ro", config=config)
             self._key = _registry.enter(self._path, "duckdb")
+            if short is not None:
+                refuse_cut_short(self._connection, self._path, short, store=url.redacted, role=role)
             self._connection.execute("SET memory_limit = ?", [memory_limit])
             self._connection.execute("SET threads = ?", [threads])
         except BaseException as error:
             self._drop()
+            if self._key is not None:
+                _registry.leave(self._key)
             if isinstance(error, duckdb.Error):
-                raise self._mapped(error) from error
+                mapped = self._mapped(error)
+                if short is not None:
+                    mapped.fields.setdefault("found_bytes", short)
+                raise mapped from error
             raise
 
     @property
@@ -102,7 +108,8 @@ class DuckdbStore(Store):
         if self._connection is None:
             return
         self._drop()
-        _registry.leave(self._key)
+        if self._key is not None:
+            _registry.leave(self._key)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -82,17 +82,34 @@ def map_duckdb_error(
     return StoreError(f"DuckDB refused: {text.strip()[:500]}", table=table, **common)
 
 
-def cut_short(path: Path, *, store: str, role: str | None) -> StoreError | None:
-    """The error for a file that lacks blocks its header counts; DuckDB notices only when it reads there."""
+_HEADERS = 3 * 4096  # the file's own header and two database headers
+
+
+def looks_short(path: Path) -> int | None:
+    """The file's length, if that is less than its header counts. Call it before DuckDB opens the file: closing
+    another handle would drop DuckDB's lock."""
     header, size = read_header(path), path.stat().st_size
-    if header is None or header.needed is None or size >= header.needed:
-        return None
-    return StoreCorruptError(
-        f"{path} is cut short: its header counts {header.needed} bytes, the file has {size}",
+    return size if header is not None and header.needed is not None and size < header.needed else None
+
+
+def refuse_cut_short(
+    connection: duckdb.DuckDBPyConnection, path: Path, size: int, *, store: str, role: str | None
+) -> None:
+    """Raise StoreCorruptError for a file that lacks blocks in use; DuckDB itself notices only when it reads there.
+
+    A file may be shorter than its header counts and be whole: DuckDB cuts free blocks off its end after it has
+    written the header. So the blocks in use are what must have room.
+    """
+    block, used = connection.execute("SELECT block_size, used_blocks FROM pragma_database_size()").fetchall()[0]
+    needed = _HEADERS + used * block
+    if size >= needed:
+        return
+    raise StoreCorruptError(
+        f"{path} is cut short: its blocks in use take {needed} bytes, the file has {size}",
         hint=_DAMAGED,
         store=store,
         role=role,
-        needed_bytes=header.needed,
+        needed_bytes=needed,
         found_bytes=size,
     )
 
