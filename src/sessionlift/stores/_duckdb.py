@@ -66,6 +66,8 @@ class DuckdbStore(Store):
             self._key = _registry.enter(self._path, "duckdb")
             if short is not None:
                 refuse_cut_short(self._connection, self._path, short, store=url.redacted, role=role)
+            # it draws on standard output, even into a pipe, over whatever else is said there
+            self._connection.execute("SET enable_progress_bar = false")
             self._connection.execute("SET memory_limit = ?", [memory_limit])
             self._connection.execute("SET threads = ?", [threads])
         except BaseException as error:
