@@ -115,8 +115,7 @@ def exceptions(times: LocalTime) -> list[str]:
 
     for column in ("system_state_before", "system_state_after"):
         whole = f"r.{column}"
-        odd = f"{whole} IS NULL OR ({_sql.is_json_null(whole)} AND {whole}::VARCHAR <> 'null')"
-        cell("events", "sl_ev", column, odd, f"{whole}::VARCHAR")
+        cell("events", "sl_ev", column, f"{whole} IS NULL", f"{whole}::VARCHAR")
     cell("events", "sl_ev", "event_metadata", _sql.is_json_null("r.event_metadata"), "r.event_metadata::VARCHAR")
     cell("events", "sl_ev", "metadata", _sql.metadata_needs_original("r"), "r.metadata::VARCHAR")
     for column in ("latency_ms", "reward"):

@@ -78,10 +78,8 @@ def trimmed(column: str) -> str:
 
 
 def is_json_null(column: str) -> str:
-    """SQL for "is JSON null", with or without white space; the first characters spare most texts the trim."""
-    text = f"{column}::VARCHAR"
-    spaced = f"(ascii({text}) <= 32 OR (starts_with({text}, 'null') AND strlen({text}) > 4))"
-    return f"({text} = 'null' OR ({spaced} AND {trimmed(column)} = 'null'))"
+    """SQL for JSON null as the real writers spell it; with white space around it, it stays the text that it is."""
+    return f"({column}::VARCHAR = 'null')"
 
 
 def json_or_null(column: str) -> str:
@@ -89,15 +87,9 @@ def json_or_null(column: str) -> str:
     return f"CASE WHEN NOT {is_json_null(column)} THEN {column}::VARCHAR END"
 
 
-def _starts(column: str, mark: str) -> str:
-    text = f"{column}::VARCHAR"
-    return (
-        f"(starts_with({text}, '{mark}') OR (ascii({text}) <= 32 AND starts_with(ltrim({text}, {_WHITE}), '{mark}')))"
-    )
-
-
 def is_json_string(column: str) -> str:
-    return _starts(column, '"')
+    """SQL for a JSON string; one with white space before it stays the JSON text that it is."""
+    return f"starts_with({column}::VARCHAR, '\"')"
 
 
 LOOSE = "NaN|Infinity|[\\[:, -][0-9]+(\\.[0-9]+)?[eE]\\+?[3-9][0-9][0-9]|^[0-9.]+[eE]\\+?[3-9][0-9][0-9]"
@@ -220,7 +212,7 @@ def trace_losses(times: LocalTime) -> list[Condition]:
     found = [
         Condition("created_at_missing", "created_at", "(r.created_at IS NULL)"),
         *(c for c in _time_losses("created_at", times, text=True) if c.code != "time_out_of_range"),
-        Condition("metadata_reshaped", "metadata", f"(r.metadata IS NULL OR NOT {_starts('r.metadata', '{')})"),
+        Condition("metadata_reshaped", "metadata", f"(r.metadata IS NULL OR NOT starts_with({trimmed('r.metadata')}, '{{'))"),
     ]
     found.extend(
         Condition("counter_missing", column, f"(r.{column} IS NULL)")
@@ -253,7 +245,7 @@ def is_envelope(alias: str) -> str:
     """
     return (
         f"({alias}.message_type = {literal(ENVELOPE_TYPE)} AND json_exists({alias}.content, '$.content') "
-        f"AND {_starts(alias + '.content', '{')})"
+        f"AND starts_with({alias}.content::VARCHAR, '{{'))"
     )
 
 
