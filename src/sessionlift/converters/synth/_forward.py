@@ -28,6 +28,7 @@ from sessionlift.converters.synth._foresee import Forecast, foresee
 from sessionlift.converters.synth._inventory import CHILD_BYTES, Group, Inventory, groups, take_inventory
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
+from sessionlift.errors import ConversionError
 from sessionlift.stores import DuckdbStore, quote_identifier
 
 CHUNK_ROWS = 4_000
@@ -187,7 +188,6 @@ class SynthForward:
         code and a reason), which the target cannot take, go to quarantine whole.
         """
         batch = Batch()
-        self._gather(group)
         units = self._select(group, batch)
         if not units:
             return batch
@@ -213,34 +213,43 @@ class SynthForward:
     def _gather(self, group: Group) -> None:
         """Copy the group's rows into temporary tables, sorted by session and id.
 
-        Each row gets the place ``n`` of its session and its own place ``pos`` within it, events and messages also
-        the timestep ``slot`` that the recorded counts give them. What reads these tables later needs no sort and no
-        join: the engine gives the rows of a plain scan in the order they were inserted.
+        Each row gets the place ``n`` of its session. What reads these tables later needs no sort and no join: the
+        engine gives the rows of a plain scan in the order they were inserted, and the timesteps that the recorded
+        counts give to events and messages lie beside them in the same order.
         """
         db = self._db
         db.execute(
-            "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT * FROM sl_units WHERE n BETWEEN ? AND ?",
-            [group.first, group.last],
-        )
-        db.execute(
-            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, 0 AS pos, "
+            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
             f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
             "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id ORDER BY b.n"
         )
         for table, temp in _TEMP.items():
             low, high = group.ranges[table]
             columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
-            rows = (
-                f"SELECT {columns}, b.n, row_number() OVER (PARTITION BY b.n ORDER BY r.id) - 1 AS pos "
-                f"FROM {table} AS r JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high}"
+            db.execute(
+                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n FROM {table} AS r "
+                f"JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high} ORDER BY b.n, r.id"
             )
-            if table != "session_timesteps":
-                slots = _projection.slots(f"{table}_rows", _COUNTERS[table])
-                rows = f"SELECT r.*, s.timestep_id AS slot FROM ({rows}) AS r LEFT JOIN ({slots}) AS s ON s.n = r.n AND s.pos = r.pos"
-            db.execute(f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT * FROM ({rows}) ORDER BY n, id")
+        for table, counter in _COUNTERS.items():
+            db.execute(
+                f"CREATE OR REPLACE TEMP TABLE sl_slot_{table} AS " + _projection.slots(f"{table}_rows", counter)
+            )
+            row = db.execute(
+                f"SELECT count(*) FROM {_TEMP[table]} AS r POSITIONAL JOIN sl_slot_{table} AS s "
+                f"WHERE r.n IS DISTINCT FROM s.n"
+            ).fetchone()
+            if row is None or row[0]:
+                raise ConversionError(
+                    f"{table} and their timesteps do not lie side by side", hint="this is a defect of the tool"
+                )
 
     def _select(self, group: Group, batch: Batch) -> dict[str, Unit]:
-        """Digest the gathered sessions, and drop those that the ledger knows unchanged."""
+        """Gather the group's sessions and digest them; keep those that are new or changed."""
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT * FROM sl_units WHERE n BETWEEN ? AND ?",
+            [group.first, group.last],
+        )
+        self._gather(group)
         found = self._digests(group)
         known = dict(
             self._db.execute(
@@ -250,9 +259,10 @@ class SynthForward:
         batch.unchanged = [session_id for session_id, digest in found.items() if known.get(session_id) == digest]
         same = set(batch.unchanged)
         if same and len(same) < len(found):
-            listed = _sql.bind_texts(batch.unchanged)
-            for temp in ("sl_b", "sl_t", *_TEMP.values()):
-                self._db.execute(f"DELETE FROM {temp} WHERE session_id IN ({_sql.texts()})", [listed])
+            self._db.execute(
+                f"DELETE FROM sl_b WHERE session_id IN ({_sql.texts()})", [_sql.bind_texts(batch.unchanged)]
+            )
+            self._gather(group)
         batch.units = [Unit(SESSION, key, digest) for key, digest in found.items() if key not in same]
         return {unit.session_id: unit for unit in batch.units}
 
@@ -268,7 +278,7 @@ class SynthForward:
         for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
             for digest in digests.values():
                 digest.update(f"{table}\n".encode())
-            lines = f"SELECT r.session_id, r.pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
+            lines = f"SELECT r.session_id, r.rowid AS pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
             marks = f"regexp_matches(line, {_sql.literal(_sql.LOOSE)}), contains(line, '\\u0000')"
             if group.is_large:
                 query = f"SELECT session_id, line, {marks}, NULL FROM ({lines}) ORDER BY pos"
@@ -295,7 +305,7 @@ class SynthForward:
                 for *row, _ in part:
                     yield tuple(row)
             return
-        if any(places != list(range(len(places))) for *_, places in rows):
+        if any(places != list(range(places[0], places[0] + len(places))) for *_, places in rows):
             rows = self._db.execute(sorted_query).fetchall()
         for *row, _ in rows:
             yield tuple(row)
@@ -408,6 +418,11 @@ class SynthForward:
             for session_id, row_id, row in raw_rows(self._db, table, temp, picked):
                 code, reason = why[session_id]
                 batch.quarantine.append(Quarantined(SESSION, session_id, table, row_id, code, reason, row))
+        for temp in ("sl_slot_events", "sl_slot_messages"):
+            self._db.execute(
+                f"DELETE FROM {temp} WHERE n IN (SELECT n FROM sl_t WHERE session_id IN (SELECT session_id FROM sl_bad))"
+            )
+        for temp in (*_TEMP.values(), "sl_t"):
             self._db.execute(f"DELETE FROM {temp} WHERE session_id IN (SELECT session_id FROM sl_bad)")
         for session_id in why:
             units[session_id].state = "quarantined"
@@ -515,7 +530,8 @@ class SynthForward:
                     batch.losses.append(Loss(condition.code, table, condition.column, count, example))
         for child in ("events", "messages"):
             row = self._db.execute(
-                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r WHERE r.timestep_id IS NULL AND r.slot IS NULL"
+                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r POSITIONAL JOIN sl_slot_{child} AS s "
+                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL"
             ).fetchone()
             if row is not None and row[0]:
                 batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))

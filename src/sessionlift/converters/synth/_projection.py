@@ -2,6 +2,7 @@
 
 The batch's rows lie in temporary tables, each with the place ``n`` of its session: ``sl_t`` (traces), ``sl_ts``
 (timesteps), ``sl_ev`` (events), ``sl_ms`` (messages), sorted by ``n`` and id; a plain scan keeps that order.
+``sl_slot_events`` and ``sl_slot_messages`` name the timestep of each event and message, row by row beside them.
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ TURN_NUMBER = (
 
 
 def slots(rows: str, counter: str) -> str:
-    """SQL for (n, pos, timestep_id): deal a session's rows out to its timesteps by their recorded counts.
+    """SQL for (n, timestep_id), a row for each row of the child table and in its order: session, then id.
 
-    Only for sessions whose counts are whole: each is there, none negative, steps in an order of their own, and
-    their sum is the number of rows (the column ``rows`` of ``sl_b``). v2 never stored the link; the counts give it
-    back exactly.
+    A session's rows are dealt out to its timesteps by their recorded counts, if the counts are whole: each is there,
+    none negative, steps in an order of their own, and their sum is the number of rows (the column ``rows`` of
+    ``sl_b``). v2 never stored the link; the counts give it back exactly. Else the timesteps are NULL.
     """
-    return (
-        f"SELECT n, id AS timestep_id, unnest(range((upto - size)::BIGINT, upto::BIGINT)) AS pos FROM ("
-        f"SELECT t.n, t.id, t.{counter} AS size, "
-        f"sum(t.{counter}) OVER (PARTITION BY t.n ORDER BY t.step_index ROWS UNBOUNDED PRECEDING) AS upto "
-        f"FROM sl_ts AS t WHERE t.n IN (SELECT s.n FROM sl_ts AS s JOIN sl_b AS b ON b.n = s.n GROUP BY s.n, b.{rows} "
+    whole = (
+        f"SELECT s.n FROM sl_ts AS s JOIN sl_b AS b ON b.n = s.n GROUP BY s.n, b.{rows} "
         f"HAVING count(s.{counter}) = count(*) AND min(s.{counter}) >= 0 AND count(DISTINCT s.step_index) = count(*) "
-        f"AND sum(s.{counter}) = b.{rows}))"
+        f"AND sum(s.{counter}) = b.{rows}"
+    )
+    return (
+        f"WITH whole AS MATERIALIZED ({whole}), dealt AS ("
+        f"SELECT t.n, t.id AS timestep_id, t.step_index, unnest(range(t.{counter})) FROM sl_ts AS t "
+        f"WHERE t.n IN (SELECT n FROM whole) UNION ALL "
+        f"SELECT b.n, NULL, 0, unnest(range(b.{rows})) FROM sl_b AS b WHERE b.n NOT IN (SELECT n FROM whole)) "
+        f"SELECT n, timestep_id FROM dealt ORDER BY n, step_index"
     )
 
 
@@ -49,13 +54,13 @@ def events(times: LocalTime, overrides: Mapping[str, str], keep: str) -> str:
     mapped = _sql.event_type("r.event_type", overrides)
     utc = times.utc("r.event_time")
     return (
-        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, r.slot), {mapped}, r.system_instance_id, "
+        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), {mapped}, r.system_instance_id, "
         f"{_sql.unix(utc)}, r.message_time, {_sql.iso(utc)}, r.model_name, r.provider, r.prompt_tokens, "
         f"r.completion_tokens, r.total_tokens, {_sql.cents('r.cost')}, {_sql.storable('r.latency_ms')}, r.span_id, "
         f"r.trace_id, {_sql.storable('r.reward')}, r.terminated::INTEGER, {_sql.json_or_null('r.system_state_before')}, "
         f"{_sql.json_or_null('r.system_state_after')}, {_sql.event_metadata('r', mapped)}, "
         f"{_sql.json_or_null('r.event_metadata')} "
-        f"FROM sl_ev AS r WHERE {keep}"
+        f"FROM sl_ev AS r POSITIONAL JOIN sl_slot_events AS s WHERE {keep}"
     )
 
 
@@ -69,8 +74,8 @@ def event_rewards(times: LocalTime, overrides: Mapping[str, str], keep: str) -> 
     return (
         f"SELECT r.id, r.id, r.session_id, {TURN_NUMBER.replace('r.step', 'p.step')}, {_sql.storable('r.reward')}, "
         f"'sparse', {_sql.json_or_null('r.event_metadata')}, 'environment', {moment} "
-        f"FROM sl_ev AS r JOIN sl_t AS t ON t.n = r.n "
-        f"LEFT JOIN sl_ts AS p ON p.id = coalesce(r.timestep_id, r.slot) AND p.n = r.n "
+        f"FROM sl_ev AS r POSITIONAL JOIN sl_slot_events AS s JOIN sl_t AS t ON t.n = r.n "
+        f"LEFT JOIN sl_ts AS p ON p.id = coalesce(r.timestep_id, s.timestep_id) AND p.n = r.n "
         f"WHERE ({mapped}) = 'environment' AND {_sql.storable('r.reward')} IS NOT NULL AND {keep} ORDER BY r.n, r.id"
     )
 
@@ -85,13 +90,13 @@ def messages(times: LocalTime, overrides: Mapping[str, str], *, envelopes: bool)
     )
     last = f", CASE WHEN {_sql.is_envelope('r')} THEN r.content::VARCHAR END" if envelopes else ""
     return (
-        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, r.slot), "
+        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), "
         f"{_sql.message_type('r.message_type', overrides)}, "
         f"CASE WHEN {_sql.is_json_string('r.content')} THEN json_extract_string(r.content, '$') "
         f"ELSE r.content::VARCHAR END, {_sql.iso(times.utc('r.timestamp'))}, "
         f"{_sql.unix('(' + _sql.message_event_utc('r', times) + ')')}, r.message_time, "
         f"CASE WHEN ({note}) <> '' THEN '{{\"{_sql.OUR_KEY}\": {{' || ({note}) || '}}}}' END{last} "
-        f"FROM sl_ms AS r"
+        f"FROM sl_ms AS r POSITIONAL JOIN sl_slot_messages AS s"
     )
 
 
