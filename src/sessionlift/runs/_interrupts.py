@@ -50,6 +50,10 @@ class Interrupts:
             self._held -= 1
         self._raise_if_due()
 
+    def over(self) -> None:
+        """Nothing is left to interrupt: signals that come from now on are passed over."""
+        self._raised = True
+
     def _heard(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as the system calls it
         self._asked = True
         self._raise_if_due()

@@ -53,6 +53,7 @@ from sessionlift.stores import (
     open_store,
     parse_store_url,
     probe_fidelity,
+    sniff,
 )
 
 MEMORY_LIMIT = "128MB"
@@ -148,6 +149,7 @@ class _Run:
                 self._move()
             with self.interrupts.held():
                 self._finish()
+                self.interrupts.over()
                 return MigrateResult(self._report, self._write())
         except SessionliftError as error:
             self._broken("failed", error)
@@ -190,6 +192,8 @@ class _Run:
     def _what_is_known(self) -> tuple[Path | None, str | None, set[str]]:
         """What the target holds already: a file with the digests of its sessions, one [id, digest] a line; the
         catalog's digest; and the sources they came from."""
+        if is_blank(self._asked_target):
+            return None, None, set()
         try:
             with open_store(self._asked_target, mode="ro", role="target") as store:
                 if not has_ledger(store):
@@ -470,6 +474,11 @@ def _with_token(url: StoreURL) -> str:
     if url.engine == "sqld" and url.token:
         return f"libsql+{url.url}?authToken={url.token}"
     return url.redacted
+
+
+def is_blank(url: StoreURL) -> bool:
+    """True for an empty file: what a run leaves that was killed while it made the target."""
+    return url.path is not None and sniff(url.path) == "empty"
 
 
 def has_ledger(store: Store) -> bool:

@@ -14,7 +14,7 @@ from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Ledger
 from sessionlift.reports import Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
-from sessionlift.runs._migrate import assumptions, has_ledger, refuse_same
+from sessionlift.runs._migrate import assumptions, has_ledger, is_blank, refuse_same
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._report_files import new_run_id, store_info
 from sessionlift.stores import DuckdbStore, StoreURL, open_store, parse_store_url
@@ -79,6 +79,8 @@ def plan(
 
 
 def _moved_before(goal: StoreURL) -> set[str]:
+    if is_blank(goal):
+        return set()
     try:
         with open_store(goal, mode="ro", role="target") as store:
             return {key for key, _ in Ledger(store).digests(SESSION)} if has_ledger(store) else set()

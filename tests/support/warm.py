@@ -1,0 +1,286 @@
+"""Runs of the command line in forked processes: fast, and killed or interrupted at a write of our choice.
+
+As a program it is the server: everything is imported once, then each request is served by a fork of it,
+which forks the run's two workers before anything is opened. In a fork the run is as it is for a user, except
+that a worker is a process that waits ready instead of a new interpreter.
+
+A *boundary* is the moment just before something is changed: each statement to the target that is no mere
+reading (the BEGIN, the INSERTs, the COMMIT, the change of journal mode, ...), each file that is made, synced,
+renamed or removed. They are counted from 1; a request can name one and what shall happen there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+READING = re.compile(
+    r"\s*(SELECT|WITH|EXPLAIN|PRAGMA (?!journal_mode\s*=|wal_checkpoint|synchronous\s*=))", re.IGNORECASE
+)
+PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-")
+
+
+@dataclass
+class Outcome:
+    """How a command ended: its exit code (negative: killed by that signal), and what it printed."""
+
+    code: int
+    out: str
+    err: str
+    boundaries: list[str] = field(default_factory=list)
+
+    @property
+    def report_path(self) -> Path:
+        return Path(json.loads(self.out)["path"])
+
+
+class Warm:
+    """The tests' side: starts the server, sends requests, and ends it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(Path(__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(
+        self,
+        *arguments: object,
+        at: int = 0,
+        do: str = "SIGKILL",
+        limits: dict[str, int] | None = None,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Outcome:
+        """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
+        ``"SIGKILL converter"`` or ``"SIGKILL verifier"`` that process gets it."""
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "at": at,
+            "do": do,
+            "limits": limits,
+            "cwd": str(cwd) if cwd else None,
+            "env": env or {},
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return Outcome(**json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+
+# --- the server's side --------------------------------------------------------------------------------------
+
+
+class _Standby:
+    """A worker's process that waits to be told which module it is; stands in for ``subprocess.Popen``."""
+
+    waiting: list[_Standby] = []  # noqa: RUF012 - one list for the process, on purpose
+    by_name: dict[str, _Standby] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        orders, say = os.pipe()
+        hear, answers = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            for other in (*_Standby.waiting,):
+                os.close(other.stdin.fileno())
+                os.close(other.stdout.fileno())
+            os.close(say)
+            os.close(hear)
+            _be_worker(orders, answers)
+        os.close(orders)
+        os.close(answers)
+        self.stdin: TextIO = os.fdopen(say, "w", encoding="utf-8")
+        self.stdout: TextIO = os.fdopen(hear, encoding="utf-8")
+        self._ended: int | None = None
+
+    @classmethod
+    def popen(cls, command: list[str], **options: Any) -> _Standby:
+        found = cls.waiting.pop(0)
+        module = command[command.index("-m") + 1]
+        cls.by_name["converter" if "convert" in module else "verifier"] = found
+        start = {"module": module, "env": dict(options.get("env") or {})}
+        found.stdin.write(json.dumps(start) + "\n")
+        found.stdin.flush()
+        return found
+
+    def poll(self) -> int | None:
+        if self._ended is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._ended = os.waitstatus_to_exitcode(status)
+        return self._ended
+
+    def wait(self) -> int:
+        if self._ended is None:
+            self._ended = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._ended
+
+    def kill(self) -> None:
+        if self._ended is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _be_worker(orders: int, answers: int) -> None:
+    code = 1
+    try:
+        os.setsid()
+        os.dup2(orders, 0)
+        os.dup2(answers, 1)
+        os.close(orders)
+        os.close(answers)
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        line = sys.stdin.readline()
+        if line:
+            start = json.loads(line)
+            os.environ.update(start["env"])
+            tempfile.tempdir = None
+            code = importlib.import_module(start["module"]).main()
+            sys.stdout.flush()
+    except BaseException:  # noqa: BLE001 - a fork may never return into the server's loop
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+class _Boundaries:
+    """Counts the boundaries of this process, and acts at one of them."""
+
+    def __init__(self, at: int, do: str) -> None:
+        self.at, self.do = at, do
+        self.seen: list[str] = []
+
+    def meet(self, what: str) -> None:
+        self.seen.append(what)
+        if len(self.seen) == self.at:
+            name, _, whom = self.do.partition(" ")
+            os.kill(_Standby.by_name[whom].pid if whom else os.getpid(), signal.Signals[name])
+
+    def watch(self) -> None:
+        from sessionlift.stores._sqlfile import SqliteFileStore
+
+        run = SqliteFileStore._run
+
+        def watched(store: Any, sql: str, params: Any = (), **options: Any) -> Any:
+            probe = any(private in str(store._path) for private in PRIVATE)
+            if not probe and store.mode != "ro" and not READING.match(sql):
+                self.meet(" ".join(sql.split())[:60])
+            return run(store, sql, params, **options)
+
+        setattr(SqliteFileStore, "_run", watched)  # noqa: B010 - mypy
+        for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
+            setattr(owner, name, self._before(f"{name} a file", getattr(owner, name)))
+        Path.mkdir = self._before("make a directory", Path.mkdir)  # type: ignore[method-assign]
+
+    def _before(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def first(*arguments: Any, **options: Any) -> Any:
+            # the files of the driver's probe are nobody's data
+            if not any(private in str(arguments[0]) for private in PRIVATE):
+                self.meet(what)
+            return call(*arguments, **options)
+
+        return first
+
+
+def _serve(request: dict[str, Any], folder: Path) -> None:
+    """In a fork: run the command, and leave with its exit code."""
+    code = 1
+    boundaries = _Boundaries(request["at"], request["do"])
+    try:
+        with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+        os.environ.update(request["env"])
+        tempfile.tempdir = None
+        if request["cwd"]:
+            os.chdir(request["cwd"])
+        _Standby.waiting[:] = []
+        for _ in range(2):
+            _Standby.waiting.append(_Standby())
+        from sessionlift import runs
+        from sessionlift.cli import main
+        from sessionlift.runs import _protocol
+
+        command = importlib.import_module("sessionlift.cli._migrate")
+
+        _protocol.subprocess.Popen = _Standby.popen  # type: ignore[attr-defined]
+        if request["limits"]:
+            command.__dict__["run_migrate"] = functools.partial(runs.migrate, limits=request["limits"])
+        boundaries.watch()
+        main(request["arguments"], prog_name="sessionlift")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001 - a fork may never return into the server's loop
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # what was not wanted ends by the end of its orders, and is not left as a zombie
+        for standby in _Standby.waiting:
+            standby.kill()
+        with contextlib.suppress(OSError):
+            (folder / "seen").write_text(json.dumps(boundaries.seen))
+        os._exit(code)
+
+
+def main() -> None:
+    importlib.import_module("sessionlift.cli")
+    importlib.import_module("sessionlift.runs._convert_worker")
+    importlib.import_module("sessionlift.runs._verify_worker")
+    for line in sys.stdin:
+        folder = Path(tempfile.mkdtemp(prefix="warm-"))
+        child = os.fork()
+        if child == 0:
+            _serve(json.loads(line), folder)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        seen = folder / "seen"
+        outcome = {
+            "code": code,
+            "out": (folder / "out").read_text("utf-8", "replace"),
+            "err": (folder / "err").read_text("utf-8", "replace"),
+            "boundaries": json.loads(seen.read_text()) if seen.exists() else [],
+        }
+        shutil.rmtree(folder)
+        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def warm() -> Iterator[Warm]:
+    server = Warm()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()
