@@ -84,6 +84,10 @@ class LegacyStore:
             own = {"message_type": "user", "content": '"hi"', "timestamp": "2025-03-01 10:00:02"}
             self.add("messages", {"session_id": session_id, **own, **row})
 
+    def kinds(self, table: str) -> dict[str, str]:
+        """The columns of a table and their types."""
+        return self._types[table]
+
     def texts(self, table: str) -> list[Row]:
         """Every row of a table with each cell as DuckDB's text, which reads back to the same value."""
         columns = list(self._types[table])

@@ -1,6 +1,6 @@
 """Naive local times to UTC, as SQL for the source's engine.
 
-A zone's rules come from the standard library's ``zoneinfo``; what is built from them is a chain of comparisons,
+A zone's rules come from the standard library's ``zoneinfo``; they become a chain of comparisons,
 so that no extension of the engine is needed and millions of rows convert in one pass. An ambiguous local time
 (the hour that a clock change repeats) is read as its first occurrence, a local time that never was (the hour
 that a change leaves out) with the offset in force before the change, as PEP 495 has it for fold=0.

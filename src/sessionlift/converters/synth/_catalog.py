@@ -59,6 +59,9 @@ def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: s
         _orphans(connection, batch, unit)
     unit.target_digest = digests.hexdigests()[""]
     unit.complement = {"sequences": _sequences(connection), "owned": owned}
+    cells = _odd_times(connection, batch)
+    if cells:
+        unit.complement["cells"] = cells
     if batch.quarantine:
         unit.state = "partial"
     return batch
@@ -84,17 +87,31 @@ def _rows(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list
         ],
         "experimental_systems": all_of("experimental_systems"),
     }
-    for table, columns in (("system_versions", ("created_at",)), ("experiments", ("created_at", "updated_at"))):
-        for column in columns:
-            odd = connection.execute(
-                f"SELECT count(*), min({column}::VARCHAR) FROM {table} WHERE ({_sql.iso(column)}) IS NULL"
-            ).fetchone()
-            if odd and odd[0]:
-                batch.losses.append(Loss("time_out_of_range", table, column, odd[0], odd[1]))
     moved = sum(1 for row in rows["system_versions"] if row[6] is not None)
     if moved:
         batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", moved))
     return {table: rows[table] for table in V3_CATALOG_TABLES}
+
+
+def _odd_times(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, dict[str, dict[str, str]]]:
+    """By table and column, the texts of the times that v3 cannot hold; each column of them is told as a loss."""
+    cells: dict[str, dict[str, dict[str, str]]] = {}
+    for table, column in (
+        ("system_versions", "created_at"),
+        ("experiments", "created_at"),
+        ("experiments", "updated_at"),
+    ):
+        odd = dict(
+            connection.execute(
+                f"SELECT id, {column}::VARCHAR FROM {table} WHERE ({_sql.iso(column)}) IS NULL ORDER BY id"
+            ).fetchall()
+        )
+        if odd:
+            cells.setdefault(table, {})[column] = odd
+            row_id, text = next(iter(odd.items()))
+            example = {"row": row_id, "value": text}
+            batch.losses.append(Loss("time_out_of_range", table, column, len(odd), example))
+    return cells
 
 
 def _version_metadata(branch: str | None, description: str | None) -> str | None:

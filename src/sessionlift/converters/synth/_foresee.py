@@ -90,13 +90,19 @@ def foresee(
 
 
 def _unlinked(connection: duckdb.DuckDBPyConnection, child: str, counter: str, bad: str) -> int:
-    """Rows whose timestep cannot be told: those of sessions whose recorded counts do not add up."""
+    """Rows whose timestep cannot be told: those of sessions whose recorded counts do not add up.
+
+    A row that names a timestep itself (no release ever wrote one) is not among them.
+    """
+    linked = connection.execute(f"SELECT count(timestep_id) FROM {child}").fetchone()
+    own = "0"
+    if linked is not None and linked[0]:
+        own = f"(SELECT count(c.timestep_id) FROM {child} AS c WHERE c.session_id = r.session_id)"
     row = connection.execute(
-        f"SELECT coalesce(sum(r.{child}_rows), 0)::BIGINT FROM sl_units AS r LEFT JOIN ("
+        f"SELECT coalesce(sum(r.{child}_rows - {own}), 0)::BIGINT FROM sl_units AS r LEFT JOIN ("
         f"SELECT session_id, sum({counter}) AS total, count({counter}) = count(*) AND min({counter}) >= 0 "
         f"AND count(DISTINCT step_index) = count(*) AS whole FROM session_timesteps GROUP BY session_id"
         f") AS s ON s.session_id = r.session_id WHERE r.{child}_rows > 0 "
         f"AND NOT coalesce(s.whole AND s.total = r.{child}_rows, FALSE)" + (f" AND {bad}" if bad else "")
     ).fetchone()
-    linked = connection.execute(f"SELECT count(timestep_id) FROM {child}").fetchone()
-    return int(row[0]) - (int(linked[0]) if linked and row and row[0] else 0) if row else 0
+    return int(row[0]) if row is not None else 0

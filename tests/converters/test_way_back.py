@@ -1,0 +1,65 @@
+"""The law that a way back stands on: whatever v2 holds converts, is accounted for, and is there again exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.support.synth_backward import assert_accounted, assert_taken_back
+from tests.support.synth_stores import LegacyStore
+from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
+
+FEW = settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
+)
+SOME = settings(FEW, max_examples=15, derandomize=False)
+MANY = settings(FEW, max_examples=200, derandomize=False)
+
+
+def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) -> None:
+    store.clear()
+    for session_id, session in sessions.items():
+        store.session(session_id, **session)
+    done = store.convert(zone)
+    assert_accounted(store, done)
+    assert_taken_back(store, done, zone)
+    unreadable = any(each.code == "metadata_unreadable" for each in done.quarantine)
+    if not unreadable:
+        assert done.forecast_losses == done.loss_counts, "a plan foresees what a run does not do"
+
+
+@FEW
+@given(sessions=stores(TIMES))
+def test_any_session_converts_and_can_be_taken_back(
+    legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]
+) -> None:
+    check(legacy_store, sessions, "UTC")
+
+
+@FEW
+@given(sessions=stores(CLOSE_TIMES))
+def test_so_it_is_with_times_of_another_zone(
+    legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]
+) -> None:
+    check(legacy_store, sessions, "America/New_York")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["UTC", "Europe/London", "Pacific/Apia", "Asia/Kathmandu"])
+@MANY
+@given(sessions=stores(CLOSE_TIMES))
+def test_very_many_sessions_convert_and_can_be_taken_back(
+    legacy_store: LegacyStore, zone: str, sessions: dict[str, dict[str, Any]]
+) -> None:
+    check(legacy_store, sessions, zone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"])
+@SOME
+@given(sessions=stores(TIMES))
+def test_so_it_is_with_times_of_all_centuries(
+    legacy_store: LegacyStore, zone: str, sessions: dict[str, dict[str, Any]]
+) -> None:
+    check(legacy_store, sessions, zone)
