@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import duckdb
+
 REAL_TABLES = (
     "experiments",
     "systems",
@@ -107,3 +109,35 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def change_source(path: Path, *statements: str) -> None:
+    """Do what the legacy program would do to its store, and close it as it would."""
+    with duckdb.connect(str(path)) as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+def session_ids(path: Path) -> list[str]:
+    """The sessions of a legacy store, in the order they were written."""
+    with duckdb.connect(str(path), read_only=True) as db:
+        return [
+            key for (key,) in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()
+        ]
+
+
+def add_session(path: Path, session_id: str, like: str) -> None:
+    """Add a session to a legacy store: the rows of another one, under ids of their own."""
+    children = {"session_timesteps": "timestep", "events": "event", "messages": "message"}
+    with duckdb.connect(str(path)) as db:
+        db.execute(
+            "INSERT INTO session_traces SELECT * REPLACE (? AS session_id) FROM session_traces "
+            "WHERE session_id = ?",
+            [session_id, like],
+        )
+        for table, name in children.items():
+            db.execute(
+                f"INSERT INTO {table} SELECT * REPLACE (? AS session_id, nextval('{name}_id_seq') AS id) "
+                f"FROM {table} WHERE session_id = ? ORDER BY id",
+                [session_id, like],
+            )

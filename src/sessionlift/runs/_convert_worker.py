@@ -12,7 +12,7 @@ import resource
 import shutil
 import sys
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -47,7 +47,12 @@ class ConvertWorker:
         self._run_id = str(request["run_id"])
         self._stages = Path(request["stages"])
         self._source = source
-        self._converter = SynthForward(source, self._options.synth())
+        options = self._options.synth()
+        # the catalog is one unit, rows without a session included, whichever sessions are chosen; its converter
+        # comes first, since the other one needs the temporary tables that both make
+        whole = None if options.only is None else SynthForward(source, replace(options, only=None))
+        self._converter = SynthForward(source, options)
+        self._catalog = whole or self._converter
         self._converter_name = f"{self._converter.name}/{self._converter.version}"
         self._known_catalog: str | None = request["known_catalog"]
         self._limits: dict[str, int] = request["limits"]
@@ -124,7 +129,7 @@ class ConvertWorker:
         stage = StageWriter(path)
         try:
             if task.group is None:
-                batch = self._converter.catalog(stage, self._known_catalog)
+                batch = self._catalog.catalog(stage, self._known_catalog)
             else:
                 batch = self._converter.convert(task.group, stage, task.rejected)
             if batch.quarantine and self._options.on_error == "stop":

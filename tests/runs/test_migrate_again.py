@@ -1,0 +1,409 @@
+"""Run again: only what is new or changed moves, and what is not well is told of again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.moved import (
+    add_session,
+    change,
+    change_source,
+    content,
+    difference,
+    query,
+    rows,
+    session_ids,
+    snapshot,
+    tables,
+)
+from tests.support.run_fixtures import Legacy
+from tests.support.warm import Outcome, Warm
+
+
+def report_of(outcome: Outcome) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(outcome.out)["report"]
+    return report
+
+
+def counts(outcome: Outcome) -> tuple[int, int, int, int]:
+    report = report_of(outcome)
+    names = ("total_sessions", "migrated_sessions", "skipped_sessions", "failed_sessions")
+    total, moved, skipped, failed = (report[name] for name in names)
+    return total, moved, skipped, failed
+
+
+def codes(outcome: Outcome) -> list[tuple[str, str | None]]:
+    return [(line["code"], line["session_id"]) for line in report_of(outcome)["errors"]]
+
+
+def first_event(session_id: str, change: str) -> str:
+    """A statement that changes the first event of a session in the source."""
+    return f"UPDATE events SET {change} WHERE id = (SELECT min(id) FROM events WHERE session_id = '{session_id}')"
+
+
+def unit(target: Path, session_id: str) -> tuple[str, str, str]:
+    ((run, source, state),) = query(
+        target,
+        "SELECT run_id, source_digest, state FROM sessionlift_units WHERE unit || session_id = ?",
+        f"session{session_id}",
+    )
+    return run, source, state
+
+
+def test_a_second_run_changes_nothing(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(traps="usual")
+    first = sessionlift("migrate", source, target, "--json")
+    assert (first.code, counts(first)) == (0, (8, 8, 0, 0))
+    before = content(target)
+    units = query(target, "SELECT * FROM sessionlift_units ORDER BY 1, 2")
+
+    second = sessionlift("migrate", source, target, "--json")
+
+    assert (second.code, counts(second)) == (0, (8, 0, 8, 0))
+    assert difference(before, content(target)) == ""
+    assert query(target, "SELECT * FROM sessionlift_units ORDER BY 1, 2") == units
+    assert report_of(second)["tables"] == {}
+    assert report_of(second)["losses"] == []
+
+
+def test_only_a_new_session_moves(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    before = rows(target)
+    add_session(source, "one-more", session_ids(source)[0])
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (0, (9, 1, 8, 0))
+    assert report_of(again)["verification"]["checked_sessions"] == 1
+    after = rows(target)
+    for table, kept in before.items():
+        assert after[table][: len(kept)] == kept, f"{table}: rows of other sessions were touched"
+    assert query(target, "SELECT count(*) FROM events WHERE session_id = 'one-more'") != [(0,)]
+
+
+def test_a_session_that_changed_in_the_source_is_replaced(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    changed, other = session_ids(source)[:2]
+    digest = unit(target, changed)[1]
+    change_source(
+        source,
+        f"UPDATE messages SET content = '\"other words\"' WHERE session_id = '{changed}'",
+        f"DELETE FROM events WHERE id = (SELECT max(id) FROM events WHERE session_id = '{changed}')",
+    )
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (0, (8, 1, 7, 0))
+    run, source_digest, _ = unit(target, changed)
+    assert run == report_of(again)["run_id"]
+    assert source_digest != digest
+    assert unit(target, other)[0] != run
+    found = query(target, "SELECT DISTINCT content FROM messages WHERE session_id = ?", changed)
+    assert found == [("other words",)]
+    anew = target.with_name("anew.db")
+    assert sessionlift("migrate", source, anew, "--json").code == 0
+    assert without_given_ids(target) == without_given_ids(anew)
+
+
+def without_given_ids(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows in an order of their own, without the ids that the target gives to derived rows and links."""
+    given = ("event_rewards", "outcome_rewards", "experimental_systems")
+    return {
+        table: sorted((row[2 if table in given else 1 :] for row in found), key=repr)
+        for table, found in rows(path).items()
+    }
+
+
+def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_time(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    both, only_source = session_ids(source)[:2]
+    for session_id in (both, only_source):
+        change_source(source, f"UPDATE session_traces SET num_events = 99 WHERE session_id = '{session_id}'")
+    change(target, "UPDATE messages SET content = 'edited since' WHERE session_id = ?", both)
+    kept = query(target, "SELECT * FROM messages WHERE session_id = ? ORDER BY id", both)
+
+    for attempt in (1, 2):
+        again = sessionlift("migrate", source, target, "--json")
+        assert again.code == 1
+        assert counts(again) == ((8, 1, 6, 1) if attempt == 1 else (8, 0, 7, 1))
+        assert codes(again) == [("changed_on_both_sides", both)]
+        assert query(target, "SELECT * FROM messages WHERE session_id = ? ORDER BY id", both) == kept
+        recorded = query(target, "SELECT num_events FROM session_traces WHERE session_id = ?", both)
+        assert recorded != [(99,)]
+    recorded = query(target, "SELECT num_events FROM session_traces WHERE session_id = ?", only_source)
+    assert recorded == [(99,)]
+
+
+def test_a_session_that_changed_in_the_target_alone_is_kept(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    change(target, "UPDATE messages SET content = 'edited since'")
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (0, (8, 0, 8, 0))
+    assert query(target, "SELECT DISTINCT content FROM messages") == [("edited since",)]
+
+
+def test_a_catalog_that_changed_on_both_sides_does_not_keep_sessions_from_moving(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    change_source(source, "UPDATE systems SET description = 'in the source'")
+    change(target, "UPDATE systems SET description = 'in the target'")
+    add_session(source, "one-more", session_ids(source)[0])
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (1, (9, 1, 8, 0))
+    assert codes(again) == [("changed_on_both_sides", None)]
+    assert query(target, "SELECT DISTINCT description FROM systems") == [("in the target",)]
+
+
+def test_a_catalog_that_changed_in_the_source_is_replaced_and_rows_of_the_new_program_stay(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    sessionlift("migrate", source, target, "--json")
+    change(target, "INSERT INTO systems (system_id, name) VALUES ('new-one', 'of the new program')")
+    change_source(
+        source, "UPDATE experiments SET description = 'changed' WHERE id = (SELECT min(id) FROM experiments)"
+    )
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (0, (8, 0, 8, 0)), again.out
+    assert query(target, "SELECT count(*) FROM experiments WHERE description = 'changed'") == [(1,)]
+    assert query(target, "SELECT name FROM systems WHERE system_id = 'new-one'") == [("of the new program",)]
+
+
+def test_what_is_in_quarantine_is_told_of_again(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(traps="usual")
+    whole, part = session_ids(source)[:2]
+    change_source(
+        source,
+        f"UPDATE session_traces SET created_at = 'infinity'::TIMESTAMP WHERE session_id = '{whole}'",
+        first_event(part, "event_type = 'no such type'"),
+    )
+    first = sessionlift("migrate", source, target, "--json")
+    assert (first.code, counts(first)) == (1, (8, 7, 0, 1))
+    assert {session for _, session in codes(first)} == {whole, part}
+    before = content(target)
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (1, (8, 0, 7, 1))
+    assert sorted(codes(again)) == sorted([("still_in_quarantine", whole), ("still_in_quarantine", part)])
+    assert difference(before, content(target)) == ""
+
+
+def test_a_mapping_brings_rows_out_of_quarantine(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    source = legacy(traps="usual")
+    part = session_ids(source)[0]
+    change_source(
+        source,
+        first_event(part, "event_type = 'odd'"),
+    )
+    first = sessionlift("migrate", source, target, "--json")
+    assert (first.code, unit(target, part)[2]) == (1, "partial")
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"event_types": {"odd": "runtime"}}')
+
+    again = sessionlift("migrate", source, target, "--mapping", mapping, "--json")
+
+    assert (again.code, counts(again)) == (0, (8, 1, 7, 0)), again.out
+    assert unit(target, part)[2] == "moved"
+    assert query(target, "SELECT count(*) FROM sessionlift_quarantine") == [(0,)]
+
+
+def test_a_session_whose_ids_are_taken_goes_to_quarantine_whole_and_the_others_move(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    taken, first_moved = session_ids(source)[3], session_ids(source)[0]
+    # the new program went on in the target, and its rows got ids that the legacy store gives out, too
+    sessionlift("migrate", source, target, "--only", first_moved, "--json")
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES (?, '2026-01-01T00:00:00.000000+00:00', 0, 0, 0)",
+        taken,
+    )
+    before = rows(target)
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert (again.code, counts(again)) == (1, (8, 6, 1, 1))
+    assert set(codes(again)) == {("target_refused", taken)}
+    assert unit(target, taken)[2] == "quarantined"
+    for table in ("session_timesteps", "events", "messages"):
+        assert query(target, f"SELECT count(*) FROM {table} WHERE session_id = ?", taken) == [(0,)]
+        ((waiting,),) = query(
+            target,
+            "SELECT count(*) FROM sessionlift_quarantine WHERE session_id = ? AND table_name = ?",
+            taken,
+            table,
+        )
+        assert waiting > 0
+    for table, kept in before.items():
+        assert set(kept) <= set(rows(target)[table]), f"{table}: a row that was there was touched"
+
+
+def test_first_some_then_all(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(traps="usual")
+    ids = session_ids(source)
+    some = sessionlift("migrate", source, target, "--only", ids[2], "--only", ids[5], "--json")
+    assert (some.code, counts(some)) == (0, (2, 2, 0, 0))
+    assert sorted(query(target, "SELECT session_id FROM session_traces")) == sorted([(ids[2],), (ids[5],)])
+
+    rest = sessionlift("migrate", source, target, "--json")
+
+    assert (rest.code, counts(rest)) == (0, (8, 6, 2, 0))
+    assert len(query(target, "SELECT session_id FROM session_traces")) == 8
+
+
+def test_choosing_a_session_leaves_the_catalog_and_its_quarantine_as_they_are(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="all")
+    ids = session_ids(source)
+    first = sessionlift("migrate", source, target, "--json")
+    before = content(target)
+    assert before["sessionlift_quarantine"], "rows without a session"
+
+    for chosen in ((ids[1],), ids):
+        options = [word for session_id in chosen for word in ("--only", session_id)]
+        again = sessionlift("migrate", source, target, *options, "--json")
+        assert again.code == 1
+        assert codes(again) == [("still_in_quarantine", None)]
+        assert difference(before, content(target)) == ""
+    assert first.code == 1
+
+
+def test_a_dry_run_writes_nothing_but_its_report(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy()
+    dry = sessionlift("migrate", source, target, "--dry-run", "--json")
+    assert dry.code == 1
+    assert report_of(dry)["dry_run"] is True
+    assert report_of(dry)["verification"]["status"] == "passed"
+    assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["v3.db.reports"]
+    real = sessionlift("migrate", source, target, "--json")
+    for part in ("tables", "losses", "errors", "total_sessions", "migrated_sessions", "failed_sessions"):
+        assert report_of(dry)[part] == report_of(real)[part], part
+    before = target.read_bytes()
+
+    again = sessionlift("migrate", source, target, "--dry-run", "--json")
+
+    assert (again.code, counts(again)) == (1, (8, 0, 8, 0))
+    assert target.read_bytes() == before
+    assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}
+
+
+def test_stopping_at_an_error_writes_nothing_of_that_session(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    bad = session_ids(source)[4]
+    change_source(
+        source,
+        first_event(bad, "event_type = 'no such type'"),
+    )
+    stopped = sessionlift("migrate", source, target, "--on-error", "stop", "--json", limits={"max_rows": 30})
+    assert stopped.code == 1
+    said = json.loads(stopped.out)
+    assert (said["code"], said["session_id"], said["table"]) == ("run_stopped", bad, "events")
+    assert "--on-error stop" in said["hint"]
+    assert query(target, "SELECT count(*) FROM session_traces WHERE session_id = ?", bad) == [(0,)]
+    assert query(target, "SELECT count(*) FROM events WHERE session_id = ?", bad) == [(0,)]
+    assert query(target, "SELECT status FROM sessionlift_runs") == [("failed",)]
+    moved = query(target, "SELECT count(*) FROM session_traces")[0][0]
+    report = json.loads(Path(said["report"]).read_text())
+    assert report["status"] == "failed"
+    assert report["migrated_sessions"] == moved
+
+    all_of_it = sessionlift("migrate", source, target, "--json")
+
+    assert (all_of_it.code, counts(all_of_it)) == (1, (8, 8 - moved, moved, 0))
+
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+PLACES = ("CREATE TABLE", 'main."events"', "COMMIT", "DETACH", "journal_mode = DELETE")
+QUICK = {("SIGINT", 'main."events"'), ("SIGTERM", "COMMIT"), ("SIGHUP", "journal_mode = DELETE")}
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "where"),
+    [
+        pytest.param(name, place, marks=[] if (name, place) in QUICK else [pytest.mark.slow])
+        for name in SIGNALS
+        for place in PLACES
+    ],
+)
+def test_an_interrupted_run_ends_in_order(
+    sessionlift: Warm, legacy_store: Legacy, tmp_path: Path, signal_name: str, where: str
+) -> None:
+    source = legacy_store(traps="usual")
+    calm = sessionlift("migrate", source, tmp_path / "calm.db", "--json", limits={"max_rows": 80})
+    boundary = [i for i, what in enumerate(calm.boundaries, 1) if where in what][-1 if "mode" in where else 3]
+    target = tmp_path / "target" / "v3.db"
+    target.parent.mkdir()
+
+    ended = sessionlift(
+        "migrate", source, target, "--json", at=boundary, do=signal_name, limits={"max_rows": 80}
+    )
+
+    if "mode" in where:
+        # everything was done by then: such a run is complete or interrupted, but never half
+        assert ended.code in (0, 130)
+    else:
+        assert ended.code == 130, ended.out + ended.err
+        assert "Run the same command again" in ended.err
+        (path,) = (target.parent / "v3.db.reports").glob("migrate-*Z-????????.json")
+        assert json.loads(path.read_text())["status"] == "interrupted"
+    assert "Traceback" not in ended.err
+    assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}
+    assert query(target, "PRAGMA journal_mode") == [("delete",)]
+    assert query(target, "PRAGMA integrity_check") == [("ok",)]
+    for session_id, written in query(target, "SELECT session_id, written_counts FROM sessionlift_units"):
+        for table, count in json.loads(written).items():
+            if session_id:
+                found = query(target, f"SELECT count(*) FROM {table} WHERE session_id = ?", session_id)
+                assert found == [(count,)], f"{table} of {session_id}"
+
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert again.code == 0
+    assert difference(content(tmp_path / "calm.db"), content(target)) == ""
+
+
+def test_the_target_holds_what_the_user_was_told_of(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy()
+    before = snapshot(source.parent)
+    done = sessionlift("migrate", source, target, "--json")
+    report = report_of(done)
+    assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}
+    run = report["run_id"]
+    names = {path.name for path in (target.parent / "v3.db.reports").iterdir()}
+    assert names == {f"{run}.json", f"{run}.digests.jsonl"}
+    generation = {
+        "experiments", "systems", "system_versions", "experimental_systems", "session_traces", "events",
+        "session_timesteps", "messages", "outcome_rewards", "event_rewards",
+    }  # fmt: skip
+    assert tables(target) == generation | set(report["ledger"]["tables"]) | {"sessionlift_version"}
+    assert snapshot(source.parent) == before
