@@ -10,7 +10,7 @@ values besides digests.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -18,29 +18,46 @@ from typing import Any
 import orjson
 
 
-class TargetDigests:
-    """Digests of many units at once, fed table by table in a fixed order."""
+class UnitDigests:
+    """SHA-256 digests of many units at once: by table its name and a line feed, and then what is added of it."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._hashes = {session_id: hashlib.sha256() for session_id in ids}
+        # every unit gets every table's head; they are hashed together with what follows, since a call costs more
+        # than the few bytes
+        self._heads = b""
+        self._told = dict.fromkeys(self._hashes, 0)
 
     def table(self, name: str) -> None:
-        """Say that the rows which follow belong to table ``name``."""
-        head = f"{name}\n".encode()
-        for each in self._hashes.values():
-            each.update(head)
+        """Say that what follows belongs to table ``name``."""
+        self._heads += f"{name}\n".encode()
+
+    def add(self, session_id: str, data: bytes) -> None:
+        """Add ``data`` to a unit's digest."""
+        told = self._told[session_id]
+        if told != len(self._heads):
+            data = self._heads[told:] + data
+            self._told[session_id] = len(self._heads)
+        self._hashes[session_id].update(data)
+
+    def hexdigests(self) -> dict[str, str]:
+        """The digests by id, in the order of the ids."""
+        for session_id in self._hashes:
+            self.add(session_id, b"")
+        return {session_id: each.hexdigest() for session_id, each in self._hashes.items()}
+
+
+class TargetDigests(UnitDigests):
+    """Digests of target rows, fed table by table in a fixed order."""
 
     def rows(self, rows: Sequence[tuple[Any, ...]], key: int) -> dict[str, int]:
         """Take rows that stand grouped by the session id in column ``key``; returns how many each session got."""
         counts: dict[str, int] = {}
         for session_id, group in groupby(rows, itemgetter(key)):
             members = list(group)
-            self._hashes[session_id].update(encode_rows(members))
+            self.add(session_id, encode_rows(members))
             counts[session_id] = counts.get(session_id, 0) + len(members)
         return counts
-
-    def hexdigests(self) -> Mapping[str, str]:
-        return {session_id: each.hexdigest() for session_id, each in self._hashes.items()}
 
 
 def encode_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:

@@ -61,12 +61,6 @@ def object_items(text: str) -> Iterator[tuple[str, str, Any]]:
             raise ValueError(f"neither ',' nor '}}' at {at}")
 
 
-def value_at(text: str, at: int) -> tuple[str, Any]:
-    """The JSON value that begins at ``at``, as its own text and its value."""
-    value, end = _value(text, at)
-    return text[at:end], value
-
-
 def _value(text: str, at: int) -> tuple[Any, int]:
     try:
         value, end = _scan(text, at)
@@ -81,17 +75,10 @@ def quote(text: str) -> str:
 
 
 def is_strict(text: str) -> bool:
-    """False where ``text`` holds NaN, Infinity or a number beyond doubles, which strict readers of JSON refuse."""
+    """False where ``text`` holds NaN or Infinity, which strict readers of JSON refuse, or is no JSON at all."""
     loose: list[str] = []
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        if value in (float("inf"), float("-inf")):
-            loose.append(digits)
-        return value
-
     try:
-        json.loads(text, parse_constant=loose.append, parse_float=number)
+        json.loads(text, parse_constant=loose.append)
     except (ValueError, RecursionError):
         return False
     return not loose

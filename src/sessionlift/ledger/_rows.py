@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 from sessionlift.converters import Batch
 
 UNIT_COLUMNS = (
@@ -43,8 +45,12 @@ LEDGER_TABLES = (
 
 
 def to_json(value: Any) -> str:
-    """``value`` as the ledger keeps JSON: compact, ASCII only, so that lone surrogates stay as their escapes."""
-    return json.dumps(value, separators=(",", ":"))
+    """``value`` as compact JSON. Texts keep their characters; where one holds half a surrogate pair, which UTF-8
+    cannot, the whole is spelled in ASCII."""
+    try:
+        return orjson.dumps(value).decode()
+    except (orjson.JSONEncodeError, UnicodeEncodeError):
+        return json.dumps(value, separators=(",", ":"))
 
 
 def ledger_rows(

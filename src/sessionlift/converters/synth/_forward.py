@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.converters._batch import SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, UnitDigests
 from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import LocalTime, load_zone, local_time
@@ -272,25 +271,24 @@ class SynthForward:
         On the way, note which sessions hold JSON that strict readers may refuse, and NUL in their text.
         """
         ids = [row[0] for row in self._db.execute("SELECT session_id FROM sl_b ORDER BY n").fetchall()]
-        digests = {session_id: hashlib.sha256() for session_id in ids}
+        digests = UnitDigests(ids)
         self._loose: dict[str, list[str]] = {}
         self._nul: set[str] = set()
         for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
-            for digest in digests.values():
-                digest.update(f"{table}\n".encode())
+            digests.table(table)
             lines = f"SELECT r.session_id, r.rowid AS pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
-            marks = f"regexp_matches(line, {_sql.literal(_sql.LOOSE)}), contains(line, '\\u0000')"
+            marks = f"{_sql.looks_loose('line')}, contains(line, '\\u0000')"
             if group.is_large:
                 query = f"SELECT session_id, line, {marks}, NULL FROM ({lines}) ORDER BY pos"
             else:
                 query = _grouped(lines, marks, "")
             for session_id, line, loose, nul in self._lines(query, _grouped(lines, marks, " ORDER BY pos")):
-                digests[session_id].update(line.encode())
+                digests.add(session_id, line.encode())
                 if loose:
                     self._loose.setdefault(table, []).append(session_id)
                 if nul:
                     self._nul.add(session_id)
-        return {session_id: digest.hexdigest() for session_id, digest in digests.items()}
+        return digests.hexdigests()
 
     def _lines(self, query: str, sorted_query: str) -> Iterator[tuple[str, str, bool, bool]]:
         """Rows of ``query``; if the engine put a session's rows together in another order, those of the other one.
@@ -571,7 +569,7 @@ class SynthForward:
             for column in names:
                 for session_id, text in self._db.execute(
                     f"SELECT r.session_id, r.{column}::VARCHAR FROM {temp} AS r WHERE r.session_id IN "
-                    f"({_sql.texts()}) AND regexp_matches(r.{column}::VARCHAR, {_sql.literal(_sql.LOOSE)})",
+                    f"({_sql.texts()}) AND {_sql.looks_loose(f'r.{column}::VARCHAR')}",
                     [_sql.bind_texts(suspects)],
                 ).fetchall():
                     if not is_strict(text):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sessionlift.converters._jsontext import array_items, object_items, quote, value_at
+from sessionlift.converters._jsontext import array_items, object_items, quote
 from sessionlift.converters.synth._sql import OUR_KEY
 
 WELL_KNOWN = (
@@ -60,11 +61,8 @@ def reshape(text: str | None) -> Reshaped:
         grouped.setdefault(kind, []).append(data_text)
         result.types_lost += kind == LOST_TYPE
         if isinstance(data, dict):
-            if not _LIFTABLE.isdisjoint(data):
-                members = {key: member for key, member, _ in object_items(data_text)}
-                for key in WELL_KNOWN:
-                    if key in members:
-                        sources.setdefault(key, []).append(members[key])
+            for key in _LIFTABLE.intersection(data):
+                sources.setdefault(key, []).append(_member_text(data_text, key, data[key]))
             if kind == "episode_results" or (kind == LOST_TYPE and _tells_outcome(data)):
                 result.results = data
                 result.results_count += 1
@@ -72,7 +70,8 @@ def reshape(text: str | None) -> Reshaped:
         f"{quote(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
         for kind, texts in grouped.items()
     ]
-    for key, found in sources.items():
+    for key in WELL_KNOWN:
+        found = sources.get(key, [])
         if len(found) == 1 and key not in grouped:
             parts.append(f"{quote(key)}: {found[0]}")
             result.lifted.append(key)
@@ -84,15 +83,25 @@ def _item(text: str, item: Any) -> tuple[str, str, Any]:
     """An item's type, its data's own text and its data; an item of another shape is its own data, untyped."""
     if isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item:
         kind: str = item["metadata_type"]
+        # as the real writers spell it; a key that comes twice would make the rest another value
         head = f'{{"metadata_type": {quote(kind)}, "data": '
-        if text.startswith(head):
-            # as the real writers spell it; a key that comes twice would end elsewhere, so the value is compared
-            data_text, data = value_at(text, len(head))
-            if data == item["data"]:
-                return kind, data_text, data
+        stamp = item.get("timestamp")
+        tail = f', "timestamp": {quote(stamp)}}}' if isinstance(stamp, str) else "}"
+        plain = len(item) == (3 if isinstance(stamp, str) else 2) and text.count('"data": ') == 1
+        if plain and text.startswith(head) and text.endswith(tail):
+            return kind, text[len(head) : len(text) - len(tail)], item["data"]
         members = {key: member for key, member, _ in object_items(text)}
         return kind, members["data"], item["data"]
     return "unknown", text, item
+
+
+def _member_text(text: str, key: str, value: Any) -> str:
+    """The text of a member of the object ``text``; most have one spelling only, and then a look confirms it."""
+    if isinstance(value, (bool, int, str)) or value is None:
+        spelled = quote(value) if isinstance(value, str) else json.dumps(value)
+        if f"{quote(key)}: {spelled}" in text:
+            return spelled
+    return {name: member for name, member, _ in object_items(text)}[key]
 
 
 def _tells_outcome(data: dict[str, Any]) -> bool:

@@ -92,8 +92,9 @@ def is_json_string(column: str) -> str:
     return f"starts_with({column}::VARCHAR, '\"')"
 
 
-LOOSE = "NaN|Infinity|[\\[:, -][0-9]+(\\.[0-9]+)?[eE]\\+?[3-9][0-9][0-9]|^[0-9.]+[eE]\\+?[3-9][0-9][0-9]"
-"""A pattern found wherever JSON text holds what strict readers refuse (a closer look follows in Python)."""
+def looks_loose(text: str) -> str:
+    """SQL that is true wherever JSON text may hold NaN or Infinity (a closer look follows in Python)."""
+    return f"(contains({text}, 'NaN') OR contains({text}, 'Infinity'))"
 
 
 def is_canonical_string(column: str) -> str:
@@ -159,7 +160,7 @@ class Condition:
 
 def _time_losses(column: str, times: LocalTime, *, text: bool) -> list[Condition]:
     cell = f"r.{quote_identifier(column)}"
-    gone = f"NOT isfinite({cell})"
+    gone = f"NOT isfinite({times.utc(cell)})"
     if text:
         gone = f"({gone} OR {_out_of_text(times.utc(cell))})"
     found = [Condition("time_out_of_range", column, gone)]
@@ -270,7 +271,12 @@ OUR_KEY = "sessionlift"
 
 
 def _is_object(alias: str) -> str:
-    return f"starts_with({alias}.metadata::VARCHAR, '{{') AND ends_with({alias}.metadata::VARCHAR, '}}')"
+    """True for an object to which a member can be added as text; the engine takes a comma before the end, too."""
+    text = f"{alias}.metadata::VARCHAR"
+    return (
+        f"starts_with({text}, '{{') AND ends_with({text}, '}}') "
+        f"AND NOT ends_with(rtrim(left({text}, -1), {_WHITE}), ',')"
+    )
 
 
 def _has_our_key(alias: str) -> str:
