@@ -41,7 +41,8 @@ def codes(outcome: Outcome) -> list[tuple[str, str | None]]:
 
 def first_event(session_id: str, change: str) -> str:
     """A statement that changes the first event of a session in the source."""
-    return f"UPDATE events SET {change} WHERE id = (SELECT min(id) FROM events WHERE session_id = '{session_id}')"
+    first = f"(SELECT min(id) FROM events WHERE session_id = '{session_id}')"
+    return f"UPDATE events SET {change} WHERE id = {first}"
 
 
 def unit(target: Path, session_id: str) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
 """Which generation a store holds, the schema commands, and the check of a target before a write."""
 
 from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
-from sessionlift.generations._prepare import prepare_target
+from sessionlift.generations._prepare import check_target, prepare_target
 from sessionlift.generations._schema import (
     RevisionInfo,
     schema_config,
@@ -16,6 +16,7 @@ __all__ = [
     "MOVED",
     "Detection",
     "RevisionInfo",
+    "check_target",
     "detect",
     "prepare_target",
     "require_generation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
+from sessionlift.errors import GenerationError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import over
 from sessionlift.generations._detect import (
@@ -17,7 +17,7 @@ from sessionlift.generations._detect import (
 )
 from sessionlift.generations._revision import VERSION_TABLE, wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
-from sessionlift.stores import StoreURL, open_store, parse_store_url
+from sessionlift.stores import StoreURL, open_store, parse_store_url, sniff
 
 # generation -> its revision, and whether it lives on DuckDB
 _REVISIONS = {"synth.v2": ("synth_v2", True), "synth.v3": ("synth_v3", False)}
@@ -51,7 +51,48 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True)
             raise error.as_role("target") from None
 
 
+def check_target(url: StoreURL | str, generation: str) -> Detection | None:
+    """What :func:`prepare_target` would meet: raises as it does, but makes and changes nothing.
+
+    None for a store that is not there yet, or empty. Whether it can be written to is not tried.
+    """
+    where = parse_store_url(url) if isinstance(url, str) else url
+    _require_engine(where, generation)
+    if where.path is not None:
+        if not where.path.parent.is_dir():
+            raise StoreNotFoundError(
+                f"there is no directory {where.path.parent}",
+                hint="create it, or check the path",
+                store=where.redacted,
+                role="target",
+            )
+        if sniff(where.path) in ("missing", "empty"):
+            return None
+    with open_store(where, mode="ro", role="target") as store, over(store) as connection:
+        try:
+            return _looked_at(connection, where, generation)[0]
+        except GenerationError as error:
+            raise error.as_role("target") from None
+
+
 def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detection:
+    found, stamps = _looked_at(connection, where, generation)
+    wanted = [_REVISIONS[generation][0]]
+    if where.engine != "duckdb":
+        wanted.append(LEDGER_REVISION)
+    lacking = [revision for revision in wanted if revision not in stamps]
+    if found is not None and not lacking:
+        return found  # counting the rows of a large target again would only take time
+    for revision in lacking:
+        run("upgrade", connection, revision, store=where.redacted)
+    query = _structure.queries(connection)
+    return detect_in(query, engine=where.engine, store=where.redacted, role="target")
+
+
+def _looked_at(
+    connection: Connection, where: StoreURL, generation: str
+) -> tuple[Detection | None, list[str]]:
+    """What is in the store (None for nothing) and its stamps; raises where it cannot be a target."""
     query = _structure.queries(connection)
     named, engine = where.redacted, where.engine
     shape = read_shape(query, engine)
@@ -63,15 +104,7 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
         require_generation(found, generation, store=named, role="target")
         _refuse_foreign_rows(found, stamps, named)
         verify_stamped(connection, stamps, store=named)
-    wanted = [_REVISIONS[generation][0]]
-    if engine != "duckdb":
-        wanted.append(LEDGER_REVISION)
-    lacking = [revision for revision in wanted if revision not in stamps]
-    if found is not None and not lacking:
-        return found  # counting the rows of a large target again would only take time
-    for revision in lacking:
-        run("upgrade", connection, revision, store=named)
-    return detect_in(query, engine=engine, store=named, role="target")
+    return found, stamps
 
 
 def _require_engine(where: StoreURL, generation: str) -> None:

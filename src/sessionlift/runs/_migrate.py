@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION
@@ -118,6 +119,7 @@ class _Run:
         self._dry_run, self._verify = dry_run, verify
         self._progress = progress or Progress(quiet=True)
         self._run_id = new_run_id("migrate")
+        self._report_file = report_file
         self._path = report_path(self._asked_target, self._run_id, report_file)
         self._tally = Tally()
         self._verifier: Verifier | None = None
@@ -186,6 +188,7 @@ class _Run:
         with self.interrupts.held():
             made = prepare_target(self._target, generation)
         self._report.target = store_info(self._asked_target, made)
+        self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
             self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
 
@@ -328,7 +331,6 @@ class _Run:
                 store=self._asked_target.redacted,
                 role="target",
             )
-        self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
 
     def _committed(self, batch: Committed) -> None:
         message = batch.message
@@ -403,8 +405,12 @@ class _Run:
             Digest(unit.session_id, unit.source_digest, unit.target_digest, "catalog" if unit.kind == CATALOG else "session")
             for unit in ledger.units_of_run(self._run_id)
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_place()
         self._report.digests = write_digests(digests_path(self._path), digests, algorithm=DIGEST_ALGORITHM)
+
+    def _make_place(self) -> None:
+        """The reports' directory. Of a path that was mistyped nothing is made, so its parent has to be there."""
+        self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
 
     def _summarise(self) -> None:
         self._tally.into(self._report)
@@ -462,7 +468,7 @@ class _Run:
     def _write(self) -> Path | None:
         secrets = [self._asked_target.token] if self._asked_target.token else []
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_place()
             return write(self._report, self._path, secrets=secrets)
         except (OSError, SessionliftError) as error:
             self._progress.step(f"The report could not be written to {self._path}: {error}")
@@ -472,7 +478,7 @@ class _Run:
 def _with_token(url: StoreURL) -> str:
     """The target's URL for the verifier's process, token included: it goes through a pipe, never into a report."""
     if url.engine == "sqld" and url.token:
-        return f"libsql+{url.url}?authToken={url.token}"
+        return f"libsql+{url.url}?authToken={quote(url.token, safe='')}"
     return url.redacted
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import SESSION
+from sessionlift.converters import SESSION, Batch
 from sessionlift.converters.synth import Inventory, SynthForward
 from sessionlift.errors import StoreNotFoundError, UsageError
-from sessionlift.generations import detect, require_generation
+from sessionlift.generations import check_target, detect, require_generation
 from sessionlift.ledger import Ledger
 from sessionlift.reports import Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
@@ -50,8 +52,12 @@ def plan(
         options=options.to_message(),
         assumptions=assumptions(options),
     )
+    if goal is not None:
+        check_target(goal, "synth.v3")
     known = _moved_before(goal) if goal is not None else set()
     with DuckdbStore(where) as store, store.mapped():
+        # as in the run: the catalog is whole, whichever sessions are chosen
+        catalog = SynthForward(store, replace(options.synth(), only=None)).catalog(_Nowhere())
         converter = SynthForward(store, options.synth())
         inventory = converter.inventory()
         missing = converter.missing(options.only or ())
@@ -59,7 +65,7 @@ def plan(
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
         report.total_sessions = inventory.sessions
         report.skipped_sessions = sum(1 for session_id in converter.session_ids() if session_id in known)
-        _count(report, converter, inventory)
+        _count(report, converter, inventory, catalog)
         seconds = _estimate(converter, inventory)
     rows = sum(table.written + table.derived for table in report.tables.values())
     report.throughput = Throughput.measured(
@@ -88,13 +94,14 @@ def _moved_before(goal: StoreURL) -> set[str]:
         return set()
 
 
-def _count(report: Report, converter: SynthForward, inventory: Inventory) -> None:
+def _count(report: Report, converter: SynthForward, inventory: Inventory, catalog: Batch) -> None:
     forecast = converter.forecast(inventory)
+    orphans = Counter(row.table for row in catalog.quarantine)
     report.failed_sessions = forecast.sessions_quarantined
     report.migrated_sessions = report.total_sessions - report.skipped_sessions - report.failed_sessions
     for table, count in {**converter.catalog_rows(), **inventory.rows}.items():
-        read = count + inventory.orphans.get(table, 0)
-        aside = forecast.quarantined.get(table, 0)
+        read = count + orphans[table]
+        aside = forecast.quarantined.get(table, 0) - inventory.orphans.get(table, 0) + orphans[table]
         report.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)
     for table, count in forecast.derived.items():
         report.tables[table] = TableCounts(derived=count)
@@ -107,7 +114,7 @@ def _count(report: Report, converter: SynthForward, inventory: Inventory) -> Non
             meaning=LOSSES[loss.code][0],
             original_kept_in=LOSSES[loss.code][1],
         )
-        for loss in forecast.losses
+        for loss in (*catalog.losses, *forecast.losses)
     ]
 
 

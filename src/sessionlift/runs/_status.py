@@ -29,7 +29,7 @@ class TargetStatus:
 def status(target: str) -> TargetStatus:
     """Read the ledger of ``target``; writes nothing. Raises WrongGenerationError where there is none."""
     where = parse_store_url(target)
-    found = detect(where)
+    found = detect(where, role="target")
     with open_store(where, mode="ro", role="target") as store:
         if not has_ledger(store):
             raise WrongGenerationError(

@@ -38,10 +38,12 @@ class StoreURL:
 
     @property
     def redacted(self) -> str:
-        """The URL as it may stand in messages and reports."""
+        """The URL as it may stand in messages and reports. For a file, it names the same store when parsed."""
         if self.engine == "sqld":
             return f"libsql+{self.url}" + ("?authToken=***" if self.token_in_url else "")
-        return f"{self.engine}://{self.path}"
+        # what a URL would read as something else; the rest of a path stays readable
+        path = str(self.path).replace("%", "%25").replace("?", "%3F")
+        return f"{self.engine}://{path}"
 
     def __str__(self) -> str:
         return self.redacted

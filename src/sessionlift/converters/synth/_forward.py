@@ -24,7 +24,7 @@ from sessionlift.converters.synth._columns import (
     V3_COLUMNS,
 )
 from sessionlift.converters.synth._foresee import Forecast, foresee
-from sessionlift.converters.synth._inventory import CHILD_BYTES, Group, Inventory, groups, take_inventory
+from sessionlift.converters.synth._inventory import Group, Inventory, groups, take_inventory
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
 from sessionlift.errors import ConversionError
