@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Warm:
         env: dict[str, str] | None = None,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
-        ``"SIGKILL converter"`` or ``"SIGKILL verifier"`` that process gets it."""
+        ``"SIGKILL converter"``, ``"SIGKILL verifier"`` or ``"SIGKILL 1234"`` that process gets it."""
         request = {
             "arguments": [str(argument) for argument in arguments],
             "at": at,
@@ -179,9 +180,13 @@ class _Boundaries:
         self.seen.append(what)
         if len(self.seen) == self.at:
             name, _, whom = self.do.partition(" ")
-            os.kill(_Standby.by_name[whom].pid if whom else os.getpid(), signal.Signals[name])
+            named = {"": os.getpid(), **{worker: found.pid for worker, found in _Standby.by_name.items()}}
+            os.kill(int(whom) if whom.isdigit() else named[whom], signal.Signals[name])
+            if whom.isdigit():
+                time.sleep(0.2)  # until it is gone
 
     def watch(self) -> None:
+        from sessionlift.stores._sqld_client import Client
         from sessionlift.stores._sqlfile import SqliteFileStore
 
         run = SqliteFileStore._run
@@ -193,6 +198,13 @@ class _Boundaries:
             return run(store, sql, params, **options)
 
         setattr(SqliteFileStore, "_run", watched)  # noqa: B010 - mypy
+        asked = Client._pipeline
+
+        def counted(client: Any, requests: Any) -> Any:
+            self.meet("ask the server")
+            return asked(client, requests)
+
+        setattr(Client, "_pipeline", counted)  # noqa: B010 - mypy
         for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
             setattr(owner, name, self._before(f"{name} a file", getattr(owner, name)))
         Path.mkdir = self._before("make a directory", Path.mkdir)  # type: ignore[method-assign]
