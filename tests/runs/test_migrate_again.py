@@ -408,3 +408,22 @@ def test_the_target_holds_what_the_user_was_told_of(sessionlift: Warm, legacy: L
     }  # fmt: skip
     assert tables(target) == generation | set(report["ledger"]["tables"]) | {"sessionlift_version"}
     assert snapshot(source.parent) == before
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_target_has_one_reading_of_the_clock(
+    sessionlift: Warm, legacy: Legacy, target: Path, killed: bool
+) -> None:
+    source = legacy(traps="usual")
+    limits = {"max_rows": 80}
+    calm = sessionlift("migrate", source, target.with_name("calm.db"), "--no-verify", limits=limits)
+    middle = [i for i, what in enumerate(calm.boundaries, 1) if what.startswith("DETACH")][1]
+    sessionlift("migrate", source, target, "--no-verify", at=middle if killed else 0, limits=limits)
+    assert query(target, "SELECT count(*) FROM session_traces") != [(0,)]
+    before = content(target)
+
+    refused = sessionlift("migrate", source, target, "--timezone", "Europe/Berlin")
+
+    assert refused.code == 2
+    assert "say --timezone UTC" in refused.err
+    assert difference(before, content(target)) == ""

@@ -112,6 +112,11 @@ class Ledger:
             if state == "moved" or run_id not in retry:
                 yield str(session_id), str(digest)
 
+    def movers(self) -> set[str]:
+        """The runs to which a session in the target goes back; a run that was killed may be one of them."""
+        rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")
+        return {str(run_id) for (run_id,) in rows}
+
     def unwell(self) -> dict[str, str]:
         """The state of every unit that has rows in quarantine; the catalog's id is the empty text."""
         return {

@@ -176,12 +176,12 @@ class _Run:
         generation = MOVED.get(found.generation, "synth.v3")
         require_generation(found, "synth.v2", store=self._source.redacted, role="source")
         self._report.source = store_info(self._source, found)
+        self._known, self._known_catalog, self._known_sources = self._what_is_known()
+        # the source is counted while the driver is probed, and everything is refused before the target is made
+        self._start_converter()
         fidelity = probe_fidelity(self._target)
         self._report.environment = current_environment(fidelity.to_dict())
         fidelity.refuse_if_changed()
-        self._known, self._known_catalog, self._known_sources = self._what_is_known()
-        # the source is counted and everything refused before the target is made
-        self._start_converter()
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
@@ -197,13 +197,15 @@ class _Run:
         catalog's digest; and the sources they came from."""
         if is_blank(self._asked_target):
             return None, None, set()
+        _roll_back(self._asked_target)
         try:
             with open_store(self._asked_target, mode="ro", role="target") as store:
                 if not has_ledger(store):
                     return None, None, set()
                 ledger = Ledger(store)
                 runs = ledger.runs()
-                _refuse_other_zone(runs, self._options, self._asked_target)
+                movers = ledger.movers()
+                _refuse_other_zone([run for run in runs if run.run_id in movers], self._options, self._asked_target)
                 # another mapping may find a place for what the last one could not convert
                 mapping = self._options.to_message()["mapping"]
                 self._unwell = ledger.unwell()
@@ -482,6 +484,12 @@ def _with_token(url: StoreURL) -> str:
     return url.redacted
 
 
+def _roll_back(url: StoreURL) -> None:
+    """Let SQLite take back what a killed writer left half-done; nobody can read the store before."""
+    if url.path is not None and url.path.with_name(f"{url.path.name}-journal").exists():
+        open_store(url, mode="rw", role="target").close()
+
+
 def is_blank(url: StoreURL) -> bool:
     """True for an empty file: what a run leaves that was killed while it made the target."""
     return url.path is not None and sniff(url.path) == "empty"
@@ -495,7 +503,7 @@ def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, targ
     """Sessions of one target must not be moved under two readings of the same clock."""
     for run in runs:
         zone = run.options.get("timezone")
-        if run.summary.get("migrated_sessions") and zone not in (None, options.timezone):
+        if zone not in (None, options.timezone):
             raise UsageError(
                 f"{target.redacted} holds sessions that were moved with --timezone {zone}; now it is {options.timezone}",
                 hint=f"say --timezone {zone}, or name a new target",

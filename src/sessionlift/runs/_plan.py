@@ -14,7 +14,7 @@ from sessionlift.converters.synth import Inventory, SynthForward
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import check_target, detect, require_generation
 from sessionlift.ledger import Ledger
-from sessionlift.reports import Loss, Report, TableCounts, Throughput, write
+from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
 from sessionlift.runs._migrate import assumptions, has_ledger, is_blank, refuse_same
 from sessionlift.runs._options import TransferOptions
@@ -78,7 +78,7 @@ def plan(
         report.assumptions.append(
             "counts by table are for the whole source; sessions that the ledger names were taken for unchanged"
         )
-    report.finish("completed")
+    report.finish()
     if report_file is not None:
         write(report, report_file)
     return report
@@ -103,6 +103,12 @@ def _count(report: Report, converter: SynthForward, inventory: Inventory, catalo
         read = count + orphans[table]
         aside = forecast.quarantined.get(table, 0) - inventory.orphans.get(table, 0) + orphans[table]
         report.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)
+        if aside:
+            report.errors.append(
+                ErrorLine(error=f"rows that would go to quarantine: {aside:,}", code="quarantine_foreseen", table=table)
+            )
+    # they are counted without a look at each, so there is no line for any of them
+    report.errors_truncated = report.failed_sessions
     for table, count in forecast.derived.items():
         report.tables[table] = TableCounts(derived=count)
     report.losses = [
