@@ -57,7 +57,7 @@ from sessionlift.stores import (
     sniff,
 )
 
-MEMORY_LIMIT = "128MB"
+MEMORY_LIMIT = "80MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
 DIGEST_ALGORITHM = "sha256; see docs/reports.md for what exactly is hashed"

@@ -219,7 +219,9 @@ class SqliteFileStore(Store):
                 role=self.role,
             )
         self._rows("PRAGMA synchronous = NORMAL")
-        self._rows("PRAGMA cache_size = -65536")
+        # index pages are written many times over; a longer log lets the file have each of them once
+        self._rows("PRAGMA wal_autocheckpoint = 16384")
+        self._rows("PRAGMA cache_size = -32768")
 
     def end_bulk(self) -> None:
         self._rows("PRAGMA wal_checkpoint(TRUNCATE)")

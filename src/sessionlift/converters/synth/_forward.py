@@ -279,10 +279,10 @@ class SynthForward:
             lines = f"SELECT r.session_id, r.rowid AS pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
             marks = f"{_sql.looks_loose('line')}, contains(line, '\\u0000')"
             if group.is_large:
-                query = f"SELECT session_id, line, {marks}, NULL FROM ({lines}) ORDER BY pos"
+                found = self._in_parts(f"SELECT session_id, line, {marks} FROM ({lines}) ORDER BY pos")
             else:
-                query = _grouped(lines, marks, "")
-            for session_id, line, loose, nul in self._lines(query, _grouped(lines, marks, " ORDER BY pos")):
+                found = self._together(lines, marks)
+            for session_id, line, loose, nul in found:
                 digests.add(session_id, line.encode())
                 if loose:
                     self._loose.setdefault(table, []).append(session_id)
@@ -290,23 +290,33 @@ class SynthForward:
                     self._nul.add(session_id)
         return digests.hexdigests()
 
-    def _lines(self, query: str, sorted_query: str) -> Iterator[tuple[str, str, bool, bool]]:
-        """Rows of ``query``; if the engine put a session's rows together in another order, those of the other one.
+    def _together(self, lines: str, marks: str) -> Iterator[tuple[str, str, bool, bool]]:
+        """The lines of each session put together, in their order.
 
-        Sorting inside the aggregate takes twice the time, and the rows come sorted already. Their places are
-        looked at nevertheless, for nothing promises that order.
+        Sorting inside the aggregate takes twice the time, and the rows come sorted already. Nothing promises that
+        order, though, so the places are looked at, and a session that came otherwise is put together again.
         """
+        grouped = (
+            f"SELECT session_id, line, {marks}, places FROM (SELECT session_id, string_agg(line, '') AS line, "
+            f"list(pos) AS places FROM ({lines}) GROUP BY session_id)"
+        )
+        otherwise = []
+        for session_id, line, loose, nul, places in self._in_parts(grouped):
+            if places == list(range(places[0], places[0] + len(places))):
+                yield session_id, line, loose, nul
+            else:
+                otherwise.append((session_id, loose, nul))
+        for session_id, loose, nul in otherwise:
+            row = self._db.execute(
+                f"SELECT string_agg(line, '' ORDER BY pos) FROM ({lines}) WHERE session_id = ?", [session_id]
+            ).fetchone()
+            assert row is not None  # noqa: S101 - an aggregate always gives a row
+            yield session_id, row[0], loose, nul
+
+    def _in_parts(self, query: str) -> Iterator[tuple[Any, ...]]:
         result = self._db.execute(query)
-        rows = result.fetchall() if "GROUP BY" in query else None
-        if rows is None:
-            while part := result.fetchmany(256):
-                for *row, _ in part:
-                    yield tuple(row)
-            return
-        if any(places != list(range(places[0], places[0] + len(places))) for *_, places in rows):
-            rows = self._db.execute(sorted_query).fetchall()
-        for *row, _ in rows:
-            yield tuple(row)
+        while part := result.fetchmany(64):
+            yield from part
 
     def _traces(
         self,
@@ -580,14 +590,6 @@ class SynthForward:
         for query in _projection.exceptions(self.times):
             for session_id, table, row_id, column, text in self._db.execute(query).fetchall():
                 _note(units[session_id].complement, table, row_id, column, text)
-
-
-def _grouped(lines: str, marks: str, order: str) -> str:
-    """SQL that puts the lines of each session together, and lists the places they came from."""
-    return (
-        f"SELECT session_id, line, {marks}, places FROM (SELECT session_id, string_agg(line, ''{order}) AS line, "
-        f"list(pos{order}) AS places FROM ({lines}) GROUP BY session_id)"
-    )
 
 
 def _note(complement: dict[str, Any], table: str, row_id: int, column: str, text: str | None) -> None:

@@ -20,7 +20,7 @@ CHILD_BYTES = {
 
 
 MAX_ROWS = 60_000
-MAX_BYTES = 20_000_000
+MAX_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
