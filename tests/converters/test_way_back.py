@@ -1,4 +1,4 @@
-"""The law that a way back stands on: whatever v2 holds converts, is accounted for, and is there again exactly."""
+"""The law that a way back stands on: what v2 holds converts, is accounted for, and comes back exactly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.support.synth_backward import assert_accounted, assert_taken_back
+from tests.support.synth_backward import assert_accounted, assert_metadata_is_read_alike, assert_taken_back
 from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
 FEW = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
+    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
 )
 SOME = settings(FEW, max_examples=15, derandomize=False)
 MANY = settings(FEW, max_examples=200, derandomize=False)
@@ -24,6 +24,7 @@ def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) ->
     done = store.convert(zone)
     assert_accounted(store, done)
     assert_taken_back(store, done, zone)
+    assert_metadata_is_read_alike(store, done)
     unreadable = any(each.code == "metadata_unreadable" for each in done.quarantine)
     if not unreadable:
         assert done.forecast_losses == done.loss_counts, "a plan foresees what a run does not do"

@@ -1,7 +1,8 @@
 """The way back from synth.v3 rows and the complement to synth.v2 rows, as docs/synth.md tells it.
 
-Written apart from the converter, for tests: it reads the target's rows as Python values and the complement after
-a trip through JSON, and gives each legacy cell in a form that two sides can be compared by (see ``comparable``).
+Written apart from the converter, for tests: it reads the target's rows as Python values and the complement
+after a trip through JSON, and gives each legacy cell in a form that two sides can be compared by (see
+``comparable``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _WHITE = " \t\n\r"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-# --- both sides in one form ----------------------------------------------------------------------------------
+# --- both sides in one form -----------------------------------------------------
 
 
 def comparable(kind: str, text: str | None) -> Any:
@@ -50,7 +51,7 @@ def _bits(value: float) -> Any:
     return "nan" if value != value else struct.pack(">d", value)
 
 
-# --- pieces of JSON text -------------------------------------------------------------------------------------
+# --- pieces of JSON text --------------------------------------------------------
 
 
 def members(text: str) -> list[tuple[str, str]]:
@@ -89,11 +90,11 @@ def quoted(text: str) -> str:
     return json.dumps(text)
 
 
-# --- rows ----------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------
 
 
 class Backward:
-    """Takes the sessions of one conversion back. ``rows`` are legacy cells in their comparable form, by table."""
+    """Takes the sessions of one conversion back. ``rows`` are legacy rows, comparable, by table."""
 
     def __init__(self, done: Converted, zone: str) -> None:
         self._done = done
@@ -124,7 +125,7 @@ class Backward:
         return self._shown((utc.replace(tzinfo=None) - EPOCH) // timedelta(microseconds=1), zone)
 
     def _shown(self, micros: int, zone: ZoneInfo | None = None) -> int:
-        """What the clock of the zone shows at a UTC moment; beyond the years of zone data, its first or last."""
+        """What the zone's clock shows at a UTC moment; beyond 1850 to 2199, by the nearest rule."""
         within = min(max(EPOCH + timedelta(microseconds=micros), datetime(1850, 1, 1)), datetime(2200, 1, 1))
         offset = within.replace(tzinfo=timezone.utc).astimezone(zone or self._zone).utcoffset()
         assert offset is not None
@@ -166,10 +167,11 @@ class Backward:
         cost = json.loads(ours["cost"]) if "cost" in ours else None
         if isinstance(cost, (int, str)):
             cost = float(ours["cost"].strip('"'))
-        plain = ("id", "session_id", "system_instance_id", "message_time", "span_id", "trace_id")
-        plain += ("model_name", "provider", "total_tokens")
+        plain = (
+            "id session_id system_instance_id message_time span_id trace_id model_name provider total_tokens"
+        )
         return {
-            **{name: row[name] for name in plain},
+            **{name: row[name] for name in plain.split()},
             "timestep_id": cell("timestep_id", "INTEGER", None),
             "event_type": json.loads(ours.get("event_type", quoted(row["event_type"]))),
             "event_time": cell("event_time", "TIMESTAMP", self._local(row["created_at"])),
@@ -266,7 +268,7 @@ def split_metadata(text: str | None) -> tuple[str | None, dict[str, str]]:
 
 
 def envelope(content: str, kind: str, rest: dict[str, str]) -> str:
-    """The envelope as the early writers spelled it: content, timestamp, message_type, then everything else."""
+    """The envelope as the early writers spelled it: content, timestamp, message_type, then the rest."""
     parts = [f'"content": {content}']
     if "timestamp" in rest:
         parts.append(f'"timestamp": {rest.pop("timestamp")}')
@@ -279,7 +281,7 @@ def _double(value: float | int | None) -> Any:
     return None if value is None else _bits(float(value))
 
 
-# --- the law -------------------------------------------------------------------------------------------------
+# --- the law --------------------------------------------------------------------
 
 
 def assert_taken_back(store: LegacyStore, done: Converted, zone: str) -> None:
@@ -330,3 +332,77 @@ def assert_accounted(store: LegacyStore, done: Converted) -> None:
     for table, count in done.derived.items():
         told = sum(unit.written_counts.get(table, 0) for unit in done.units.values())
         assert told == count == len(done.tables[table]), table
+
+
+_TOP = (
+    "task_split",
+    "task_id",
+    "model",
+    "env_name",
+    "policy_name",
+    "seed",
+    "judge_scores",
+    "prompt",
+    "completion",
+)
+
+
+def exact(text: str) -> Any:
+    """The value of JSON text, with numbers as their digits."""
+    return json.loads(text, parse_float="f".__add__, parse_int="i".__add__, parse_constant="c".__add__)
+
+
+def metadata_object(text: str | None) -> Any:
+    """What v3's session metadata must mean for v2's text, as ``exact`` values."""
+    value = None if text is None else exact(text)
+    if not isinstance(value, list):
+        return (
+            {}
+            if value is None
+            else value
+            if isinstance(value, dict)
+            else {"sessionlift": {"metadata": value}}
+        )
+    typed: dict[str, list[Any]] = {}
+    for item in value:
+        whole = isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item
+        name, data = (item["metadata_type"], item["data"]) if whole else ("unknown", item)
+        typed.setdefault(name, []).append(data)
+    found: dict[str, Any] = {name: datas[0] if len(datas) == 1 else datas for name, datas in typed.items()}
+    every = [data for datas in typed.values() for data in datas if isinstance(data, dict)]
+    for key in _TOP:
+        having = [data[key] for data in every if key in data]
+        if len(having) == 1 and key not in typed:
+            found[key] = having[0]
+    return found
+
+
+def assert_metadata_is_read_alike(store: LegacyStore, done: Converted) -> None:
+    """A reader of v3 gets from metadata what v2's list says, and its events' metadata with ours added."""
+    legacy = {row["session_id"]: row["metadata"] for row in store.texts("session_traces")}
+    for row in done.tables["session_traces"]:
+        before = legacy[row["session_id"]]
+        if python_reads(before):
+            assert exact(row["metadata"]) == metadata_object(before), row["session_id"]
+    recorded = {row["id"]: row["metadata"] for row in store.texts("events")}
+    for row in done.tables["events"]:
+        before = recorded[str(row["id"])]
+        if not python_reads(before):
+            continue
+        value = None if before is None else exact(before)
+        after: Any = None if row["metadata"] is None else exact(row["metadata"])
+        if isinstance(value, dict) and "sessionlift" in value and '"sessionlift"' not in (before or ""):
+            continue  # our key in a spelling that nobody uses
+        if isinstance(after, dict):
+            ours = after.pop("sessionlift", {})
+            after = ours["metadata"] if "metadata" in ours else after or None  # noqa: SIM401 - a null counts
+        assert after == (None if value == {} else value) or after == value, row["id"]
+
+
+def python_reads(text: str | None) -> bool:
+    """False for JSON that only DuckDB takes: trailing commas, ``nan`` in other letters."""
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        return False
+    return True

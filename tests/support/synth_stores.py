@@ -139,7 +139,9 @@ class Target:
 
     def tables(self) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
-        for (table,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for (table,) in self.db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'"
+        ).fetchall():
             cursor = self.db.execute(f"SELECT * FROM {table} ORDER BY rowid")
             names = [each[0] for each in cursor.description]
             found[table] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

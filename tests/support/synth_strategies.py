@@ -11,25 +11,73 @@ from hypothesis import strategies as st
 
 Strategy = st.SearchStrategy
 
-# --- plain values --------------------------------------------------------------------------------------------
+# --- plain values --------------------------------------------------------------------
 
 TEXTS = st.one_of(
     st.sampled_from(
-        ["", "a", "null", "NULL", "~", "'", '"', "\\", "a\0b", "\0", "x' OR '1'='1", '{"a": 1}', "[1]", "123", "é",
-         "😀", "\u2028", "\x1e", "\x1f", "\x7f", "\x80", "tab\tline\nfeed\rend", "</script>", "%s{}", "$.a", "nan"]
+        [
+            "",
+            "a",
+            "null",
+            "NULL",
+            "~",
+            "'",
+            '"',
+            "\\",
+            "a\0b",
+            "\0",
+            "x' OR '1'='1",
+            '{"a": 1}',
+            "[1]",
+            "123",
+            "é",
+            "😀",
+            "\u2028",
+            "\x1e",
+            "\x1f",
+            "\x7f",
+            "\x80",
+            "tab\tline\nfeed\rend",
+            "</script>",
+            "%s{}",
+            "$.a",
+            "nan",
+        ]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
-)  # fmt: skip
+)
 SESSION_IDS = TEXTS
 INT32 = st.one_of(
     st.sampled_from([0, 1, 2, -1, 2**31 - 1, -(2**31)]), st.integers(min_value=-(2**31), max_value=2**31 - 1)
 )
 DOUBLES = st.one_of(
-    st.sampled_from([0.0, -0.0, 0.29, 0.1 + 0.2, 1e16, 1e22, 5e-324, 1.7976931348623157e308, -1e307, 29.0,
-                     2.0**53, 2.0**53 + 2, 2.0**63, float("inf"), float("-inf"), float("nan"), 1e-7, 1e-310]),
-    st.integers(min_value=0, max_value=2**64 - 1).map(lambda bits: struct.unpack(">d", bits.to_bytes(8, "big"))[0]),
+    st.sampled_from(
+        [
+            0.0,
+            -0.0,
+            0.29,
+            0.1 + 0.2,
+            1e16,
+            1e22,
+            5e-324,
+            1.7976931348623157e308,
+            -1e307,
+            29.0,
+            2.0**53,
+            2.0**53 + 2,
+            2.0**63,
+            float("inf"),
+            float("-inf"),
+            float("nan"),
+            1e-7,
+            1e-310,
+        ]
+    ),
+    st.integers(min_value=0, max_value=2**64 - 1).map(
+        lambda bits: struct.unpack(">d", bits.to_bytes(8, "big"))[0]
+    ),
     st.floats(),
-)  # fmt: skip
+)
 
 
 def _time_text(micros: int) -> str:
@@ -39,12 +87,31 @@ def _time_text(micros: int) -> str:
 _ALL_MICROS = (datetime(9999, 12, 31) - datetime(1, 1, 1)) // timedelta(microseconds=1)
 _CLOSE = (datetime(2015, 1, 1) - datetime(1, 1, 1)) // timedelta(microseconds=1)
 _TEN_YEARS = 10 * 366 * 86_400 * 1_000_000
-CLOCK_CHANGES = ["2025-03-09 02:30:00.123456", "2025-11-02 01:30:00", "2025-03-09 03:00:00", "2025-11-02 02:00:00",
-                 "2011-12-30 12:00:00", "2024-03-31 02:15:00", "2024-10-27 02:15:00"]  # fmt: skip
-FAR_TIMES = ["infinity", "-infinity", "0044-03-15 (BC) 12:00:00", "10000-01-01 00:00:00", "15881-12-31 23:59:59.999999",
-             "294247-01-10 04:00:54.775806", "290309-12-22 (BC) 00:00:00", "2255-06-05 23:47:34.740993",
-             "2262-04-12 00:00:00", "2300-01-01 00:00:00.000001", "1969-12-31 23:59:59.999999",
-             "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "1600-02-29 01:02:03.000004"]  # fmt: skip
+CLOCK_CHANGES = [
+    "2025-03-09 02:30:00.123456",
+    "2025-11-02 01:30:00",
+    "2025-03-09 03:00:00",
+    "2025-11-02 02:00:00",
+    "2011-12-30 12:00:00",
+    "2024-03-31 02:15:00",
+    "2024-10-27 02:15:00",
+]
+FAR_TIMES = [
+    "infinity",
+    "-infinity",
+    "0044-03-15 (BC) 12:00:00",
+    "10000-01-01 00:00:00",
+    "15881-12-31 23:59:59.999999",
+    "294247-01-10 04:00:54.775806",
+    "290309-12-22 (BC) 00:00:00",
+    "2255-06-05 23:47:34.740993",
+    "2262-04-12 00:00:00",
+    "2300-01-01 00:00:00.000001",
+    "1969-12-31 23:59:59.999999",
+    "0001-01-01 00:00:00",
+    "9999-12-31 23:59:59.999999",
+    "1600-02-29 01:02:03.000004",
+]
 CLOSE_TIMES = st.one_of(
     st.sampled_from(CLOCK_CHANGES),
     st.integers(min_value=_CLOSE, max_value=_CLOSE + _TEN_YEARS).map(_time_text),
@@ -53,7 +120,7 @@ TIMES = st.one_of(
     CLOSE_TIMES, st.sampled_from(FAR_TIMES), st.integers(min_value=0, max_value=_ALL_MICROS).map(_time_text)
 )
 
-# --- JSON text, spelled in every way that the engine takes ---------------------------------------------------
+# --- JSON text, spelled in every way that the engine takes ---------------------------
 
 _SHORT = {
     '"': '\\"',
@@ -93,21 +160,58 @@ def spelled_strings(draw: st.DrawFn, texts: Strategy[str] = TEXTS) -> str:
 
 
 NUMBERS = st.one_of(
-    st.sampled_from(["0", "-0", "-0.0", "1.0", "1.00", "1e5", "1E+5", "1e400", "-1e400", "1e-400", "9007199254740993",
-                     "0.1", "0.30000000000000004", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
-                     "123456789012345678901234567890", "1.7976931348623159e308", "5e-325"]),
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "-0.0",
+            "1.0",
+            "1.00",
+            "1e5",
+            "1E+5",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "9007199254740993",
+            "0.1",
+            "0.30000000000000004",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+            "1.7976931348623159e308",
+            "5e-325",
+        ]
+    ),
     st.integers(min_value=-(2**70), max_value=2**70).map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
-)  # fmt: skip
+)
 CONSTANTS = st.sampled_from(["null", "true", "false", "NaN", "Infinity", "-Infinity"])
 STRANGE_CONSTANTS = st.sampled_from(["nan", "inf", "-inf", "INFINITY", "-NaN", "nAn"])
-"""What the engine takes for JSON though no writer of this system spells it so, and Python's parser does not."""
+"""What the engine takes for JSON, though no writer of this system spells it so, nor Python reads it."""
 WHITE = st.sampled_from(["", "", "", " ", "\n", "\t", "\r\n", "  "])
 KEYS = st.one_of(
-    st.sampled_from(["a", "b", "", "sessionlift", "content", "message_type", "timestamp", "time_record",
-                     "event_time", "metadata_type", "data", "turn_number", "model", "seed", "prompt"]),
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            "",
+            "sessionlift",
+            "content",
+            "message_type",
+            "timestamp",
+            "time_record",
+            "event_time",
+            "metadata_type",
+            "data",
+            "turn_number",
+            "model",
+            "seed",
+            "prompt",
+        ]
+    ),
     TEXTS,
-)  # fmt: skip
+)
 
 
 def _white(text: str, before: str, after: str) -> str:
@@ -145,13 +249,29 @@ STRANGE_JSON = st.one_of(
 """JSON that only the engine takes: trailing commas, and names of numbers in other letters."""
 ANY_JSON = st.one_of(NULLISH, JSON, objects(JSON), JSON, STRANGE_JSON)
 
-# --- documents of this system --------------------------------------------------------------------------------
+# --- documents of this system --------------------------------------------------------
 
 TYPE_NAMES = st.one_of(
-    st.sampled_from(["user", "assistant", "system", "tool_use", "tool_result", "llm_prompt", "llm_completion", "action",
-                     "tool_call", "observation", "unknown", "SessionEventMessage", "policy_user_prompt", "User"]),
+    st.sampled_from(
+        [
+            "user",
+            "assistant",
+            "system",
+            "tool_use",
+            "tool_result",
+            "llm_prompt",
+            "llm_completion",
+            "action",
+            "tool_call",
+            "observation",
+            "unknown",
+            "SessionEventMessage",
+            "policy_user_prompt",
+            "User",
+        ]
+    ),
     TEXTS,
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -183,9 +303,11 @@ def envelopes(draw: st.DrawFn) -> str:
 
 
 KINDS = st.one_of(
-    st.sampled_from(["episode_results", "episode_config", "system_ids", "SessionMetadum", "model", "seed", "sessionlift"]),
+    st.sampled_from(
+        ["episode_results", "episode_config", "system_ids", "SessionMetadum", "model", "seed", "sessionlift"]
+    ),
     TEXTS,
-)  # fmt: skip
+)
 RESULTS = objects(
     st.one_of(NUMBERS, CONSTANTS, JSON),
     st.sampled_from(["total_reward", "num_achievements", "achievements", "rollout_length", "seed"]),
@@ -217,7 +339,7 @@ SESSION_METADATA = st.one_of(
     st.lists(metadata_items(), max_size=4).map(lambda items: "[" + ", ".join(items) + "]"), ANY_JSON
 )
 
-# --- rows ----------------------------------------------------------------------------------------------------
+# --- rows ----------------------------------------------------------------------------
 
 EVENT_TYPES = st.one_of(
     st.sampled_from(
@@ -291,12 +413,13 @@ def messages(times: Strategy[str]) -> Strategy[Row]:
 
 
 @st.composite
-def sessions(draw: st.DrawFn, times: Strategy[str]) -> Row:
+def sessions(draw: Any, times: Strategy[str]) -> Row:
     """One session as the keywords of ``LegacyStore.session``, its id aside."""
-    steps = draw(st.lists(timesteps(times), max_size=3))
+    steps: list[Row] = draw(st.lists(timesteps(times), max_size=3))
     own_events = draw(st.lists(events(times), max_size=3))
     own_messages = draw(st.lists(messages(times), max_size=3))
-    if steps and draw(st.booleans()):
+    adds_up: bool = draw(st.booleans())
+    if steps and adds_up:
         # counts that add up, so that rows are dealt out
         for index, step in enumerate(steps):
             step["step_index"] = index

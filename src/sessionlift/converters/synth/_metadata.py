@@ -87,12 +87,22 @@ def _item(text: str, item: Any) -> tuple[str, str, Any]:
         head = f'{{"metadata_type": {quote(kind)}, "data": '
         stamp = item.get("timestamp")
         tail = f', "timestamp": {quote(stamp)}}}' if isinstance(stamp, str) else "}"
-        plain = len(item) == (3 if isinstance(stamp, str) else 2) and text.count('"data": ') == 1
+        plain = len(item) == (3 if isinstance(stamp, str) else 2) and _names_once(text)
         if plain and text.startswith(head) and text.endswith(tail):
             return kind, text[len(head) : len(text) - len(tail)], item["data"]
         members = {key: member for key, member, _ in object_items(text)}
         return kind, members["data"], item["data"]
     return "unknown", text, item
+
+
+def _names_once(text: str) -> bool:
+    """False where a key of an item may come twice, in one spelling or another."""
+    return (
+        text.count('"data"') == 1
+        and text.count('"metadata_type"') == 1
+        and text.count('"timestamp"') <= 1
+        and "\\u00" not in text
+    )
 
 
 def _member_text(text: str, key: str, value: Any) -> str:

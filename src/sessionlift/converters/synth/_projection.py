@@ -103,7 +103,7 @@ def messages(times: LocalTime, overrides: Mapping[str, str], *, envelopes: bool)
 def _odd_time(column: str, utc: str, times: LocalTime) -> str:
     """True where v3's form of a time does not lead back to the same microsecond of local time."""
     return (
-        f"(NOT isfinite({column}) OR {times.is_skipped(column)} OR abs(epoch_us({utc})) >= 8589934592000000 "
+        f"(NOT isfinite({utc}) OR {times.is_skipped(column)} OR abs(epoch_us({utc})) >= 8589934592000000 "
         f"OR {column} < TIMESTAMP '0001-01-01')"
     )
 
