@@ -142,7 +142,13 @@ def test_a_source_in_a_read_only_place(sessionlift: Warm, good: Path, target: Pa
 
 
 @pytest.mark.fixtures
-@pytest.mark.parametrize("name", ["crash_1.1.3.duckdb", "crash_1.5.6.duckdb", "small.duckdb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "crash_1.5.6.duckdb",
+        *(pytest.param(f"{each}.duckdb", marks=pytest.mark.slow) for each in ("crash_1.1.3", "small")),
+    ],
+)
 def test_every_command_leaves_the_source_byte_for_byte(
     sessionlift: Warm, real_stores: Path, tmp_path: Path, target: Path, name: str
 ) -> None:
@@ -270,11 +276,14 @@ def test_a_run_goes_on_when_there_is_room_again(sessionlift: Warm, legacy: Legac
         assert not [path for path in place.iterdir() if path.name.endswith(("-wal", "-shm", "-journal"))]
 
 
+@pytest.mark.parametrize(
+    "size", [pytest.param(each, marks=pytest.mark.slow) for each in ("64k", "200k", "400k", "1m")] + ["600k"]
+)
 def test_temporary_files_on_a_disk_that_fills_up(
-    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path, size: str
 ) -> None:
     source = legacy(sessions=200, traps="usual")
-    with small_disk(tmp_path / "disk", "600k") as place:
+    with small_disk(tmp_path / "disk", size) as place:
         outcome = sessionlift("migrate", source, target, env={"TMPDIR": str(place)})
         assert_refused(outcome, 4, "store_full", "TMPDIR")
         assert list(place.iterdir()) == []

@@ -100,6 +100,7 @@ def test_killed_at_every_boundary_a_run_goes_on_to_the_same_target(killer: Kille
         killer.check(boundary)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_still_ends_with_the_same_target(killer: Killer) -> None:
     target = killer.folder / "often" / "v3.db"
     for boundary in (58, 70, 30, 45, 25):

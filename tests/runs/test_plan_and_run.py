@@ -52,14 +52,21 @@ def losses(report: dict[str, Any]) -> dict[tuple[str, str, str], int]:
     return {(loss["code"], loss["table"], loss["column"]): loss["count"] for loss in report["losses"]}
 
 
-@pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
-@pytest.mark.parametrize("traps", ["none", "usual", "all"])
+@pytest.mark.parametrize(
+    ("dress", "traps"),
+    [
+        pytest.param(dress, traps, marks=[] if traps == "all" else [pytest.mark.slow])
+        for dress in ("final", "mid", "mixed")
+        for traps in ("none", "usual", "all")
+    ],
+)
 def test_made_up_stores_of_every_dress(
     sessionlift: Warm, legacy: Legacy, target: Path, dress: str, traps: str
 ) -> None:
     assert_foreseen(sessionlift, legacy(sessions=20, dress=dress, traps=traps), target)
 
 
+@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", REAL)
 def test_stores_of_the_real_program(

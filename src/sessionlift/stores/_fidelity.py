@@ -7,7 +7,10 @@ only asked.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sessionlift.errors import FidelityError, StoreConstraintError, StoreError
+from sessionlift.errors import (
+    FidelityError,
+    StoreAuthError,
+    StoreConstraintError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from sessionlift.stores._base import Store
 from sessionlift.stores._fidelity_values import LONE_SURROGATE, MINUS_ZERO, NAN, classes
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
-from sessionlift.stores._private import PrivateDirectory
+from sessionlift.stores._private import PrivateDirectory, no_room
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Value
@@ -75,18 +85,28 @@ def probe_fidelity(url: StoreURL) -> Fidelity:
             ways = {"bound parameters": _bound(store), "rows in bulk": store.echo}
             return _judge(store, _as_json(store), ways)
     with PrivateDirectory("probe") as folder:
-        place = StoreURL(engine=url.engine, path=folder / "probe.db")
-        with open_store(place, mode="create", role="target") as store:
-            if url.engine == "duckdb":
-                return _judge(store, None, {"typed columns": _typed(store)})
-            store.execute("PRAGMA synchronous = OFF")  # nobody needs this file after a power cut
-            alone = store.round_trip_of_the_driver_alone if isinstance(store, LibsqlStore) else None
-            ways = {
-                "bound parameters": _bound(store),
-                "inserted rows": _inserted(store),
-                "the attached stage": _staged(store, folder),
-            }
-            return _judge(store, alone, ways)
+        try:
+            return _probe_in(folder, url)
+        except (StoreFullError, sqlite3.OperationalError) as error:
+            # the place is full, not the driver at fault; SQLite says an I/O error of it at times
+            if isinstance(error, sqlite3.OperationalError) and not re.search("full|I/O", str(error)):
+                raise
+            raise no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))) from error
+
+
+def _probe_in(folder: Path, url: StoreURL) -> Fidelity:
+    place = StoreURL(engine=url.engine, path=folder / "probe.db")
+    with open_store(place, mode="create", role="target") as store:
+        if url.engine == "duckdb":
+            return _judge(store, None, {"typed columns": _typed(store)})
+        store.execute("PRAGMA synchronous = OFF")  # nobody needs this file after a power cut
+        alone = store.round_trip_of_the_driver_alone if isinstance(store, LibsqlStore) else None
+        ways = {
+            "bound parameters": _bound(store),
+            "inserted rows": _inserted(store),
+            "the attached stage": _staged(store, folder),
+        }
+        return _judge(store, alone, ways)
 
 
 def _judge(store: Store, simple: Way | None, ways: dict[str, Way]) -> Fidelity:
@@ -113,6 +133,8 @@ def _try(way: Way, values: Sequence[Value]) -> str | None:
     """The first value that comes back as another one, or None."""
     try:
         back = way(values)
+    except (StoreFullError, StoreUnavailableError, StoreAuthError):
+        raise  # says nothing of the values
     except StoreError as error:
         return f"refused: {error.what}"
     if len(back) != len(values):
