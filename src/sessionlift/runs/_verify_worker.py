@@ -1,23 +1,52 @@
-"""The verifier's process: compares the sessions it is told of, and says what it found when there are no more."""
+"""The verifier's process: compares the sessions it is told of, and says at the end what it found."""
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import duckdb
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs._protocol import error_message, receive, send
-from sessionlift.runs.verifier import CANNOT_SEE, METHOD, SynthVerifier, open_reader
+from sessionlift.runs._protocol import Message, error_message, receive, send
+from sessionlift.runs.verifier import (
+    CANNOT_SEE,
+    METHOD,
+    Audit,
+    Auditor,
+    SynthVerifier,
+    TargetReader,
+    open_reader,
+)
 from sessionlift.stores import DuckdbStore, parse_store_url
+
+
+def _audit(
+    source: duckdb.DuckDBPyConnection, target: TargetReader, verifier: SynthVerifier, order: Message
+) -> Audit:
+    """Check everything that the ledger names, or that the digests file of a report names."""
+
+    def progress(done: int, total: int) -> None:
+        send(sys.stdout, {"type": "checked", "sessions": done, "total": total, "rows": verifier.result.rows})
+
+    auditor = Auditor(source, target, verifier, only=order["only"], progress=progress)
+    run_id = order["run_id"]
+    if run_id is None:
+        return auditor.run(auditor.ledger())
+    if order["digests"] is None:
+        return auditor.run(auditor.claimed(run_id, None), claim=run_id)
+    with Path(order["digests"]).open(encoding="utf-8") as lines:
+        return auditor.run(auditor.claimed(run_id, map(json.loads, lines)), claim=run_id)
 
 
 def main() -> int:
     request = receive(sys.stdin)
     if request is None:
         return 0
+    audit: Audit | None = None
     try:
         url = parse_store_url(request["source"])
         target = open_reader(parse_store_url(request["target"]))
@@ -31,11 +60,13 @@ def main() -> int:
             )
             with source.mapped():
                 while (order := receive(sys.stdin)) is not None:
+                    if order["kind"] == "audit":
+                        audit = _audit(source.connection, target, verifier, order)
+                        continue
                     if order["kind"] == "catalog":
                         verifier.check_catalog()
                     else:
-                        for at in range(0, len(order["ids"]), SESSIONS):
-                            verifier.check(order["ids"][at : at + SESSIONS])
+                        verifier.check(order["ids"])
                     send(sys.stdout, {"type": "checked", "sessions": verifier.result.sessions})
         target.close()
         result = verifier.result
@@ -50,6 +81,7 @@ def main() -> int:
                 "more": result.more,
                 "method": METHOD,
                 "cannot_see": CANNOT_SEE,
+                "audit": None if audit is None else audit.to_message(),
                 "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             },
         )
@@ -59,10 +91,6 @@ def main() -> int:
     except (BrokenPipeError, KeyboardInterrupt, duckdb.InterruptException):
         return 1
     return 0
-
-
-SESSIONS = 200
-"""Sessions compared at a time: what bounds the memory."""
 
 
 if __name__ == "__main__":

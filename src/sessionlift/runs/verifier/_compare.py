@@ -26,7 +26,10 @@ class Found:
 
 @dataclass
 class Comparison:
-    """The running result of a verification. ``differing`` counts by session id what was found wrong."""
+    """The running result of a verification.
+
+    ``differing`` counts by session id what was found wrong, ``by_table`` the target's rows that were read.
+    """
 
     sessions: int = 0
     rows: int = 0
@@ -34,6 +37,12 @@ class Comparison:
     differences: list[Found] = field(default_factory=list)
     more: int = 0
     differing: dict[str, int] = field(default_factory=dict)
+    by_table: dict[str, int] = field(default_factory=dict)
+
+    def found(self, table: str, rows: int) -> None:
+        """Count rows of ``table`` that were read from the target."""
+        self.rows += rows
+        self.by_table[table] = self.by_table.get(table, 0) + rows
 
     def differ(self, found: Found) -> None:
         if found.session_id is not None:
@@ -43,17 +52,23 @@ class Comparison:
         else:
             self.more += 1
 
-    def row(self, session_id: str, table: str, row: Any, *, missing: bool, why: str = "") -> None:
+    def row(self, session_id: str | None, table: str, row: Any, *, missing: bool, why: str = "") -> None:
         """Tell of a row that is not in the target (``missing``), or that must not be there."""
         said = "is missing in the target" if missing else "is in the target and has no source"
         want, have = ("a row", None) if missing else (None, "a row")
         self.differ(
             Found(
-                session_id, table, str(row), None, want, have, f"{table} row {row} {said}" + (f": {why}" if why else "")
+                session_id,
+                table,
+                str(row),
+                None,
+                want,
+                have,
+                f"{table} row {row} {said}" + (f": {why}" if why else ""),
             )
         )
 
-    def value(self, session_id: str, table: str, row: Any, column: str, want: Any, have: Any) -> None:
+    def value(self, session_id: str | None, table: str, row: Any, column: str, want: Any, have: Any) -> None:
         """Tell of one value that is not the one it must be."""
         message = f"{table} row {row}: {column} is {_short(have)}, must be {_short(want)}"
         self.differ(Found(session_id, table, str(row), column, _plain(want), _plain(have), message))

@@ -1,4 +1,4 @@
-"""The target as the verifier reads it: through the stdlib's sqlite3 or over HTTP, never through the writer's driver."""
+"""The target as the verifier reads it: through the stdlib's sqlite3 or over HTTP, not the writer's driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from sessionlift.errors import StoreCorruptError, StoreError, StoreLockedError
-from sessionlift.stores import StoreURL
+from sessionlift.stores import StoreURL, quote_identifier
 from sessionlift.stores._hrana import HranaReader
 
 Rows = list[tuple[Any, ...]]
@@ -44,11 +44,9 @@ class TargetReader(Protocol):
 
     def tables(self) -> set[str]: ...
 
+    def count(self, table: str) -> int: ...
+
     def close(self) -> None: ...
-
-
-def name_of(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 class _FileStream:
@@ -81,7 +79,8 @@ class FileReader:
         order_by: Sequence[str] = (),
     ) -> Rows:
         with closing(self._execute(_select(table, columns, where, order_by), params)) as cursor:
-            return self._guarded(cursor.fetchall)
+            rows: Rows = self._guarded(cursor.fetchall)
+            return rows
 
     def stream(
         self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
@@ -91,8 +90,13 @@ class FileReader:
     def tables(self) -> set[str]:
         return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}
 
+    def count(self, table: str) -> int:
+        with closing(self._execute(f"SELECT count(*) FROM {quote_identifier(table)}", ())) as cursor:
+            return int(self._guarded(cursor.fetchone)[0])
+
     def _execute(self, sql: str, params: Sequence[Any]) -> sqlite3.Cursor:
-        return self._guarded(lambda: self._connection.execute(sql, tuple(params)))
+        cursor: sqlite3.Cursor = self._guarded(lambda: self._connection.execute(sql, tuple(params)))
+        return cursor
 
     def _guarded(self, call: Any) -> Any:
         try:
@@ -120,9 +124,9 @@ class FileReader:
 
 
 def _select(table: str, columns: Sequence[str], where: str, order_by: Sequence[str]) -> str:
-    sql = f"SELECT {', '.join(map(name_of, columns))} FROM {name_of(table)}"
+    sql = f"SELECT {', '.join(map(quote_identifier, columns))} FROM {quote_identifier(table)}"
     sql += f" WHERE {where}" if where else ""
-    return sql + (f" ORDER BY {', '.join(map(name_of, order_by))}" if order_by else "")
+    return sql + (f" ORDER BY {', '.join(map(quote_identifier, order_by))}" if order_by else "")
 
 
 class _ServerStream:
@@ -164,6 +168,9 @@ class ServerReader:
 
     def tables(self) -> set[str]:
         return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}
+
+    def count(self, table: str) -> int:
+        return int(self._reader.query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
 
     def close(self) -> None:
         self._reader.close()

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 WHITE = " \t\n\r"
-TOP_KEYS = ("task_split", "task_id", "model", "env_name", "policy_name", "seed", "judge_scores", "prompt", "completion")
+TOP_KEYS = (
+    "task_split",
+    "task_id",
+    "model",
+    "env_name",
+    "policy_name",
+    "seed",
+    "judge_scores",
+    "prompt",
+    "completion",
+)
 OURS = "sessionlift"
 
 
@@ -23,7 +35,7 @@ class Clock:
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
         self._offsets: dict[int, int] = {}
-        self._prefixes: dict[int, str] = {}
+        self._heads = _Heads()
 
     def utc(self, local: int) -> int:
         second = local // 1_000_000
@@ -46,68 +58,59 @@ class Clock:
 
     def text(self, utc: int | None) -> str | None:
         """v3's text of a moment, None outside the years 1 to 9999."""
-        if utc is None:
+        return self.texts([utc])[0]
+
+    def texts(self, moments: Sequence[int | None]) -> list[str | None]:
+        """v3's texts of many moments."""
+        heads = self._heads
+        if len(heads) > 200_000:
+            heads.clear()
+        try:
+            return [
+                None if m is None else f"{heads[m // 1_000_000]}.{m % 1_000_000:06d}+00:00" for m in moments
+            ]
+        except OverflowError:
+            return [None if m is None else self._text_or_none(m) for m in moments]
+
+    def _text_or_none(self, moment: int) -> str | None:
+        try:
+            return f"{self._heads[moment // 1_000_000]}.{moment % 1_000_000:06d}+00:00"
+        except OverflowError:
             return None
-        second, micro = divmod(utc, 1_000_000)
-        prefix = self._prefixes.get(second)
-        if prefix is None:
-            if len(self._prefixes) > 200_000:
-                self._prefixes.clear()
-            try:
-                moment = EPOCH + timedelta(seconds=second)
-            except OverflowError:
-                return None
-            prefix = self._prefixes[second] = moment.replace(tzinfo=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-        return f"{prefix}.{micro:06d}+00:00"
 
 
-@lru_cache(maxsize=100_000)
-def cents_of(shortest: str) -> float | None:
-    """Cents for dollars given by their shortest text: moved by two places in decimal, then the nearest double."""
-    dollars = Decimal(shortest)
-    if dollars.is_nan():
-        return None
-    return float(dollars.scaleb(2)) if dollars.is_finite() else float(dollars)
+class _Heads(dict[int, str]):
+    """The text of a moment up to its second; OverflowError where v3's text has no form for the year."""
+
+    def __missing__(self, second: int) -> str:
+        moment = EPOCH + timedelta(seconds=second)
+        head = self[second] = moment.isoformat(timespec="seconds")
+        return head
 
 
-def null_or(text: str | None) -> str | None:
-    """JSON text, or None for JSON null."""
-    if text is None or text == "null" or (text[:1] in " \t\n\rn" and text.strip(WHITE) == "null"):
-        return None
-    return text
+class _Cents(dict[float, "float | None"]):
+    """Cents for dollars: the decimal of their shortest text moved by two places, then the nearest double."""
+
+    def __missing__(self, dollars: float) -> float | None:
+        if len(self) > 100_000:
+            self.clear()
+        shortest = repr(dollars)
+        if dollars != dollars:
+            cents = None
+        elif "e" in shortest or "n" in shortest:
+            cents = float(Decimal(shortest).scaleb(2)) if math.isfinite(dollars) else dollars
+        else:
+            cents = float(shortest + "e2")
+        self[dollars] = cents
+        return cents
 
 
-class Exact:
-    """A JSON number by its digits: 1.0, 1.00 and 1e0 are not the same text."""
-
-    __slots__ = ("digits",)
-
-    def __init__(self, digits: str) -> None:
-        self.digits = digits
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Exact) and self.digits == other.digits
-
-    def __hash__(self) -> int:
-        return hash(self.digits)
-
-    def __repr__(self) -> str:
-        return self.digits
+def cents_of(costs: Sequence[float | None]) -> list[float | None]:
+    """v3's cost_usd for v2's costs; what is no number has none."""
+    return [None if cost is None else _CENTS[cost] for cost in costs]
 
 
-def exact_json(text: str) -> Any:
-    """The value of JSON text, its numbers (NaN and Infinity too) as their digits."""
-    return json.loads(text, parse_float=Exact, parse_int=Exact, parse_constant=Exact)
-
-
-def number_of(value: Any) -> int | float | None:
-    """The Python number that an exact JSON number stands for, None for anything else."""
-    if not isinstance(value, Exact):
-        return None
-    try:
-        return int(value.digits)
-    except ValueError:
-        return float(value.digits)
+_CENTS = _Cents()
 
 
 def message_type_of(real: str, overrides: Mapping[str, str]) -> str:
@@ -135,43 +138,120 @@ def event_type_of(recorded: str, overrides: Mapping[str, str]) -> str | None:
     return None
 
 
-def session_metadata_of(text: str | None) -> Any:
-    """v3's metadata object for v2's JSON text, as an exact value."""
-    value = None if text is None or not text.strip(WHITE) else exact_json(text)
-    if value is None:
-        return {}
-    if isinstance(value, dict):
-        return value
-    if not isinstance(value, list):
-        return {OURS: {"metadata": value}}
-    by_type: dict[str, list[Any]] = {}
-    lifted: dict[str, list[Any]] = {}
-    for kind, data in map(_typed, value):
-        by_type.setdefault(kind, []).append(data)
-        if isinstance(data, dict):
-            for key in TOP_KEYS:
-                if key in data:
-                    lifted.setdefault(key, []).append(data[key])
-    result: dict[str, Any] = {kind: found[0] if len(found) == 1 else found for kind, found in by_type.items()}
-    for key, found in lifted.items():
-        if len(found) == 1 and key not in by_type:
-            result[key] = found[0]
-    return result
+def members(text: str) -> Iterator[tuple[str, str]]:
+    """The members of a JSON object, each with its value's own text. ValueError where it is none."""
+    at = text.index("{") + 1
+    while True:
+        while text[at] in WHITE + ",":
+            at += 1
+        if text[at] == "}":
+            return
+        key, at = _DECODER.raw_decode(text, at)
+        at = text.index(":", at) + 1
+        while text[at] in WHITE:
+            at += 1
+        _, end = _DECODER.raw_decode(text, at)
+        yield key, text[at:end]
+        at = end
 
 
-def _typed(item: Any) -> tuple[str, Any]:
-    if isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item:
-        return item["metadata_type"], item["data"]
-    return "unknown", item
+def items(text: str) -> Iterator[tuple[str, str, Any]]:
+    """The items of a metadata list: each one's type, its data's own text and its data."""
+    scan = _DECODER.scan_once  # type: ignore[attr-defined]
+    at = text.index("[") + 1
+    while True:
+        while text[at] in WHITE + ",":
+            at += 1
+        if text[at] == "]":
+            return
+        if text.startswith(_HEAD, at):
+            # as the real writers spell an item: then no second look at its parts is needed
+            kind, start = scanstring(text, at + len(_HEAD))
+            if text.startswith(_NEXT, start):
+                start += len(_NEXT)
+                value, end = scan(text, start)
+                close = end
+                if text.startswith(_STAMP, end):
+                    _, close = scanstring(text, end + len(_STAMP))
+                if text[close] == "}":
+                    yield kind, text[start:end], value
+                    at = close + 1
+                    continue
+        value, end = _DECODER.raw_decode(text, at)
+        own = text[at:end]
+        at = end
+        if isinstance(value, dict) and "data" in value and isinstance(value.get("metadata_type"), str):
+            yield value["metadata_type"], dict(members(own))["data"], value["data"]
+        else:
+            yield "unknown", own, value
 
 
-def episode_of(text: str | None) -> dict[str, Any] | None:
-    """The data of the last metadata item that tells an episode's outcome."""
-    value = None if text is None or not text.strip(WHITE) else exact_json(text)
-    last = None
-    for kind, data in map(_typed, value if isinstance(value, list) else []):
-        told = isinstance(data, dict) and "total_reward" in data
-        told = told and ("num_achievements" in data or "achievements" in data)
-        if isinstance(data, dict) and (kind == "episode_results" or (kind == "SessionMetadum" and told)):
-            last = data
-    return last
+_HEAD = '{"metadata_type": "'
+_NEXT = ', "data": '
+_STAMP = ', "timestamp": "'
+_DECODER = json.JSONDecoder()
+
+
+def first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose repeated keys have their first value, as the source's engine reads them."""
+    return dict(reversed(pairs))
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """How ``text`` may be spelled as a JSON string: non-ASCII escaped or not, escapes in either case."""
+    raw = json.dumps(text, ensure_ascii=False)
+    return json.dumps(text), raw, _ESCAPE.sub(_in_capitals, raw)
+
+
+_ESCAPE = re.compile(r"\\(u00[0-9a-f]{2}|.)")
+
+
+def _in_capitals(escape: re.Match[str]) -> str:
+    return f"\\u{escape[1][1:].upper()}" if len(escape[1]) == 5 else escape[0]
+
+
+class SessionMetadata:
+    """v3's metadata for v2's JSON text, and the data of the last item that tells an episode's outcome."""
+
+    __slots__ = ("episode", "text")
+
+    def __init__(self, text: str | None) -> None:
+        self.episode: dict[str, Any] | None = None
+        bare = (text or "").strip(WHITE)
+        if bare in ("", "null"):
+            self.text = "{}"
+        elif bare[0] == "{":
+            self.text = text or ""
+        elif bare[0] == "[":
+            self.text = self._of_list(bare)
+        else:
+            self.text = f'{{"{OURS}": {{"metadata": {bare}}}}}'
+
+    def _of_list(self, text: str) -> str:
+        by_type: dict[str, list[str]] = {}
+        lifted: dict[str, list[str]] = {}
+        for kind, data, value in items(text):
+            by_type.setdefault(kind, []).append(data)
+            if not isinstance(value, dict):
+                continue
+            if not _TOP.isdisjoint(value):
+                found = dict(members(data))
+                for key in TOP_KEYS:
+                    if key in found:
+                        lifted.setdefault(key, []).append(found[key])
+            told = "total_reward" in value and ("num_achievements" in value or "achievements" in value)
+            if kind == "episode_results" or (kind == "SessionMetadum" and told):
+                self.episode = value
+        parts = [
+            f"{json.dumps(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
+            for kind, texts in by_type.items()
+        ]
+        parts += [
+            f"{json.dumps(key)}: {lifted[key][0]}"
+            for key in TOP_KEYS
+            if len(lifted.get(key, ())) == 1 and key not in by_type
+        ]
+        return "{" + ", ".join(parts) + "}"
+
+
+_TOP = frozenset(TOP_KEYS)

@@ -1,0 +1,115 @@
+"""Which rows of the source belong to which session, so that every batch reads its own blocks only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+CHILDREN = {
+    "session_timesteps": ("step_metadata",),
+    "events": ("system_state_before", "system_state_after", "metadata", "event_metadata"),
+    "messages": ("content",),
+}
+"""The tables of a session, each with the columns that can be long."""
+
+MAX_ROWS = 60_000
+MAX_CHUNK_ROWS = 4_000
+CHUNK_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sessions that are compared together.
+
+    ``ranges`` bounds the ids of their rows by table (None: no rows), ``counts`` has by table the number of
+    each session's rows, ``alone`` whether no other rows lie within the range, ``chunk`` how many rows to hold
+    at once.
+    ``missing`` are ids that the source does not have.
+    """
+
+    ids: list[str]
+    missing: list[str]
+    ranges: dict[str, tuple[int, int] | None]
+    counts: dict[str, dict[str, int]]
+    alone: dict[str, bool]
+    chunk: dict[str, int]
+
+
+class SourceIndex:
+    """The temporary tables ``v_index`` (one row a session) and ``v_ids`` (the sessions of the batch)."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._db = connection
+        joins, columns = [], []
+        for table, long in CHILDREN.items():
+            size = " + ".join(f"coalesce(strlen({c}::VARCHAR), 0)" for c in long)
+            joins.append(
+                "LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi, "
+                f"sum({size}) AS size FROM {table} GROUP BY session_id) AS {table}_i "
+                f"ON {table}_i.session_id = t.session_id"
+            )
+            columns.append(
+                f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, "
+                f"{table}_i.hi AS {table}_hi, coalesce({table}_i.size, 0)::BIGINT AS {table}_size"
+            )
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE v_index AS SELECT t.rowid AS n, t.session_id, "
+            f"{', '.join(columns)} FROM session_traces AS t {' '.join(joins)} ORDER BY n"
+        )
+        self.ordered = {table: self._is_ordered(table) for table in CHILDREN}
+
+    def _is_ordered(self, table: str) -> bool:
+        """True where rows lie in the order of their ids, as every writer leaves them: then none sorts."""
+        row = self._db.execute(
+            f"SELECT count(*) FROM (SELECT id, lag(id) OVER () AS before FROM {table}) WHERE id <= before"
+        ).fetchone()
+        return row is not None and row[0] == 0
+
+    def batches(self, ids: Sequence[str]) -> Iterator[Batch]:
+        """``ids`` in batches of about ``MAX_ROWS`` rows; while one is out, ``v_ids`` has its sessions."""
+        columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi, i.{t}_size" for t in CHILDREN)
+        found = self._db.execute(
+            f"SELECT w.id, i.n, {columns} FROM (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w "
+            "LEFT JOIN v_index AS i ON i.session_id = w.id ORDER BY i.n",
+            [json.dumps(list(ids))],
+        ).fetchall()
+        some: list[tuple[Any, ...]] = []
+        rows = 0
+        for row in found:
+            own = 1 + sum(row[2::4]) if row[1] is not None else 1
+            if some and rows + own > MAX_ROWS:
+                yield self._batch(some)
+                some, rows = [], 0
+            some.append(row)
+            rows += own
+        if some:
+            yield self._batch(some)
+
+    def _batch(self, rows: list[tuple[Any, ...]]) -> Batch:
+        ids = [str(row[0]) for row in rows]
+        self._db.execute("CREATE OR REPLACE TEMP TABLE v_ids (session_id VARCHAR)")
+        self._db.execute("INSERT INTO v_ids SELECT unnest(from_json(?, '[\"VARCHAR\"]'))", [json.dumps(ids)])
+        batch = Batch(ids, [str(row[0]) for row in rows if row[1] is None], {}, {}, {}, {})
+        there = [row for row in rows if row[1] is not None]
+        for place, table in enumerate(CHILDREN):
+            at = 2 + 4 * place
+            counts = {str(row[0]): int(row[at] or 0) for row in there}
+            total = sum(counts.values())
+            batch.counts[table] = counts
+            batch.ranges[table], batch.alone[table], batch.chunk[table] = None, True, MAX_CHUNK_ROWS
+            if not total:
+                continue
+            low = min(int(row[at + 1]) for row in there if row[at + 1] is not None)
+            high = max(int(row[at + 2]) for row in there if row[at + 2] is not None)
+            size = sum(int(row[at + 3] or 0) for row in there) // total
+            within = self._db.execute(
+                f"SELECT count(*) FROM {table} WHERE id BETWEEN {int(low)} AND {int(high)}"
+            ).fetchone()
+            batch.ranges[table] = low, high
+            batch.alone[table] = within is not None and within[0] == total
+            batch.chunk[table] = max(32, min(MAX_CHUNK_ROWS, CHUNK_BYTES // max(1, size)))
+        return batch
