@@ -49,8 +49,26 @@ class Verifier:
         if ids:
             self._worker.tell({"kind": "session", "ids": list(ids)})
 
+    def audit(
+        self, *, only: Sequence[str] | None, run_id: str | None = None, digests: Path | None = None
+    ) -> None:
+        """Check everything that the ledger names; or, with ``run_id``, everything that its report claims."""
+        self._worker.tell(
+            {
+                "kind": "audit",
+                "only": None if only is None else list(only),
+                "run_id": run_id,
+                "digests": None if digests is None else str(digests),
+            }
+        )
+        self._worker.no_more()
+
+    def heard(self) -> Message:
+        """The next message, which the caller waits for. Raises what the verifier reports as an error."""
+        return self._worker.answer()
+
     def progress(self) -> int | None:
-        """Sessions checked by now, None if nothing new was said. Raises what the verifier reports as an error."""
+        """Sessions checked by now, None if nothing new was said. Raises the verifier's error, if any."""
         said = [message for message in self._worker.waiting() if message["type"] == "checked"]
         return said[-1]["sessions"] if said else None
 
@@ -59,12 +77,13 @@ class Verifier:
         self._worker.no_more()
         for message in heard:
             if message["type"] == "verified":
-                return self._result(message)
+                return self.result(message)
         while (message := self._worker.answer())["type"] != "verified":
             continue
-        return self._result(message)
+        return self.result(message)
 
-    def _result(self, message: Message) -> Verification:
+    def result(self, message: Message) -> Verification:
+        """What the verifier's last message says, in the form that reports have."""
         self.peak_memory_mb = message["peak_memory_mb"]
         return Verification(
             status="failed" if message["differences"] else "passed",

@@ -1,0 +1,92 @@
+"""What a report claims about a run, held against what the verifier counted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sessionlift.reports import Report
+from sessionlift.runs._protocol import Message
+from sessionlift.runs.verifier import NOT_COUNTED
+
+Broken = tuple[str, str, str | None]
+"""A finding's code, its message and its table."""
+
+
+def broken(claimed: Report, audit: Message) -> Iterator[Broken]:
+    """Every count of the report that is not the one that was counted again."""
+    yield from _totals(claimed, audit)
+    yield from _tables(claimed, audit)
+    yield from _losses(claimed, audit)
+
+
+def not_recounted(claimed: Report) -> list[str]:
+    """What of the report's claims is not counted again, for the list of what the check cannot see."""
+    told = ["the source facts of the report, its bytes, times and memory, and where its examples are from"]
+    clocks = sorted({loss.code for loss in claimed.losses if loss.code in NOT_COUNTED})
+    if clocks:
+        told.append(f"the counts of {', '.join(clocks)}, which depend on a zone's clock changes")
+    return told
+
+
+def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
+    moved = audit["units"] - audit["aside"]
+    if claimed.migrated_sessions != moved:
+        yield (
+            "claim_sessions",
+            f"the report says {claimed.migrated_sessions:,} sessions were moved; "
+            f"its digests and the ledger have {moved:,}",
+            None,
+        )
+    if claimed.digests is not None and claimed.digests.sessions != audit["units"]:
+        yield (
+            "claim_sessions",
+            f"the report says that {claimed.digests.sessions:,} sessions have digests; "
+            f"there are {audit['units']:,}",
+            None,
+        )
+    only = claimed.options.get("only")
+    there = audit["source_sessions"] if only is None else len(set(only))
+    if claimed.total_sessions != there:
+        where = "the source has" if only is None else "it was asked for"
+        yield (
+            "claim_total",
+            f"the report says {claimed.total_sessions:,} sessions were in its scope; {where} {there:,}",
+            "session_traces",
+        )
+
+
+def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
+    names = [*claimed.tables, *(set(audit["read"]) | set(audit["written"]) | set(audit["quarantined"]))]
+    for table in dict.fromkeys(names):
+        counts = claimed.tables.get(table)
+        derived = table not in audit["read"] and (counts is None or not counts.read)
+        found = {
+            "read": audit["read"].get(table, 0),
+            "written": 0 if derived else audit["written"].get(table, 0),
+            "quarantined": audit["quarantined"].get(table, 0),
+            "derived": audit["written"].get(table, 0) if derived else 0,
+        }
+        for name, number in found.items():
+            said = 0 if counts is None else getattr(counts, name)
+            if said != number:
+                yield (
+                    f"claim_{name}",
+                    f"the report says {said:,} rows of {table} were {name}; "
+                    f"counted again they are {number:,}",
+                    table,
+                )
+
+
+def _losses(claimed: Report, audit: Message) -> Iterator[Broken]:
+    said = {(loss.code, loss.table, loss.column or ""): loss.count for loss in claimed.losses}
+    found = {(code, table, column): count for code, table, column, count in audit["losses"]}
+    for key in dict.fromkeys([*said, *found]):
+        code, table, column = key
+        if code in NOT_COUNTED or said.get(key, 0) == found.get(key, 0):
+            continue
+        yield (
+            "claim_losses",
+            f"the report tells of {said.get(key, 0):,} values of {table}.{column} with the loss {code}; "
+            f"counted again they are {found.get(key, 0):,}",
+            table,
+        )

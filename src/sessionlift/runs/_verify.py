@@ -1,0 +1,271 @@
+"""The verify run: what the ledger names, or what a report claims, compared again from both stores."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sessionlift.errors import ReportError, SessionliftError, UsageError, WrongGenerationError
+from sessionlift.generations import detect, require_generation
+from sessionlift.reports import (
+    ErrorLine,
+    Report,
+    SourceFact,
+    Throughput,
+    check_file,
+    current_environment,
+    load,
+    read_digests,
+    write,
+)
+from sessionlift.runs import _claims
+from sessionlift.runs._migrate import _with_token
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._protocol import Message
+from sessionlift.runs._report_files import new_run_id, report_path, store_info
+from sessionlift.runs._verification import Verifier
+from sessionlift.stores import StoreURL, parse_store_url
+
+NOTES = {
+    "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
+    "native_session": "sessions that no move brought: the new program wrote them, the source "
+    "has none of them",
+    "native_rows": "rows of sessions that no move brought: the new program wrote them",
+    "moved_again": "sessions that a later run has moved again; that run's report tells of them",
+}
+"""What is told besides the findings; none of it is a fault."""
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """The finished report, and the file that it was written to (None where that could not be)."""
+
+    report: Report
+    path: Path | None
+
+
+def verify(
+    source: str | None,
+    target: str | None,
+    *,
+    report_file: Path | None = None,
+    only: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    out: Path | None = None,
+) -> VerifyResult:
+    """Compare both stores by separate code in a process of its own, and write a report of kind "verify".
+
+    Without ``report_file`` everything is checked that the target's ledger names (``only`` picks sessions).
+    With it, every claim of that report is checked again; the stores are those of the report unless given.
+    Nothing is written but the report: to ``out``, a file or a directory, or else beside the target.
+
+    Raises an error of our tree, after the report was written, where the check itself could not be done. What
+    was found is in the report: ``report.has_findings``.
+    """
+    claimed = None
+    if report_file is not None:
+        claimed = load(report_file)
+        _refuse_unfit(claimed, report_file)
+        source = source or (claimed.source.url if claimed.source else None)
+        target = target or (claimed.target.url if claimed.target else None)
+    if source is None or target is None:
+        raise UsageError(
+            "a source and a target are needed to verify",
+            hint="name both stores, or give --report FILE of the run that moved them",
+        )
+    run = _VerifyRun(
+        parse_store_url(source),
+        parse_store_url(target),
+        only=only,
+        out=out,
+        progress=progress or Progress(quiet=True),
+    )
+    return run.go(claimed, report_file)
+
+
+def _refuse_unfit(report: Report, path: Path) -> None:
+    if report.kind not in ("migrate", "catch_up"):
+        raise UsageError(
+            f"{path} is the report of a {report.kind}, which claims nothing about rows that were moved",
+            hint="give the report of a migration",
+            path=str(path),
+        )
+    if report.dry_run:
+        raise UsageError(
+            f"{path} is the report of a dry run: its target was thrown away",
+            hint="give the report of a run that wrote its target",
+            path=str(path),
+        )
+
+
+class _VerifyRun:
+    def __init__(
+        self,
+        source: StoreURL,
+        target: StoreURL,
+        *,
+        only: Sequence[str] | None,
+        out: Path | None,
+        progress: Progress,
+    ) -> None:
+        self._source, self._target = source, target
+        self._only, self._progress = only, progress
+        run_id = new_run_id("verify")
+        self._path = report_path(target, run_id, out)
+        self._begun = time.monotonic()
+        self._report = Report(
+            kind="verify",
+            run_id=run_id,
+            source=store_info(source),
+            target=store_info(target),
+            options={"only": None if only is None else list(only)},
+        )
+
+    def go(self, claimed: Report | None, claimed_file: Path | None) -> VerifyResult:
+        try:
+            with ExitStack() as stack:
+                self._begin()
+                temporary = Path(
+                    stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-"))
+                )
+                digests = self._digests(claimed, claimed_file)
+                verifier = Verifier(
+                    self._source, _with_token(self._target), TransferOptions(), temporary=temporary
+                )
+                stack.callback(verifier.stop)
+                verifier.audit(
+                    only=self._only,
+                    run_id=None if claimed is None else claimed.run_id,
+                    digests=digests,
+                )
+                self._take(verifier, claimed)
+        except SessionliftError as error:
+            self._broken("failed", error)
+            raise
+        except KeyboardInterrupt:
+            self._broken("interrupted", SessionliftError("the verification was interrupted"))
+            raise
+        self._report.finish()
+        return VerifyResult(self._report, self._write())
+
+    def _begin(self) -> None:
+        """Look at both stores before anything else."""
+        found = detect(self._source)
+        require_generation(found, "synth.v2", store=self._source.redacted, role="source")
+        self._report.source = store_info(self._source, found)
+        made = detect(self._target, role="target")
+        require_generation(made, "synth.v3", store=self._target.redacted, role="target")
+        self._report.target = store_info(self._target, made)
+        self._report.environment = current_environment()
+        if not made.ledger:
+            raise WrongGenerationError(
+                f"{self._target.redacted} has no ledger: nothing was moved into it by this tool",
+                hint="name the target of a migration",
+                store=self._target.redacted,
+                role="target",
+            )
+
+    def _digests(self, claimed: Report | None, path: Path | None) -> Path | None:
+        """The digests file of the report that is checked; None without one that the report vouches for."""
+        if claimed is None or path is None:
+            return None
+        self._report.options["report"] = claimed.run_id
+        for problem in check_file(path):
+            self._error("report_contract", f"the report breaks its contract: {problem}")
+        if claimed.digests is None:
+            return None
+        try:
+            read_digests(path, claimed.digests)
+        except ReportError as error:
+            self._error("digests_file", error.what)
+            return None
+        return path.with_name(claimed.digests.path)
+
+    def _take(self, verifier: Verifier, claimed: Report | None) -> None:
+        self._progress.step(f"Comparing {self._source.redacted} with {self._target.redacted}")
+        while (message := verifier.heard())["type"] != "verified":
+            self._progress.count(
+                "compared", message["sessions"], message.get("total", 0), message.get("rows", 0)
+            )
+        self._progress.done()
+        report, audit = self._report, message["audit"]
+        report.verification = verifier.result(message)
+        report.total_sessions = max(audit["units"], message["sessions"])
+        report.failed_sessions = min(audit["failed"], report.total_sessions)
+        for each in audit["findings"]:
+            self._error(each["code"], each["message"], each["session_id"], each["table"])
+        report.errors_truncated += audit["more"]
+        self._notes(audit)
+        if claimed is not None:
+            self._claims(claimed, audit)
+        seconds = time.monotonic() - self._begun
+        report.throughput = Throughput.measured(
+            sessions=message["sessions"],
+            rows=message["rows"],
+            bytes=0,
+            seconds=seconds,
+            peak_memory_mb={"verifier": message["peak_memory_mb"]},
+        )
+
+    def _notes(self, audit: Message) -> None:
+        notes = list(audit["notes"])
+        if audit["moved_again"]:
+            notes.append(
+                {
+                    "code": "moved_again",
+                    "table": "session_traces",
+                    "count": audit["moved_again"],
+                    "examples": [],
+                }
+            )
+        self._report.source_facts = [
+            SourceFact(
+                code=each["code"],
+                table=each["table"],
+                count=each["count"],
+                meaning=NOTES[each["code"]],
+                examples=each["examples"],
+            )
+            for each in notes
+        ]
+
+    def _claims(self, claimed: Report, audit: Message) -> None:
+        """Hold the report's counts against what was counted again."""
+        report = self._report
+        if audit["moved_again"]:
+            report.verification.cannot_see.append(
+                "the counts that the report claims, since a later run has moved some of its sessions again"
+            )
+            return
+        for code, message, table in _claims.broken(claimed, audit):
+            self._error(code, message, table=table)
+        report.verification.cannot_see.extend(_claims.not_recounted(claimed))
+
+    def _error(
+        self, code: str, message: str, session_id: str | None = None, table: str | None = None
+    ) -> None:
+        self._report.errors.append(ErrorLine(session_id=session_id, error=message, code=code, table=table))
+
+    def _broken(self, status: Any, error: SessionliftError) -> None:
+        """Write down what is known of a verification that did not come to its end."""
+        self._progress.done()
+        self._error(error.code, error.what, error.fields.get("session_id"), error.fields.get("table"))
+        self._report.finish(status)
+        written = self._write()
+        if written is not None:
+            error.fields["report"] = str(written)
+
+    def _write(self) -> Path | None:
+        secrets = [self._target.token] if self._target.token else []
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return write(self._report, self._path, secrets=secrets)
+        except (OSError, SessionliftError) as error:
+            self._progress.step(f"The report could not be written to {self._path}: {error}")
+            return None
