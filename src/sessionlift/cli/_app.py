@@ -13,6 +13,7 @@ from sessionlift.cli._plan import plan
 from sessionlift.cli._report import report
 from sessionlift.cli._schema import schema
 from sessionlift.cli._status import status
+from sessionlift.cli._verify import verify
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for _command in (migrate, plan, status, detect, schema, report, demo_store):
+for _command in (plan, migrate, verify, status, detect, schema, report, demo_store):
     main.add_command(_command)
