@@ -31,9 +31,7 @@ from sessionlift.cli._common import Command, emit_json, json_option, quiet_optio
 )
 @quiet_option
 @json_option
-def demo_store(
-    path: Path, sessions: int, seed: int, dress: Dress, traps: Traps, quiet: bool, as_json: bool
-) -> None:
+def demo_store(path: Path, sessions: int, seed: int, dress: Dress, traps: Traps, quiet: bool, as_json: bool) -> None:
     """Make a Synth-AI tracing v2 store (DuckDB) of made-up sessions at PATH.
 
     About 46 rows a session: its timesteps, events and messages, with the values in a share of the rows that

@@ -23,6 +23,7 @@ def status(target: str, as_json: bool) -> None:
     click.echo(f"  {found.quarantined_rows:>10,} rows in quarantine")
     for run in found.runs:
         moved = run.summary.get("migrated_sessions")
-        told = "" if moved is None else f", {moved:,} sessions moved, {run.summary.get('skipped_sessions', 0):,} skipped"
+        skipped = run.summary.get("skipped_sessions", 0)
+        told = "" if moved is None else f", {moved:,} sessions moved, {skipped:,} skipped"
         ended = run.finished_at or "never came to its end; run the same command again"
         click.echo(f"  {run.run_id}  {run.status}  {run.started_at} to {ended}{told}")

@@ -57,9 +57,7 @@ def verify(
             hint="sessionlift verify SOURCE TARGET; or sessionlift verify --report FILE",
         )
     if report_file is not None and only:
-        raise UsageError(
-            "--only goes with SOURCE and TARGET; a report is checked as a whole", hint="leave out --only"
-        )
+        raise UsageError("--only goes with SOURCE and TARGET; a report is checked as a whole", hint="leave out --only")
     if report_file is None and not stores:
         raise UsageError(
             "nothing to verify was named",

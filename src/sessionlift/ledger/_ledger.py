@@ -153,18 +153,14 @@ class Ledger:
         for at in range(0, len(ids), _MANY):
             some, params = listed(ids[at : at + _MANY])
             for table in ("sessionlift_units", "sessionlift_complement", "sessionlift_quarantine"):
-                self._store.execute(
-                    f"DELETE FROM {table} WHERE unit = ? AND session_id IN ({some})", (kind, *params)
-                )
+                self._store.execute(f"DELETE FROM {table} WHERE unit = ? AND session_id IN ({some})", (kind, *params))
         if kind == "catalog":
             # rows of no session stand under the catalog, each with the id of the session it names
             self._store.execute("DELETE FROM sessionlift_quarantine WHERE unit = 'catalog'")
 
     def states(self) -> dict[str, int]:
         """How many sessions are in which state."""
-        rows = self._store.query(
-            "SELECT state, count(*) FROM sessionlift_units WHERE unit = 'session' GROUP BY state"
-        )
+        rows = self._store.query("SELECT state, count(*) FROM sessionlift_units WHERE unit = 'session' GROUP BY state")
         return {str(state): int(str(count)) for state, count in rows}
 
     # --- losses, facts, quarantine ----------------------------------------------------------------------------

@@ -60,7 +60,8 @@ LOSSES: dict[str, tuple[str, str]] = {
 
 FACTS: dict[str, str] = {
     "recorded_counts_differ": (
-        "the session's recorded counters disagree with its rows: the old writer lost rows when it saved; nothing was repaired"
+        "the session's recorded counters disagree with its rows: the old writer lost rows when it saved; "
+        "nothing was repaired"
     ),
     "experiment_missing": "sessions name experiments that do not exist; v2 never checked that link",
     "early_dress": "messages written by an early or middle release: the content is an envelope",
@@ -69,5 +70,5 @@ FACTS: dict[str, str] = {
     "text_with_nul": (
         "sessions whose text holds a NUL character: whole in the target, but SQLite's length() and shell stop there"
     ),
-    "json_not_strict": "JSON text with NaN, Infinity or numbers beyond doubles: kept as it is, strict readers refuse it",
+    "json_not_strict": "JSON text with NaN or Infinity: kept as it is, strict readers refuse it",
 }

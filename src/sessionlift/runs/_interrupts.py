@@ -54,7 +54,7 @@ class Interrupts:
         """Nothing is left to interrupt: signals that come from now on are passed over."""
         self._raised = True
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
         self._asked = True
         self._raise_if_due()
 

@@ -390,7 +390,8 @@ class _Run:
             except StoreLockedError:
                 if attempt == 19:
                     self._report.assumptions.append(
-                        "the target was left in WAL mode, with its -wal and -shm files, since another program has it open"
+                        "the target was left in WAL mode, with its -wal and -shm files, "
+                        "since another program has it open"
                     )
                     return
                 time.sleep(0.1)
@@ -404,7 +405,12 @@ class _Run:
 
     def _write_digests(self, ledger: Ledger) -> None:
         digests = (
-            Digest(unit.session_id, unit.source_digest, unit.target_digest, "catalog" if unit.kind == CATALOG else "session")
+            Digest(
+                unit.session_id,
+                unit.source_digest,
+                unit.target_digest,
+                "catalog" if unit.kind == CATALOG else "session",
+            )
             for unit in ledger.units_of_run(self._run_id)
         )
         self._make_place()
@@ -505,7 +511,8 @@ def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, targ
         zone = run.options.get("timezone")
         if zone not in (None, options.timezone):
             raise UsageError(
-                f"{target.redacted} holds sessions that were moved with --timezone {zone}; now it is {options.timezone}",
+                f"{target.redacted} holds sessions that were moved with --timezone {zone}; "
+                f"now it is {options.timezone}",
                 hint=f"say --timezone {zone}, or name a new target",
                 run_id=run.run_id,
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,5 +138,5 @@ def _estimate(converter: SynthForward, inventory: Inventory) -> float:
 class _Nowhere:
     """A sink that keeps nothing."""
 
-    def rows(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def rows(self, *_: Any) -> None:
         return None

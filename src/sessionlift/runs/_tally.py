@@ -80,7 +80,10 @@ class Tally:
             self._left(session_id or None, why)
 
     def _left(self, session_id: str | None, why: str) -> None:
-        """Tell of a unit that was left alone though it is not well; a session of which nothing moved is no 'skipped'."""
+        """Tell of a unit that was left alone though it is not well.
+
+        A session of which nothing moved is no 'skipped'.
+        """
         code, text, whole = ASIDE[why]
         if whole and session_id is not None:
             self.skipped -= 1

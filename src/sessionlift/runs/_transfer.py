@@ -41,7 +41,14 @@ class Transfer:
     not written.
     """
 
-    def __init__(self, target: Store, run_id: str, committed: Callable[[Committed], None], *, retry: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        target: Store,
+        run_id: str,
+        committed: Callable[[Committed], None],
+        *,
+        retry: Collection[str] = (),
+    ) -> None:
         self._target = target
         self._ledger = Ledger(target)
         self._run_id = run_id
@@ -137,7 +144,7 @@ class Transfer:
         return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", reason]], "aside": {}}
 
 
-class _Again(Exception):
+class _Again(Exception):  # noqa: N818 - it is no error
     """Leaves a transaction that must not be committed."""
 
 

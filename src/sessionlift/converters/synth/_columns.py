@@ -64,9 +64,31 @@ V2_COLUMNS: dict[str, tuple[str, ...]] = {
 """Legacy tables and their columns, as the final form of v2 declares them."""
 
 V2_TEXT = frozenset(
-    "session_id metadata experiment_id step_id step_metadata event_type system_instance_id span_id trace_id "
-    "model_name provider system_state_before system_state_after event_metadata message_type content id name "
-    "description system_id branch commit system_version_id".split()
+    [
+        "session_id",
+        "metadata",
+        "experiment_id",
+        "step_id",
+        "step_metadata",
+        "event_type",
+        "system_instance_id",
+        "span_id",
+        "trace_id",
+        "model_name",
+        "provider",
+        "system_state_before",
+        "system_state_after",
+        "event_metadata",
+        "message_type",
+        "content",
+        "id",
+        "name",
+        "description",
+        "system_id",
+        "branch",
+        "commit",
+        "system_version_id",
+    ]
 )
 """Columns whose text is free, so that a digest must say where it ends (``id`` is text in the catalog only)."""
 

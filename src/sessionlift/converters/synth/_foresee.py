@@ -31,7 +31,8 @@ def foresee(
     """Count by the very conditions that the run uses, for the sessions in ``sl_units``."""
     forecast = Forecast()
     row = connection.execute(
-        f"SELECT count(*), coalesce(sum(u.session_timesteps_rows), 0)::BIGINT, coalesce(sum(u.events_rows), 0)::BIGINT, "
+        "SELECT count(*), coalesce(sum(u.session_timesteps_rows), 0)::BIGINT, "
+        "coalesce(sum(u.events_rows), 0)::BIGINT, "
         f"coalesce(sum(u.messages_rows), 0)::BIGINT FROM session_traces AS r JOIN sl_units AS u "
         f"ON u.session_id = r.session_id WHERE {trace_unreadable.sql}"
     ).fetchone()
@@ -43,7 +44,8 @@ def foresee(
             zip(("session_traces", "session_timesteps", "events", "messages"), row, strict=True)
         )
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r WHERE {trace_unreadable.sql}"
+            "CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r "
+            f"WHERE {trace_unreadable.sql}"
         )
         bad = "r.session_id NOT IN (SELECT session_id FROM sl_bad)"
     chosen = bad

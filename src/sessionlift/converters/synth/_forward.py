@@ -24,7 +24,7 @@ from sessionlift.converters.synth._columns import (
     V3_COLUMNS,
 )
 from sessionlift.converters.synth._foresee import Forecast, foresee
-from sessionlift.converters.synth._inventory import Group, Inventory, groups, take_inventory
+from sessionlift.converters.synth._inventory import MAX_BYTES, MAX_ROWS, Group, Inventory, groups, take_inventory
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
 from sessionlift.errors import ConversionError
@@ -132,7 +132,8 @@ class SynthForward:
     def foreign(self) -> tuple[int, str | None]:
         """How many of the known sessions the store does not hold, and one of them."""
         row = self._db.execute(
-            "SELECT count(*), min(session_id) FROM sl_known WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
+            "SELECT count(*), min(session_id) FROM sl_known "
+            "WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
         ).fetchone()
         return row if row is not None else (0, None)
 
@@ -157,8 +158,9 @@ class SynthForward:
                 [_sql.bind_texts(ids), _sql.bind_texts(digests)],
             )
 
-    def groups(self, **limits: int) -> Iterator[Group]:
-        return groups(self._db, **limits)
+    def groups(self, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Iterator[Group]:
+        """The chosen sessions in batches of at most about so many rows and bytes; ``inventory`` comes first."""
+        return groups(self._db, max_rows=max_rows, max_bytes=max_bytes)
 
     def singles(self, group: Group) -> Iterator[Group]:
         """The sessions of ``group``, one by one."""
@@ -178,9 +180,7 @@ class SynthForward:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def convert(
-        self, group: Group, sink: Sink, rejected: Mapping[str, tuple[str, str]] | None = None
-    ) -> Batch:
+    def convert(self, group: Group, sink: Sink, rejected: Mapping[str, tuple[str, str]] | None = None) -> Batch:
         """The sessions of ``group``: their rows go to ``sink``, everything else comes back.
 
         Sessions whose digest is known are named as unchanged and give no rows. Those in ``rejected`` (by id a
@@ -194,7 +194,7 @@ class SynthForward:
         self._traces(units, digests, batch, sink, rejected or {})
         self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
         keep = f"NOT {_sql.event_type_unknown(self._events).sql}"
-        self._quarantine("events", _sql.event_type_unknown(self._events), units, batch)
+        self._quarantine("events", _sql.event_type_unknown(self._events), batch)
         self._child("events", _projection.events(self.times, self._events, keep), units, digests, sink)
         self._message_rows(units, digests, sink)
         self._child("event_rewards", _projection.event_rewards(self.times, self._events, keep), units, digests, sink)
@@ -233,7 +233,12 @@ class SynthForward:
             db.execute(
                 f"CREATE OR REPLACE TEMP TABLE sl_slot_{table} AS " + _projection.slots(f"{table}_rows", counter)
             )
-            row = db.execute(
+        self._check_slots()
+
+    def _check_slots(self) -> None:
+        """Hold what the positional joins stand on: each row's timestep lies beside it."""
+        for table in _COUNTERS:
+            row = self._db.execute(
                 f"SELECT count(*) FROM {_TEMP[table]} AS r POSITIONAL JOIN sl_slot_{table} AS s "
                 f"WHERE r.n IS DISTINCT FROM s.n"
             ).fetchone()
@@ -378,7 +383,14 @@ class SynthForward:
             result = outcome(reshaped, total, numbers[0])
             if result is not None:
                 self._outcome_rows.append(
-                    (session_id, result.total_reward, result.achievements_count, result.total_steps, created, result.metadata)
+                    (
+                        session_id,
+                        result.total_reward,
+                        result.achievements_count,
+                        result.total_steps,
+                        created,
+                        result.metadata,
+                    )
                 )
         self._reject(rejected, units, batch)
         self._give("session_traces", written, units, digests, sink, key=0)
@@ -386,7 +398,8 @@ class SynthForward:
     def _earliest(self) -> dict[str, str]:
         """The earliest time that any row of a session holds, for sessions that have none of their own."""
         parts = " UNION ALL ".join(
-            f"SELECT r.session_id, {self.times.utc('r.' + column)} AS moment FROM {temp} AS r WHERE isfinite(r.{column})"
+            f"SELECT r.session_id, {self.times.utc('r.' + column)} AS moment FROM {temp} AS r "
+            f"WHERE isfinite(r.{column})"
             for temp, column in (("sl_ts", "timestamp"), ("sl_ev", "event_time"), ("sl_ms", "timestamp"))
         )
         found = self._db.execute(
@@ -397,9 +410,7 @@ class SynthForward:
     def _metadata_facts(self, session_id: str, reshaped: Reshaped, batch: Batch) -> None:
         self._types_lost += reshaped.types_lost
         if reshaped.results_count > 1:
-            batch.facts.append(
-                Fact(session_id, "episode_results_repeated", "session_traces", reshaped.results_count)
-            )
+            batch.facts.append(Fact(session_id, "episode_results_repeated", "session_traces", reshaped.results_count))
 
     def _counter_facts(
         self, session_id: str, recorded: Sequence[int | None], counts: Sequence[int], batch: Batch
@@ -410,9 +421,7 @@ class SynthForward:
             if said is not None and said != actual
         }
         if differing:
-            batch.facts.append(
-                Fact(session_id, "recorded_counts_differ", "session_traces", len(differing), differing)
-            )
+            batch.facts.append(Fact(session_id, "recorded_counts_differ", "session_traces", len(differing), differing))
 
     def _reject(self, rejected: list[tuple[str, str, str]], units: dict[str, Unit], batch: Batch) -> None:
         """Put whole sessions into quarantine: every row of theirs, and none of it into the target."""
@@ -428,14 +437,16 @@ class SynthForward:
                 batch.quarantine.append(Quarantined(SESSION, session_id, table, row_id, code, reason, row))
         for temp in ("sl_slot_events", "sl_slot_messages"):
             self._db.execute(
-                f"DELETE FROM {temp} WHERE n IN (SELECT n FROM sl_t WHERE session_id IN (SELECT session_id FROM sl_bad))"
+                f"DELETE FROM {temp} WHERE n IN "
+                "(SELECT n FROM sl_t WHERE session_id IN (SELECT session_id FROM sl_bad))"
             )
         for temp in (*_TEMP.values(), "sl_t"):
             self._db.execute(f"DELETE FROM {temp} WHERE session_id IN (SELECT session_id FROM sl_bad)")
+        self._check_slots()
         for session_id in why:
             units[session_id].state = "quarantined"
 
-    def _quarantine(self, table: str, condition: _sql.Condition, units: dict[str, Unit], batch: Batch) -> None:
+    def _quarantine(self, table: str, condition: _sql.Condition, batch: Batch) -> None:
         for session_id, row_id, row in raw_rows(self._db, table, _TEMP[table], condition.sql):
             reason = (
                 f"{condition.column} is {row[condition.column]!r}, which no rule maps to a type of the target; "

@@ -78,8 +78,8 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         f"CREATE OR REPLACE TEMP TABLE sl_units AS SELECT t.n, t.session_id, {', '.join(columns)}, "
         f"({' + '.join(rows)} + 1)::BIGINT AS all_rows, "
         f"({' + '.join(size)} + coalesce(strlen(t.metadata::VARCHAR), 0) * 2 + 150)::BIGINT AS all_bytes "
-        f"FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, session_id, metadata FROM session_traces {chosen}) AS t "
-        + " ".join(joins)
+        "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, session_id, metadata "
+        f"FROM session_traces {chosen}) AS t " + " ".join(joins)
     )
     totals = _row(
         connection,

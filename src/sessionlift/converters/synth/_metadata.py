@@ -140,8 +140,8 @@ def outcome(reshaped: Reshaped, reward_sum: float | None, num_timesteps: int) ->
         steps = results.get("rollout_length")
         return Outcome(
             results["total_reward"],
-            count if _is_count(count) else len(names),
-            steps if _is_count(steps) else num_timesteps,
+            _count(count, len(names)),
+            _count(steps, num_timesteps),
             _note("episode_results", names),
         )
     if reward_sum is not None:
@@ -160,5 +160,7 @@ def _is_number(value: Any) -> bool:
     return value == value and abs(value) < 2**63
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _count(value: Any, otherwise: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return value
+    return otherwise

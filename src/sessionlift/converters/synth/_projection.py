@@ -57,7 +57,8 @@ def events(times: LocalTime, overrides: Mapping[str, str], keep: str) -> str:
         f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), {mapped}, r.system_instance_id, "
         f"{_sql.unix(utc)}, r.message_time, {_sql.iso(utc)}, r.model_name, r.provider, r.prompt_tokens, "
         f"r.completion_tokens, r.total_tokens, {_sql.cents('r.cost')}, {_sql.storable('r.latency_ms')}, r.span_id, "
-        f"r.trace_id, {_sql.storable('r.reward')}, r.terminated::INTEGER, {_sql.json_or_null('r.system_state_before')}, "
+        f"r.trace_id, {_sql.storable('r.reward')}, r.terminated::INTEGER, "
+        f"{_sql.json_or_null('r.system_state_before')}, "
         f"{_sql.json_or_null('r.system_state_after')}, {_sql.event_metadata('r', mapped)}, "
         f"{_sql.json_or_null('r.event_metadata')} "
         f"FROM sl_ev AS r POSITIONAL JOIN sl_slot_events AS s WHERE {keep}"
@@ -85,7 +86,7 @@ def messages(times: LocalTime, overrides: Mapping[str, str], *, envelopes: bool)
     note = (
         f"concat_ws(', ', CASE WHEN ({_sql.message_type('r.message_type', overrides)}) <> r.message_type "
         f"THEN '\"message_type\": ' || to_json(r.message_type)::VARCHAR END, "
-        f"CASE WHEN NOT {_sql.is_json_string('r.content')} THEN '\"content\": \"json\"' "
+        f'CASE WHEN NOT {_sql.is_json_string("r.content")} THEN \'"content": "json"\' '
         f"WHEN json_valid(json_extract_string(r.content, '$')) THEN '\"content\": \"string\"' END)"
     )
     last = f", CASE WHEN {_sql.is_envelope('r')} THEN r.content::VARCHAR END" if envelopes else ""
@@ -109,7 +110,9 @@ def _odd_time(column: str, utc: str, times: LocalTime) -> str:
 
 
 def exceptions(times: LocalTime) -> list[str]:
-    """SQL, a query for each source table, for (session_id, table, row id, column, text): cells that v3's rows alone would not give back.
+    """SQL, a query for each source table, for (session_id, table, row id, column, text).
+
+    These are the cells that v3's rows alone would not give back.
 
     A NULL text stands for SQL NULL in the legacy row.
     """
@@ -133,7 +136,8 @@ def exceptions(times: LocalTime) -> list[str]:
         _odd_time("r.event_time", times.utc("r.event_time"), times),
         "r.event_time::VARCHAR",
     )
-    cell("session_timesteps", "sl_ts", "timestamp", _odd_time("r.timestamp", times.utc("r.timestamp"), times), "r.timestamp::VARCHAR")
+    odd_timestamp = _odd_time("r.timestamp", times.utc("r.timestamp"), times)
+    cell("session_timesteps", "sl_ts", "timestamp", odd_timestamp, "r.timestamp::VARCHAR")
     cell(
         "session_timesteps",
         "sl_ts",
@@ -141,7 +145,7 @@ def exceptions(times: LocalTime) -> list[str]:
         f"{_sql.is_json_null('r.step_metadata')} OR r.step_metadata::VARCHAR = '{{}}'",
         "r.step_metadata::VARCHAR",
     )
-    cell("messages", "sl_ms", "timestamp", _odd_time("r.timestamp", times.utc("r.timestamp"), times), "r.timestamp::VARCHAR")
+    cell("messages", "sl_ms", "timestamp", odd_timestamp, "r.timestamp::VARCHAR")
     utc = f"({_sql.message_event_utc('r', times)})"
     odd = _odd_time("r.event_time", utc, times)
     if not times.is_utc:

@@ -11,8 +11,17 @@ from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.stores import quote_identifier
 
 _INTEGERS = frozenset(
-    "step_index num_events num_messages num_timesteps timestep_id message_time prompt_tokens completion_tokens "
-    "total_tokens".split()
+    [
+        "step_index",
+        "num_events",
+        "num_messages",
+        "num_timesteps",
+        "timestep_id",
+        "message_time",
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+    ]
 )
 
 

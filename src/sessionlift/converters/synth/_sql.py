@@ -99,7 +99,10 @@ def looks_loose(text: str) -> str:
 
 def is_canonical_string(column: str) -> str:
     text = f"{column}::VARCHAR"
-    plain = f"(NOT contains({text}, '\\') AND NOT contains({text}, chr(127)) AND strlen({text}) = length({text}) AND starts_with({text}, '\"'))"
+    plain = (
+        f"(NOT contains({text}, '\\') AND NOT contains({text}, chr(127)) AND strlen({text}) = length({text}) "
+        f"AND starts_with({text}, '\"'))"
+    )
     return f"({plain} AND ends_with({text}, '\"') OR regexp_full_match({text}, {literal(_CANONICAL_STRING)}))"
 
 
@@ -174,7 +177,9 @@ def _time_losses(column: str, times: LocalTime, *, text: bool) -> list[Condition
 def timestep_losses(times: LocalTime) -> list[Condition]:
     return [
         *_time_losses("timestamp", times, text=True),
-        Condition("json_null_mapped", "step_metadata", f"(r.step_metadata IS NULL OR {is_json_null('r.step_metadata')})"),
+        Condition(
+            "json_null_mapped", "step_metadata", f"(r.step_metadata IS NULL OR {is_json_null('r.step_metadata')})"
+        ),
     ]
 
 
@@ -199,7 +204,12 @@ def event_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Conditi
 def message_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Condition]:
     real = real_message_type("r")
     return [
-        Condition("message_type_mapped", "message_type", f"(({message_type(real, overrides)}) <> {real})", "r.message_type"),
+        Condition(
+            "message_type_mapped",
+            "message_type",
+            f"(({message_type(real, overrides)}) <> {real})",
+            "r.message_type",
+        ),
         *_time_losses("timestamp", times, text=True),
         *_time_losses("event_time", times, text=False),
     ]
@@ -213,7 +223,11 @@ def trace_losses(times: LocalTime) -> list[Condition]:
     found = [
         Condition("created_at_missing", "created_at", "(r.created_at IS NULL)"),
         *(c for c in _time_losses("created_at", times, text=True) if c.code != "time_out_of_range"),
-        Condition("metadata_reshaped", "metadata", f"(r.metadata IS NULL OR NOT starts_with({trimmed('r.metadata')}, '{{'))"),
+        Condition(
+            "metadata_reshaped",
+            "metadata",
+            f"(r.metadata IS NULL OR NOT starts_with({trimmed('r.metadata')}, '{{'))",
+        ),
     ]
     found.extend(
         Condition("counter_missing", column, f"(r.{column} IS NULL)")
@@ -234,9 +248,7 @@ def trace_unreadable(times: LocalTime) -> Condition:
 def real_message_type(alias: str) -> str:
     """SQL for the type that the application recorded, whatever dress the row wears."""
     inside = f"json_extract_string({alias}.content, '$.message_type')"
-    return (
-        f"CASE WHEN {is_envelope(alias)} THEN coalesce({inside}, 'unknown') ELSE {alias}.message_type END"
-    )
+    return f"CASE WHEN {is_envelope(alias)} THEN coalesce({inside}, 'unknown') ELSE {alias}.message_type END"
 
 
 def is_envelope(alias: str) -> str:
@@ -296,12 +308,15 @@ def event_metadata(alias: str, mapped_type: str) -> str:
     text = f"{alias}.metadata::VARCHAR"
     extra = (
         f"nullif(concat_ws(', ', '\"cost\": ' || {double_text(alias + '.cost')}, "
-        f"CASE WHEN ({mapped_type}) <> {alias}.event_type THEN '\"event_type\": ' || to_json({alias}.event_type)::VARCHAR END), '')"
+        f"CASE WHEN ({mapped_type}) <> {alias}.event_type "
+        f"THEN '\"event_type\": ' || to_json({alias}.event_type)::VARCHAR END), '')"
     )
     return (
-        f"CASE WHEN {_needs_wrap(alias)} THEN '{{\"{OUR_KEY}\": {{' || concat_ws(', ', '\"metadata\": ' || {text}, {extra}) || '}}}}' "
+        f"CASE WHEN {_needs_wrap(alias)} "
+        f"THEN '{{\"{OUR_KEY}\": {{' || concat_ws(', ', '\"metadata\": ' || {text}, {extra}) || '}}}}' "
         f"WHEN {extra} IS NULL THEN {json_or_null(alias + '.metadata')} "
-        f"WHEN {alias}.metadata IS NULL OR {is_json_null(alias + '.metadata')} OR regexp_full_match({text}, '\\{{\\s*\\}}') "
+        f"WHEN {alias}.metadata IS NULL OR {is_json_null(alias + '.metadata')} "
+        f"OR regexp_full_match({text}, '\\{{\\s*\\}}') "
         f"THEN '{{\"{OUR_KEY}\": {{' || {extra} || '}}}}' "
         f"ELSE left({text}, -1) || ', \"{OUR_KEY}\": {{' || {extra} || '}}}}' END"
     )
