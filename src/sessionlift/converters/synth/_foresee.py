@@ -9,6 +9,7 @@ import duckdb
 from sessionlift.converters._batch import Loss
 from sessionlift.converters.synth import _sql
 from sessionlift.converters.synth._inventory import Inventory
+from sessionlift.stores import quote_identifier
 
 
 @dataclass
@@ -64,7 +65,9 @@ def foresee(
             named_where = f"WHERE {chosen}" if chosen else ""
         else:
             named_where = where
-        counts = connection.execute(f"SELECT {cells}{extra} FROM {table} AS r {named_where}").fetchone()
+        counts = connection.execute(
+            f"SELECT {cells}{extra} FROM {quote_identifier(table)} AS r {named_where}"
+        ).fetchone()
         assert counts is not None  # noqa: S101 - an aggregate always gives a row
         if table == "events":
             *counts_of, unknown, rewards = counts
