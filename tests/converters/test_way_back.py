@@ -30,6 +30,7 @@ def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) ->
         assert done.forecast_losses == done.loss_counts, "a plan foresees what a run does not do"
 
 
+@pytest.mark.slow
 @FEW
 @given(sessions=stores(TIMES))
 def test_any_session_converts_and_can_be_taken_back(
@@ -38,11 +39,10 @@ def test_any_session_converts_and_can_be_taken_back(
     check(legacy_store, sessions, "UTC")
 
 
+@pytest.mark.slow
 @FEW
 @given(sessions=stores(CLOSE_TIMES))
-def test_so_it_is_with_times_of_another_zone(
-    legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]
-) -> None:
+def test_so_it_is_with_times_of_another_zone(legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]) -> None:
     check(legacy_store, sessions, "America/New_York")
 
 

@@ -15,9 +15,8 @@ from tests.support.warm import Warm
 PROGRAM = "import sys; from sessionlift.cli import main; main(sys.argv[1:])"
 
 
-def test_two_runs_at_once_share_the_work(
-    sessionlift: Warm, legacy_store: Legacy, target: Path, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_two_runs_at_once_share_the_work(sessionlift: Warm, legacy_store: Legacy, target: Path, tmp_path: Path) -> None:
     source = legacy_store(sessions=40, traps="usual")
     alone = tmp_path / "alone.db"
     assert sessionlift("migrate", source, alone, "--json").code == 0
@@ -54,9 +53,7 @@ def test_two_runs_at_once_share_the_work(
 
 
 @pytest.mark.slow
-def test_a_reader_does_not_keep_a_run_from_ending(
-    sessionlift: Warm, legacy_store: Legacy, target: Path
-) -> None:
+def test_a_reader_does_not_keep_a_run_from_ending(sessionlift: Warm, legacy_store: Legacy, target: Path) -> None:
     source = legacy_store(sessions=8, traps="usual")
     assert sessionlift("migrate", source, target, "--only", session_ids(source)[0], "--json").code == 0
     reader = (
