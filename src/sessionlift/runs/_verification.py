@@ -10,7 +10,8 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.stores import StoreURL
 
-MEMORY_LIMIT = "100MB"
+MEMORY_LIMIT = "48MB"
+"""What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
 
 
 class Verifier:
@@ -49,9 +50,7 @@ class Verifier:
         if ids:
             self._worker.tell({"kind": "session", "ids": list(ids)})
 
-    def audit(
-        self, *, only: Sequence[str] | None, run_id: str | None = None, digests: Path | None = None
-    ) -> None:
+    def audit(self, *, only: Sequence[str] | None, run_id: str | None = None, digests: Path | None = None) -> None:
         """Check everything that the ledger names; or, with ``run_id``, everything that its report claims."""
         self._worker.tell(
             {

@@ -97,8 +97,7 @@ class Auditor:
         self._only, self._progress = only, progress
         self._audit = Audit()
         self._options = {
-            str(run): json.loads(options)
-            for run, options in target.read("sessionlift_runs", ("run_id", "options"))
+            str(run): json.loads(options) for run, options in target.read("sessionlift_runs", ("run_id", "options"))
         }
 
     # --- what has to be there -------------------------------------------------------------------------------
@@ -120,9 +119,7 @@ class Auditor:
         if lines is None:
             yield from (unit for unit in self.ledger() if unit.run_id == run_id)
             return
-        self._db.execute(
-            "CREATE OR REPLACE TEMP TABLE v_later (unit VARCHAR, session_id VARCHAR, state VARCHAR)"
-        )
+        self._db.execute("CREATE OR REPLACE TEMP TABLE v_later (unit VARCHAR, session_id VARCHAR, state VARCHAR)")
         later = "run_id <> ? OR state = 'quarantined'"
         columns = ("unit", "session_id", "state", "run_id")
         stream = self._target.stream("sessionlift_units", columns, later, (run_id,), ("unit", "session_id"))
@@ -169,9 +166,7 @@ class Auditor:
                 self._verifier.check(ids, self._compare_digests)
                 self._progress(self._verifier.result.sessions, total)
             if claim is not None:
-                self._audit.losses = _losses.count(
-                    self._db, run_id, *self._mappings(run_id), self._verifier.unlinked
-                )
+                self._audit.losses = _losses.count(self._db, run_id, *self._mappings(run_id), self._verifier.unlinked)
         self._aside()
         self._gone()
         if claim is not None:
@@ -221,17 +216,13 @@ class Auditor:
     # --- unit by unit ---------------------------------------------------------------------------------------
 
     def _runs(self) -> list[str]:
-        return [
-            row[0] for row in self._db.execute("SELECT DISTINCT run_id FROM v_units ORDER BY 1").fetchall()
-        ]
+        return [row[0] for row in self._db.execute("SELECT DISTINCT run_id FROM v_units ORDER BY 1").fetchall()]
 
     def _take_options(self, run_id: str) -> bool:
         if run_id not in self._options:
             count = self._count("SELECT count(*) FROM v_units WHERE run_id = ?", [run_id])
             self._audit.find(
-                Finding(
-                    "run_unknown", f"the ledger has no run {run_id!r}, by which {count:,} sessions were moved"
-                )
+                Finding("run_unknown", f"the ledger has no run {run_id!r}, by which {count:,} sessions were moved")
             )
             return False
         message_types, event_types = self._mappings(run_id)
@@ -325,8 +316,7 @@ class Auditor:
                     self._audit.find(
                         Finding(
                             "gone_from_source",
-                            f"the source no longer has the session, so no value can be compared; "
-                            f"the target {state}",
+                            f"the source no longer has the session, so no value can be compared; the target {state}",
                             session,
                         )
                     )
@@ -342,8 +332,7 @@ class Auditor:
             self._audit.find(
                 Finding(
                     "changed_in_source",
-                    "systems, versions, experiments or rows of no session changed in the source "
-                    "since the move",
+                    "systems, versions, experiments or rows of no session changed in the source since the move",
                 )
             )
         if unit.target_digest != target:
@@ -372,9 +361,7 @@ class Auditor:
         stream.close()
         rest = "FROM v_target AS t WHERE t.session_id NOT IN (SELECT session_id FROM v_units)"
         self._note("native_session", "session_traces", *self._some(rest, "t.session_id"))
-        gone = self._count(
-            "SELECT count(*) FROM v_units WHERE session_id NOT IN (SELECT session_id FROM v_index)"
-        )
+        gone = self._count("SELECT count(*) FROM v_units WHERE session_id NOT IN (SELECT session_id FROM v_index)")
         for table in ("session_timesteps", "events", "messages", "event_rewards", "outcome_rewards"):
             native = self._target.count(table) - self._verifier.result.by_table.get(table, 0)
             if native > 0 and not gone:
@@ -382,9 +369,7 @@ class Auditor:
 
     def _some(self, rest: str, name: str) -> tuple[int, list[Any]]:
         count = self._count(f"SELECT count(*) {rest}")
-        rows = (
-            self._db.execute(f"SELECT {name} {rest} ORDER BY 1 LIMIT {EXAMPLES}").fetchall() if count else []
-        )
+        rows = self._db.execute(f"SELECT {name} {rest} ORDER BY 1 LIMIT {EXAMPLES}").fetchall() if count else []
         return count, [{"session_id": row[0]} for row in rows]
 
     def _note(self, code: str, table: str, count: int, examples: list[Any]) -> None:

@@ -32,16 +32,12 @@ SOURCE = {
     "system_versions": (
         f'SELECT id, system_id, branch, "commit", {micros("created_at")}, description FROM system_versions'
     ),
-    "experiments": (
-        f"SELECT id, name, description, {micros('created_at')}, {micros('updated_at')} FROM experiments"
-    ),
+    "experiments": (f"SELECT id, name, description, {micros('created_at')}, {micros('updated_at')} FROM experiments"),
     "experimental_systems": "SELECT experiment_id, system_id, system_version_id FROM experimental_systems",
 }
 
 
-def check_catalog(
-    source: duckdb.DuckDBPyConnection, target: TargetReader, clock: Clock, result: Comparison
-) -> None:
+def check_catalog(source: duckdb.DuckDBPyConnection, target: TargetReader, clock: Clock, result: Comparison) -> None:
     """Compare every row of the source's catalog with the target's; the target may have rows of its own."""
     rules: dict[str, Callable[[_Row], _Row]] = {
         "systems": lambda r: (r[0], r[1], None, r[2], None, None),

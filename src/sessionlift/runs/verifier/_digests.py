@@ -20,12 +20,8 @@ _ROWS = 1_000
 
 # name of a column, and "*" where it is free text, whose length goes in as well
 SOURCE: dict[str, str] = {
-    "session_traces": (
-        "*session_id created_at num_timesteps num_events num_messages *metadata *experiment_id"
-    ),
-    "session_timesteps": (
-        "id *session_id *step_id step_index timestamp num_events num_messages *step_metadata"
-    ),
+    "session_traces": ("*session_id created_at num_timesteps num_events num_messages *metadata *experiment_id"),
+    "session_timesteps": ("id *session_id *step_id step_index timestamp num_events num_messages *step_metadata"),
     "events": (
         "id *session_id timestep_id *event_type *system_instance_id event_time message_time "
         "*span_id *trace_id "
@@ -45,8 +41,7 @@ CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_sys
 TARGET: dict[str, str] = {
     "session_traces": "session_id created_at num_timesteps num_events num_messages metadata experiment_id",
     "session_timesteps": (
-        "id session_id step_id step_index turn_number started_at completed_at num_events "
-        "num_messages step_metadata"
+        "id session_id step_id step_index turn_number started_at completed_at num_events num_messages step_metadata"
     ),
     "events": (
         "id session_id timestep_id event_type system_instance_id event_time message_time "
@@ -56,9 +51,7 @@ TARGET: dict[str, str] = {
         "system_state_before system_state_after metadata event_metadata"
     ),
     "messages": "id session_id timestep_id message_type content timestamp event_time message_time metadata",
-    "event_rewards": (
-        "id event_id session_id turn_number reward_value reward_type annotation source created_at"
-    ),
+    "event_rewards": ("id event_id session_id turn_number reward_value reward_type annotation source created_at"),
     "outcome_rewards": ("session_id total_reward achievements_count total_steps created_at reward_metadata"),
     "systems": "system_id name system_type description created_at metadata",
     "system_versions": ("version_id system_id version_number commit_hash created_at configuration metadata"),
@@ -151,15 +144,11 @@ def target_catalog_digest(target: TargetReader, owned: Mapping[str, Sequence[Any
             rows = [
                 row
                 for key in keys
-                for row in target.read(
-                    table, columns, "experiment_id = ? AND system_id = ?", tuple(key), ("rowid",)
-                )
+                for row in target.read(table, columns, "experiment_id = ? AND system_id = ?", tuple(key), ("rowid",))
             ]
         else:
             some, params = id_list([str(key) for key in keys])
-            rows = target.read(
-                table, columns, f"{quote_identifier(columns[0])} IN ({some})", params, ("rowid",)
-            )
+            rows = target.read(table, columns, f"{quote_identifier(columns[0])} IN ({some})", params, ("rowid",))
         if rows:
             # every row begins with the unit's id, which for the catalog is the empty text
             digest.update(_text([("", *row) for row in rows]))

@@ -17,8 +17,7 @@ _MINE = "session_id IN (SELECT session_id FROM v_units WHERE run_id = $1 AND sta
 _OURS = f"contains(metadata::VARCHAR, '\"{_rules.OURS}\"')"
 _TEXT = "(metadata::VARCHAR)"
 _OPEN = (
-    f"({_TEXT}[1] = '{{' AND {_TEXT}[-1] = '}}' AND NOT {_OURS} "
-    f"AND NOT regexp_matches({_TEXT}, ',[ \\t\\n\\r]*\\}}$'))"
+    f"({_TEXT}[1] = '{{' AND {_TEXT}[-1] = '}}' AND NOT {_OURS} AND NOT regexp_matches({_TEXT}, ',[ \\t\\n\\r]*\\}}$'))"
 )
 
 Loss = tuple[str, str, str, int]
@@ -65,9 +64,7 @@ def count(
     )  # fmt: skip
     tell("message_type_mapped", "messages", "message_type", _messages(db, run_id, message_types))
     tell("created_at_missing", "session_traces", "created_at", one("session_traces", "created_at IS NULL"))
-    reshaped = (
-        "metadata IS NULL OR ltrim(metadata::VARCHAR, chr(32) || chr(9) || chr(10) || chr(13))[1] <> '{'"
-    )
+    reshaped = "metadata IS NULL OR ltrim(metadata::VARCHAR, chr(32) || chr(9) || chr(10) || chr(13))[1] <> '{'"
     tell("metadata_reshaped", "session_traces", "metadata", one("session_traces", reshaped))
     for column in ("num_timesteps", "num_events", "num_messages"):
         tell("counter_missing", "session_traces", column, one("session_traces", f"{column} IS NULL"))

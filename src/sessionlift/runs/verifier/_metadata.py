@@ -29,10 +29,7 @@ def event_metadata(
         text
         if cost is None
         and kind == new
-        and (
-            text is None
-            or (text[:2] == '{"' and text[-1] == "}" and text[-2] not in _COMMA and ours not in text)
-        )
+        and (text is None or (text[:2] == '{"' and text[-1] == "}" and text[-2] not in _COMMA and ours not in text))
         else f'{text[:-1]}{tail}{{"cost": {cost!r}}}}}'
         if cost is not None
         and text is not None
@@ -60,9 +57,7 @@ def _is_open(text: str) -> bool:
     )
 
 
-def _carefully(
-    text: str | None, cost: float | None, recorded_type: str | None
-) -> tuple[str, ...] | str | None:
+def _carefully(text: str | None, cost: float | None, recorded_type: str | None) -> tuple[str, ...] | str | None:
     extras = [""]
     if cost is not None:
         extras = [f'"cost": {cost!r}' if math.isfinite(cost) else f'"cost": "{cost!r}"']
@@ -84,7 +79,7 @@ def _carefully(
 
 def settle(wanted: list[tuple[str, ...] | str | None], found: Sequence[Any]) -> list[Any]:
     """``wanted`` with one text each: the spelling that was found where it is one of those allowed."""
-    if not any(type(want) is tuple for want in wanted):
+    if tuple not in set(map(type, wanted)):
         return wanted
     return [
         (have if have in want else want[0]) if isinstance(want, tuple) else want
@@ -126,13 +121,12 @@ def read_messages(
     # one call of the parser for all of them: a call for each costs five times as much
     values = json.loads("[" + ",".join([text if text[0] == '"' else "0" for text in texts]) + "]")
     contents = [value if text[0] == '"' else text for value, text in zip(values, texts, strict=True)]
-    plain = {(kind, form): _final(kind, form, new) for kind in set(kinds) for form in ("string", "json")}
-    metadata = [
-        plain[kind, "string" if text[0] == '"' else "json"] for kind, text in zip(kinds, texts, strict=True)
-    ]
+    known = {form: {kind: _final(kind, form, new) for kind in set(kinds)} for form in ("string", "json", "marked")}
+    strings, others, marked = known["string"], known["json"], known["marked"]
+    metadata = [strings[kind] if text[0] == '"' else others[kind] for kind, text in zip(kinds, texts, strict=True)]
     for place, value in enumerate(values):
         if value and value[0] in MAY_BE_JSON and texts[place][0] == '"' and looks_like_json(value, is_json):
-            metadata[place] = _final(kinds[place], "marked", new)
+            metadata[place] = marked[kinds[place]]
     return list(kinds), contents, metadata, None
 
 
@@ -158,9 +152,7 @@ def looks_like_json(text: str, is_json: Callable[[str], bool]) -> bool:
 
 def _final(kind: str, form: str, new: Callable[[str], str]) -> tuple[str, ...] | str | None:
     """The metadata of a message of the final dress: what was mapped, what could be mistaken, nothing else."""
-    types = (
-        [f'"message_type": {spelled}' for spelled in _rules.spellings(kind)] if new(kind) != kind else [""]
-    )
+    types = [f'"message_type": {spelled}' for spelled in _rules.spellings(kind)] if new(kind) != kind else [""]
     mark = {"json": '"content": "json"', "marked": '"content": "string"', "string": ""}[form]
     texts = [", ".join(part for part in (each, mark) if part) for each in types]
     if texts[0] == "":
@@ -177,9 +169,7 @@ def read_message(kind: str, text: str, new: Callable[[str], str], is_json: Calla
             return opened
     if text[0] == '"':
         value = json.loads(text)
-        return Message(
-            kind, value, _final(kind, "marked" if looks_like_json(value, is_json) else "string", new)
-        )
+        return Message(kind, value, _final(kind, "marked" if looks_like_json(value, is_json) else "string", new))
     return Message(kind, text, _final(kind, "json", new))
 
 

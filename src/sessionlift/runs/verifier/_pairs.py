@@ -9,7 +9,7 @@ import duckdb
 
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
-from sessionlift.runs.verifier._source import Batch, SourceIndex
+from sessionlift.runs.verifier._source import MAX_CHUNK_ROWS, Batch, SourceIndex, pace
 
 ID, SESSION = 0, 1
 """Where the id and the session id of a row stand, in what is read from either store."""
@@ -33,7 +33,6 @@ class TargetRows:
     ) -> None:
         self._reader, self._table = reader, table
         self._sessions = sessions
-        self._chunk = batch.chunk[of]
         self._buffer: Rows = []
         self._ended = False
         some, params = id_list(batch.ids)
@@ -59,7 +58,7 @@ class TargetRows:
         buffer = self._buffer
         while not self._ended and (not buffer or buffer[-1][ID] < last):
             assert self._stream is not None  # noqa: S101 - there is one until the end
-            more = self._stream.fetch(max(16, min(self._chunk, about - len(buffer))))
+            more = self._stream.fetch(max(16, about - len(buffer)))
             if not more:
                 self._ended = True
             buffer = buffer + more if buffer else more
@@ -77,7 +76,7 @@ class TargetRows:
     def rest(self) -> Rows:
         """What is left when the source has no more rows, and the sessions' rows outside of the range."""
         left = self._buffer
-        while not self._ended and self._stream is not None and (more := self._stream.fetch(self._chunk)):
+        while not self._ended and self._stream is not None and (more := self._stream.fetch(MAX_CHUNK_ROWS)):
             left = left + more
         self._buffer, self._ended = [], True
         return left + self._beyond
@@ -106,8 +105,10 @@ def source_chunks(
     elif not index.ordered[table]:
         sql += " ORDER BY id"
     result = db.execute(sql)
-    while rows := result.fetchmany(batch.chunk[table]):
+    most = 32
+    while rows := result.fetchmany(most):
         yield rows
+        most = pace(rows)
 
 
 def matched(

@@ -107,9 +107,7 @@ class FileReader:
     def mapped(self, error: sqlite3.DatabaseError) -> StoreError:
         """The error of our tree that ``error`` is."""
         if not isinstance(error, sqlite3.OperationalError):
-            return StoreCorruptError(
-                f"{self._name} could not be read: {error}", store=self._name, role="target"
-            )
+            return StoreCorruptError(f"{self._name} could not be read: {error}", store=self._name, role="target")
         if "lock" in str(error):
             return StoreLockedError(
                 f"{self._name} is locked by another program",
@@ -162,9 +160,7 @@ class ServerReader:
     def stream(
         self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
     ) -> Stream:
-        return _ServerStream(
-            self._reader.read_table(table, columns, where=where, params=params, order_by=order_by)
-        )
+        return _ServerStream(self._reader.read_table(table, columns, where=where, params=params, order_by=order_by))
 
     def tables(self) -> set[str]:
         return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,7 +42,7 @@ class Clock:
         second = local // 1_000_000
         offset = self._offsets.get(second)
         if offset is None:
-            if len(self._offsets) > 200_000:
+            if len(self._offsets) > 20_000:
                 self._offsets.clear()
             offset = self._offsets[second] = self._offset(second)
         return local - offset
@@ -63,11 +64,12 @@ class Clock:
     def texts(self, moments: Sequence[int | None]) -> list[str | None]:
         """v3's texts of many moments."""
         heads = self._heads
-        if len(heads) > 200_000:
+        if len(heads) > 20_000:
             heads.clear()
         try:
             return [
-                None if m is None else f"{heads[m // 1_000_000]}.{m % 1_000_000:06d}+00:00" for m in moments
+                None if m is None else "%s.%06d+00:00" % (heads[m // 1_000_000], m % 1_000_000)  # noqa: UP031
+                for m in moments
             ]
         except OverflowError:
             return [None if m is None else self._text_or_none(m) for m in moments]
@@ -92,7 +94,7 @@ class _Cents(dict[float, "float | None"]):
     """Cents for dollars: the decimal of their shortest text moved by two places, then the nearest double."""
 
     def __missing__(self, dollars: float) -> float | None:
-        if len(self) > 100_000:
+        if len(self) > 10_000:
             self.clear()
         shortest = repr(dollars)
         if dollars != dollars:
@@ -153,6 +155,28 @@ def members(text: str) -> Iterator[tuple[str, str]]:
         _, end = _DECODER.raw_decode(text, at)
         yield key, text[at:end]
         at = end
+
+
+def member(text: str, key: str, value: Any) -> str:
+    """The own text of the member ``key`` of a JSON object, whose value is ``value``.
+
+    Where the key stands once only, in the usual spelling, and the value too, there is no need to read all members.
+    """
+    if text.count(f'"{key}"') == 1 and (value is None or isinstance(value, (str, int))):
+        usual = _DUMPS(value)
+        at = text.find(f'"{key}": {usual}') + len(key) + 4
+        if at >= len(key) + 4 and text[at + len(usual)] in ",}":
+            return usual
+    return dict(members(text))[key]
+
+
+@lru_cache(maxsize=4_000)
+def spelled(text: str) -> str:
+    """``text`` as a JSON string, as Python's writers spell it."""
+    return _DUMPS(text)
+
+
+_DUMPS = json.JSONEncoder().encode
 
 
 def items(text: str) -> Iterator[tuple[str, str, Any]]:
@@ -235,21 +259,18 @@ class SessionMetadata:
             if not isinstance(value, dict):
                 continue
             if not _TOP.isdisjoint(value):
-                found = dict(members(data))
                 for key in TOP_KEYS:
-                    if key in found:
-                        lifted.setdefault(key, []).append(found[key])
+                    if key in value:
+                        lifted.setdefault(key, []).append(member(data, key, value[key]))
             told = "total_reward" in value and ("num_achievements" in value or "achievements" in value)
             if kind == "episode_results" or (kind == "SessionMetadum" and told):
                 self.episode = value
         parts = [
-            f"{json.dumps(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
+            f"{spelled(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
             for kind, texts in by_type.items()
         ]
         parts += [
-            f"{json.dumps(key)}: {lifted[key][0]}"
-            for key in TOP_KEYS
-            if len(lifted.get(key, ())) == 1 and key not in by_type
+            f'"{key}": {lifted[key][0]}' for key in TOP_KEYS if len(lifted.get(key, ())) == 1 and key not in by_type
         ]
         return "{" + ", ".join(parts) + "}"
 

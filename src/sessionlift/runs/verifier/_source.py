@@ -9,16 +9,16 @@ from typing import Any
 
 import duckdb
 
-CHILDREN = {
-    "session_timesteps": ("step_metadata",),
-    "events": ("system_state_before", "system_state_after", "metadata", "event_metadata"),
-    "messages": ("content",),
-}
-"""The tables of a session, each with the columns that can be long."""
+from sessionlift.runs.verifier._readers import Rows
 
-MAX_ROWS = 60_000
-MAX_CHUNK_ROWS = 4_000
-CHUNK_BYTES = 4_000_000
+CHILDREN = ("session_timesteps", "events", "messages")
+"""The tables of a session's rows."""
+
+MAX_ROWS = 30_000
+MAX_CHUNK_ROWS = 512
+"""Rows held at once: both sides of them fit into a processor's cache, which counts more than the calls."""
+CHUNK_BYTES = 1_000_000
+"""And about how much text, so that few rows are held where rows are large."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Batch:
     """Sessions that are compared together.
 
     ``ranges`` bounds the ids of their rows by table (None: no rows), ``counts`` has by table the number of
-    each session's rows, ``alone`` whether no other rows lie within the range, ``chunk`` how many rows to hold
-    at once.
-    ``missing`` are ids that the source does not have.
+    each session's rows, ``alone`` whether no other rows lie within the range. ``missing`` are ids that the
+    source does not have.
     """
 
     ids: list[str]
@@ -36,7 +35,6 @@ class Batch:
     ranges: dict[str, tuple[int, int] | None]
     counts: dict[str, dict[str, int]]
     alone: dict[str, bool]
-    chunk: dict[str, int]
 
 
 class SourceIndex:
@@ -45,16 +43,13 @@ class SourceIndex:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._db = connection
         joins, columns = [], []
-        for table, long in CHILDREN.items():
-            size = " + ".join(f"coalesce(strlen({c}::VARCHAR), 0)" for c in long)
+        for table in CHILDREN:
             joins.append(
-                "LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi, "
-                f"sum({size}) AS size FROM {table} GROUP BY session_id) AS {table}_i "
-                f"ON {table}_i.session_id = t.session_id"
+                f"LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi FROM {table} "
+                f"GROUP BY session_id) AS {table}_i ON {table}_i.session_id = t.session_id"
             )
             columns.append(
-                f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, "
-                f"{table}_i.hi AS {table}_hi, coalesce({table}_i.size, 0)::BIGINT AS {table}_size"
+                f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, {table}_i.hi AS {table}_hi"
             )
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE v_index AS SELECT t.rowid AS n, t.session_id, "
@@ -71,7 +66,7 @@ class SourceIndex:
 
     def batches(self, ids: Sequence[str]) -> Iterator[Batch]:
         """``ids`` in batches of about ``MAX_ROWS`` rows; while one is out, ``v_ids`` has its sessions."""
-        columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi, i.{t}_size" for t in CHILDREN)
+        columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi" for t in CHILDREN)
         found = self._db.execute(
             f"SELECT w.id, i.n, {columns} FROM (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w "
             "LEFT JOIN v_index AS i ON i.session_id = w.id ORDER BY i.n",
@@ -80,7 +75,7 @@ class SourceIndex:
         some: list[tuple[Any, ...]] = []
         rows = 0
         for row in found:
-            own = 1 + sum(row[2::4]) if row[1] is not None else 1
+            own = 1 + sum(row[2::3]) if row[1] is not None else 1
             if some and rows + own > MAX_ROWS:
                 yield self._batch(some)
                 some, rows = [], 0
@@ -93,23 +88,28 @@ class SourceIndex:
         ids = [str(row[0]) for row in rows]
         self._db.execute("CREATE OR REPLACE TEMP TABLE v_ids (session_id VARCHAR)")
         self._db.execute("INSERT INTO v_ids SELECT unnest(from_json(?, '[\"VARCHAR\"]'))", [json.dumps(ids)])
-        batch = Batch(ids, [str(row[0]) for row in rows if row[1] is None], {}, {}, {}, {})
+        batch = Batch(ids, [str(row[0]) for row in rows if row[1] is None], {}, {}, {})
         there = [row for row in rows if row[1] is not None]
         for place, table in enumerate(CHILDREN):
-            at = 2 + 4 * place
+            at = 2 + 3 * place
             counts = {str(row[0]): int(row[at] or 0) for row in there}
             total = sum(counts.values())
             batch.counts[table] = counts
-            batch.ranges[table], batch.alone[table], batch.chunk[table] = None, True, MAX_CHUNK_ROWS
+            batch.ranges[table], batch.alone[table] = None, True
             if not total:
                 continue
             low = min(int(row[at + 1]) for row in there if row[at + 1] is not None)
             high = max(int(row[at + 2]) for row in there if row[at + 2] is not None)
-            size = sum(int(row[at + 3] or 0) for row in there) // total
             within = self._db.execute(
                 f"SELECT count(*) FROM {table} WHERE id BETWEEN {int(low)} AND {int(high)}"
             ).fetchone()
             batch.ranges[table] = low, high
             batch.alone[table] = within is not None and within[0] == total
-            batch.chunk[table] = max(32, min(MAX_CHUNK_ROWS, CHUNK_BYTES // max(1, size)))
         return batch
+
+
+def pace(rows: Rows) -> int:
+    """How many rows to hold next, from the size of those that came last."""
+    some = rows[:8]
+    size = sum(len(value) for row in some for value in row if isinstance(value, str)) // max(1, len(some))
+    return max(16, min(MAX_CHUNK_ROWS, CHUNK_BYTES // max(1, size)))

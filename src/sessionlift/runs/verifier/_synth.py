@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -36,7 +36,7 @@ CANNOT_SEE = [
     "values that the source's engine itself reads wrong, since both sides read through it",
 ]
 
-Steps = dict[str, list[tuple[int, int, int | None, int | None]]]
+Steps = dict[str, list[tuple[int, int, Any, Any]]]
 
 
 class SynthVerifier:
@@ -56,7 +56,7 @@ class SynthVerifier:
         self._aside = source.cursor()
         self.index = SourceIndex(source)
         self.result = Comparison()
-        self._is_json = lru_cache(maxsize=20_000)(self._ask_engine)
+        self._is_json = lru_cache(maxsize=4_000)(self._ask_engine)
         self.unlinked = {"events": 0, "messages": 0}
         """rows whose timestep stays unknown, by table"""
         self.rules(zone, message_types, event_types)
@@ -125,7 +125,8 @@ class SynthVerifier:
         """Compare the first columns of matched rows, which are the same on both sides."""
         width = len(names)
         self.result.values += (width - 1) * len(target)
-        if [row[:width] for row in source] == [row[:width] for row in target]:
+        plain = itemgetter(slice(width))
+        if list(map(plain, source)) == list(map(plain, target)):
             return
         self.result.values -= (width - 1) * len(target)
         ids, sessions = [row[ID] for row in source], [row[SESSION] for row in source]
@@ -170,15 +171,13 @@ class SynthVerifier:
             last = rows[-1][ID]
             for row in rows:
                 steps.setdefault(row[1], []).append((row[3], row[0], row[5], row[6]))
-            made = [_turn(row[width], row[3]) for row in rows]
+            made = [_turn(row[width - 1], row[3]) for row in rows]
             turns.update(zip(map(itemgetter(ID), rows), made, strict=True))
-            moments = self._clock.texts(self._utc([row[width + 1] for row in rows]))
+            moments = self._clock.texts(self._utc([row[width] for row in rows]))
             if apart:
                 rows, made, moments = _without(apart, rows, made, moments)
             ids, sessions = [row[ID] for row in rows], [row[SESSION] for row in rows]
-            places, found = matched(
-                self.result, table, ids, sessions, target, target.through(last, len(rows))
-            )
+            places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
             rows, ids, sessions, made, moments = picked([rows, ids, sessions, made, moments], places)
             self._plain(table, _tables.STEP_PLAIN, rows, found)
             self._made(table, _tables.STEP_MADE, width, sessions, ids, [made, moments], found)
@@ -189,9 +188,7 @@ class SynthVerifier:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def _events(
-        self, dealt: dict[str, list[int]], turns: Mapping[int, int], apart: set[int]
-    ) -> dict[str, list[float]]:
+    def _events(self, dealt: dict[str, list[int]], turns: Mapping[int, int], apart: set[int]) -> dict[str, list[float]]:
         """Compare events and the rewards derived from them; returns by session its storable rewards."""
         table, width = "events", len(_tables.EVENT_PLAIN)
         target = self._rows(table, (*_tables.EVENT_PLAIN, *_tables.EVENT_MADE))
@@ -203,15 +200,13 @@ class SynthVerifier:
             sessions = [row[SESSION] for row in rows]
             timesteps = _steps_of(sessions, [row[width] for row in rows], dealt, places_of)
             self.unlinked[table] += timesteps.count(None)
-            for row in rows:
-                if row[_tables.EVENT_REWARD] is not None:
-                    sums.setdefault(row[SESSION], []).append(row[_tables.EVENT_REWARD])
+            for session, reward in zip(sessions, map(itemgetter(_tables.EVENT_REWARD), rows), strict=True):
+                if reward is not None:
+                    sums.setdefault(session, []).append(reward)
             if apart:
                 rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
             ids = [row[ID] for row in rows]
-            types, moments, costs, metadata = (
-                list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4)
-            )
+            types, moments, costs, metadata = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             mapped = [self._event_types[kind] for kind in types]
             utc = self._utc(moments)
             created = self._clock.texts(utc)
@@ -224,9 +219,7 @@ class SynthVerifier:
                 _metadata.event_metadata(metadata, costs, types, mapped),
             ]
             self._event_rewards(rows, mapped, timesteps, created, turns, derived, last)
-            places, found = matched(
-                self.result, table, ids, sessions, target, target.through(last, len(rows))
-            )
+            places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
             rows, ids, sessions, *expected = picked([rows, ids, sessions, *expected], places)
             self._plain(table, _tables.EVENT_PLAIN, rows, found)
             self._made(table, _tables.EVENT_MADE, width, sessions, ids, expected, found)
@@ -257,9 +250,7 @@ class SynthVerifier:
         ]  # fmt: skip
         ids, sessions = [row[ID] for row in expected], [row[SESSION] for row in expected]
         about = max(1, len(expected))
-        places, found = matched(
-            self.result, "event_rewards", ids, sessions, target, target.through(last, about)
-        )
+        places, found = matched(self.result, "event_rewards", ids, sessions, target, target.through(last, about))
         (expected,) = picked([expected], places)
         self._plain("event_rewards", _tables.REWARD, expected, found)
 
@@ -284,18 +275,13 @@ class SynthVerifier:
             if apart:
                 rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
             ids = [row[ID] for row in rows]
-            types, texts, saved, moments = (
-                list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4)
-            )
+            types, texts, saved, moments = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             kinds, contents, metadata, are_utc = _metadata.read_messages(
                 types, texts, self._message_types.__getitem__, self._is_json
             )
             utc = self._utc(moments)
             if self._local and are_utc is not None:
-                utc = [
-                    local if is_utc else other
-                    for is_utc, local, other in zip(are_utc, moments, utc, strict=True)
-                ]
+                utc = [local if is_utc else other for is_utc, local, other in zip(are_utc, moments, utc, strict=True)]
             expected: list[Any] = [
                 timesteps,
                 [self._message_types[kind] for kind in kinds],
@@ -304,9 +290,7 @@ class SynthVerifier:
                 [None if moment is None else moment / 1_000_000 for moment in utc],
                 metadata,
             ]
-            places, found = matched(
-                self.result, table, ids, sessions, target, target.through(last, len(rows))
-            )
+            places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
             rows, ids, sessions, *expected = picked([rows, ids, sessions, *expected], places)
             self._plain(table, _tables.MESSAGE_PLAIN, rows, found)
             self._made(table, _tables.MESSAGE_MADE, width, sessions, ids, expected, found)
@@ -339,9 +323,7 @@ class SynthVerifier:
             row = source[session]
             metadata = _rules.SessionMetadata(row[5])
             created = self._clock.text(self._utc([row[1]])[0]) or self._earliest(session)
-            numbers = [
-                count[session] if said is None else said for said, count in zip(row[2:5], counts, strict=True)
-            ]
+            numbers = [count[session] if said is None else said for said, count in zip(row[2:5], counts, strict=True)]
             wanted = (session, created, *numbers, metadata.text, row[6], None)
             if found is None:
                 self.result.row(session, "session_traces", session, missing=True)
@@ -357,9 +339,7 @@ class SynthVerifier:
     def _without_source(self, session: str, found: tuple[Any, ...] | None, outcomes: Rows) -> None:
         """A session that the source no longer has: all that the target holds of it has no source."""
         if found is not None:
-            self.result.row(
-                session, "session_traces", session, missing=False, why="the source has no such session"
-            )
+            self.result.row(session, "session_traces", session, missing=False, why="the source has no such session")
         for _ in outcomes:
             self.result.row(session, "outcome_rewards", session, missing=False)
 
@@ -382,10 +362,7 @@ class SynthVerifier:
             )
         )
         moments = [
-            row[0]
-            for row in self._aside.execute(
-                f"SELECT m FROM ({parts}) WHERE m IS NOT NULL", [session]
-            ).fetchall()
+            row[0] for row in self._aside.execute(f"SELECT m FROM ({parts}) WHERE m IS NOT NULL", [session]).fetchall()
         ]
         first = min((moment for moment in self._utc(moments) if moment is not None), default=None)
         return self._clock.text(first) or "1970-01-01T00:00:00.000000+00:00"
@@ -420,7 +397,7 @@ class _Memo(dict[str, Any]):
         self._rule = rule
 
     def __missing__(self, key: str) -> Any:
-        if len(self) > 100_000:
+        if len(self) > 10_000:
             self.clear()
         value = self[key] = self._rule(key)
         return value
@@ -436,17 +413,11 @@ def _deal(steps: Steps, which: int, counts: Mapping[str, int]) -> dict[str, list
     """By session the timestep of its first, second, … row, for sessions whose recorded counts add up."""
     dealt: dict[str, list[int]] = {}
     for session, own in steps.items():
-        ids: list[int] = []
-        before = None
-        for step in own:
-            size = step[which]
-            if size is None or size < 0 or step[0] == before:
-                break
-            before = step[0]
-            ids += [step[1]] * min(size, counts[session] + 1)
-        else:
-            if len(ids) == counts[session]:
-                dealt[session] = ids
+        sizes = [step[which] for step in own]
+        if None in sizes or sum(sizes) != counts[session] or min(sizes) < 0:
+            continue
+        if len({step[0] for step in own}) == len(own):
+            dealt[session] = list(chain.from_iterable(map(repeat, [step[1] for step in own], sizes)))
     return dealt
 
 
@@ -459,7 +430,7 @@ def _steps_of(
     """The timestep of each row; ``places`` counts each session's rows from chunk to chunk."""
     found: list[int | None] = []
     for session, group in groupby(sessions):
-        size = sum(1 for _ in group)
+        size = len(list(group))
         place = places.get(session, 0)
         places[session] = place + size
         own = dealt.get(session)
@@ -469,9 +440,9 @@ def _steps_of(
     return found
 
 
-@lru_cache(maxsize=20_000)
-def _turn(text: str | None, place: int) -> int:
-    if text is None or ("turn_number" not in text and "\\" not in text):
+@lru_cache(maxsize=4_000)
+def _turn(text: str, place: int) -> int:
+    if "turn_number" not in text and "\\" not in text:
         return place
     value = json.loads(text, object_pairs_hook=_rules.first_wins)
     turn = value.get("turn_number") if isinstance(value, dict) else None
@@ -512,7 +483,8 @@ def _outcome_of(
 
 
 def _derivation(names: list[str], source: str) -> str:
-    return json.dumps({"achievements": names, _rules.OURS: {"derived_from": source}})
+    achieved = ", ".join([_rules.spelled(name) for name in names])
+    return f'{{"achievements": [{achieved}], "{_rules.OURS}": {{"derived_from": "{source}"}}}}'
 
 
 def _is_number(value: Any) -> bool:

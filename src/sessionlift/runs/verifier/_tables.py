@@ -34,7 +34,7 @@ STEP_PLAIN = (
 STEP_MADE = ("turn_number", "started_at")
 STEP_SOURCE = (
     "id, session_id, step_id, step_index, NULL, num_events, num_messages, "
-    f"coalesce({present('step_metadata')}, '{{}}'), step_metadata::VARCHAR, {micros('timestamp')}"
+    f"coalesce({present('step_metadata')}, '{{}}'), {micros('timestamp')}"
 )
 
 EVENT_PLAIN = (
