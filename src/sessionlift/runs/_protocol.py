@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -91,8 +92,12 @@ class Worker:
         )
         self._answers: queue.Queue[Message | None] = queue.Queue()
         self._orders: queue.Queue[Message | None] = queue.Queue()
-        for task in (self._listen, self._speak):
-            threading.Thread(target=task, name=f"{name}-{task.__name__}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=task, name=f"{name}-{task.__name__}", daemon=True)
+            for task in (self._listen, self._speak)
+        ]
+        for thread in self._threads:
+            thread.start()
         self.tell(request)
 
     @property
@@ -153,6 +158,13 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        # both threads end with the process, and only then nobody else uses the pipes
+        for thread in self._threads:
+            thread.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
 
 
 def _ending(code: int) -> str:
