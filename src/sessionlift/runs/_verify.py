@@ -34,8 +34,7 @@ from sessionlift.stores import StoreURL, parse_store_url
 
 NOTES = {
     "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
-    "native_session": "sessions that no move brought: the new program wrote them, the source "
-    "has none of them",
+    "native_session": "sessions that no move brought: the new program wrote them, the source has none of them",
     "native_rows": "rows of sessions that no move brought: the new program wrote them",
     "moved_again": "sessions that a later run has moved again; that run's report tells of them",
 }
@@ -131,13 +130,9 @@ class _VerifyRun:
         try:
             with ExitStack() as stack:
                 self._begin()
-                temporary = Path(
-                    stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-"))
-                )
+                temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
                 digests = self._digests(claimed, claimed_file)
-                verifier = Verifier(
-                    self._source, _with_token(self._target), TransferOptions(), temporary=temporary
-                )
+                verifier = Verifier(self._source, _with_token(self._target), TransferOptions(), temporary=temporary)
                 stack.callback(verifier.stop)
                 verifier.audit(
                     only=self._only,
@@ -190,9 +185,7 @@ class _VerifyRun:
     def _take(self, verifier: Verifier, claimed: Report | None) -> None:
         self._progress.step(f"Comparing {self._source.redacted} with {self._target.redacted}")
         while (message := verifier.heard())["type"] != "verified":
-            self._progress.count(
-                "compared", message["sessions"], message.get("total", 0), message.get("rows", 0)
-            )
+            self._progress.count("compared", message["sessions"], message.get("total", 0), message.get("rows", 0))
         self._progress.done()
         report, audit = self._report, message["audit"]
         report.verification = verifier.result(message)
@@ -247,9 +240,7 @@ class _VerifyRun:
             self._error(code, message, table=table)
         report.verification.cannot_see.extend(_claims.not_recounted(claimed))
 
-    def _error(
-        self, code: str, message: str, session_id: str | None = None, table: str | None = None
-    ) -> None:
+    def _error(self, code: str, message: str, session_id: str | None = None, table: str | None = None) -> None:
         self._report.errors.append(ErrorLine(session_id=session_id, error=message, code=code, table=table))
 
     def _broken(self, status: Any, error: SessionliftError) -> None:

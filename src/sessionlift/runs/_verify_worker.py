@@ -24,9 +24,7 @@ from sessionlift.runs.verifier import (
 from sessionlift.stores import DuckdbStore, parse_store_url
 
 
-def _audit(
-    source: duckdb.DuckDBPyConnection, target: TargetReader, verifier: SynthVerifier, order: Message
-) -> Audit:
+def _audit(source: duckdb.DuckDBPyConnection, target: TargetReader, verifier: SynthVerifier, order: Message) -> Audit:
     """Check everything that the ledger names, or that the digests file of a report names."""
 
     def progress(done: int, total: int) -> None:
