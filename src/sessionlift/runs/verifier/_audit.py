@@ -165,8 +165,6 @@ class Auditor:
             for ids in self._chunks(run_id, "state <> 'quarantined' AND i.session_id IS NOT NULL"):
                 self._verifier.check(ids, self._compare_digests)
                 self._progress(self._verifier.result.sessions, total)
-            if claim is not None:
-                self._audit.losses = _losses.count(self._db, run_id, *self._mappings(run_id), self._verifier.unlinked)
         self._aside()
         self._gone()
         if claim is not None:
@@ -381,6 +379,10 @@ class Auditor:
     def _count_again(self, run_id: str, with_catalog: bool) -> None:
         """Count rows read, written and in quarantine, for the units that the report is about."""
         audit = self._audit
+        if run_id in self._options:
+            audit.losses = _losses.count(
+                self._db, run_id, *self._mappings(run_id), self._verifier.unlinked, with_catalog=with_catalog
+            )
         mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
         for table in _digests.SESSION_TABLES:
             audit.read[table] = self._count(f"SELECT count(*) FROM {quote_identifier(table)} {mine}")

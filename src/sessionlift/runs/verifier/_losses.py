@@ -29,6 +29,8 @@ def count(
     message_types: Mapping[str, str],
     event_types: Mapping[str, str],
     unlinked: Mapping[str, int],
+    *,
+    with_catalog: bool,
 ) -> list[Loss]:
     """(code, table, column, count) of every loss that can be counted without a clock."""
     found: list[Loss] = []
@@ -70,10 +72,11 @@ def count(
         tell("counter_missing", "session_traces", column, one("session_traces", f"{column} IS NULL"))
     for table, number in unlinked.items():
         tell("timestep_unknown", table, "timestep_id", number)
-    row = db.execute(
-        "SELECT count(*) FROM system_versions WHERE branch IS NOT NULL OR description IS NOT NULL"
-    ).fetchone()
-    tell("column_to_metadata", "system_versions", "branch, description", int(row[0]) if row else 0)
+    if with_catalog:
+        row = db.execute(
+            "SELECT count(*) FROM system_versions WHERE branch IS NOT NULL OR description IS NOT NULL"
+        ).fetchone()
+        tell("column_to_metadata", "system_versions", "branch, description", int(row[0]) if row else 0)
     return found
 
 

@@ -1,0 +1,338 @@
+"""The verify run: what the ledger names, and what a report claims, against both stores as they are now."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from sessionlift._demo import make_synth_v2
+from sessionlift.converters import TypeMapping
+from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.reports import Report, check_file, load
+from sessionlift.runs import TransferOptions, VerifyResult, migrate, verify
+
+
+class Road:
+    """A source, its target, and the report of the run between them."""
+
+    def __init__(self, folder: Path, source: Path, target: Path, report: Path) -> None:
+        self.folder, self.source, self.target, self.report = folder, source, target, report
+
+    def copy(self, folder: Path) -> Road:
+        source, target = folder / "legacy.duckdb", folder / "v3.db"
+        shutil.copy(self.source, source)
+        shutil.copy(self.target, target)
+        shutil.copytree(self.report.parent, folder / "v3.db.reports")
+        return Road(folder, source, target, folder / "v3.db.reports" / self.report.name)
+
+    def in_target(self, *statements: str) -> list[Any]:
+        with closing(sqlite3.connect(self.target)) as connection:
+            rows = [connection.execute(statement).fetchall() for statement in statements][-1]
+            connection.commit()
+        return rows
+
+    def in_source(self, *statements: str) -> list[Any]:
+        with duckdb.connect(str(self.source)) as connection:
+            return [connection.execute(statement).fetchall() for statement in statements][-1]
+
+    def verify(self, **more: Any) -> VerifyResult:
+        return verify(str(self.source), str(self.target), **more)
+
+    def verify_report(self) -> VerifyResult:
+        return verify(str(self.source), str(self.target), report_file=self.report)
+
+    def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
+        data = json.loads(self.report.read_text("utf-8"))
+        change(data)
+        self.report.write_text(json.dumps(data), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    folder = tmp_path_factory.mktemp("moved")
+    source, target = folder / "legacy.duckdb", folder / "v3.db"
+    make_synth_v2(source, sessions=12, seed=9, dress="mixed", traps="all")
+    result = migrate(str(source), str(target), TransferOptions())
+    assert result.path is not None
+    return Road(folder, source, target, result.path)
+
+
+@pytest.fixture
+def road(moved: Road, tmp_path: Path) -> Road:
+    return moved.copy(tmp_path)
+
+
+def codes(result: VerifyResult) -> set[str]:
+    return {line.code for line in result.report.errors}
+
+
+def notes(report: Report) -> dict[tuple[str, str | None], int]:
+    return {(fact.code, fact.table): fact.count for fact in report.source_facts}
+
+
+# --- what the ledger names ---------------------------------------------------------------------------------------
+
+
+def test_a_whole_target_has_no_findings_and_the_report_keeps_its_contract(road: Road) -> None:
+    result = road.verify()
+    report = result.report
+    assert (report.kind, report.status, report.errors) == ("verify", "completed", [])
+    assert report.verification.status == "passed"
+    assert report.verification.checked_sessions == report.total_sessions == 12
+    assert result.path is not None
+    assert result.path.parent == road.folder / "v3.db.reports"
+    assert check_file(result.path) == []
+
+
+def test_verifying_changes_neither_store(road: Road) -> None:
+    before = road.source.read_bytes(), road.target.read_bytes()
+    road.verify()
+    road.verify_report()
+    assert (road.source.read_bytes(), road.target.read_bytes()) == before
+    assert sorted(path.name for path in road.folder.iterdir()) == ["legacy.duckdb", "v3.db", "v3.db.reports"]
+
+
+def test_a_change_in_the_target_is_told_as_such_and_with_its_place(road: Road) -> None:
+    row, session = road.in_target("SELECT id, session_id FROM messages LIMIT 1")[0]
+    road.in_target(f"UPDATE messages SET content = content || ' ' WHERE id = {row}")
+    result = road.verify()
+    assert [(line.code, line.session_id) for line in result.report.errors] == [("changed_in_target", session)]
+    (difference,) = result.report.verification.differences
+    assert (difference.table, difference.row, difference.column) == ("messages", str(row), "content")
+    assert "changed in the target since the move" in difference.message
+    assert result.report.failed_sessions == 1
+    assert result.path is not None
+    assert check_file(result.path) == []
+
+
+def test_rows_that_the_application_added_to_a_moved_session_are_told_as_changed_since(road: Road) -> None:
+    session = road.in_target("SELECT session_id FROM messages LIMIT 1")[0][0]
+    road.in_target(f"INSERT INTO messages (session_id, message_type, content) VALUES ('{session}', 'user', 'one more')")
+    result = road.verify()
+    assert codes(result) == {"changed_in_target"}
+    assert all("since the move" in each.message for each in result.report.verification.differences)
+
+
+def test_what_differs_although_nothing_changed_since_is_told_apart(road: Road) -> None:
+    """As a fault of the converter would: the target is what the ledger says was written, and wrong."""
+    row, session = road.in_target("SELECT id, session_id FROM events WHERE embedding IS NULL LIMIT 1")[0]
+    # no digest covers a column that a move does not fill
+    road.in_target(f"UPDATE events SET embedding = 1 WHERE id = {row}")
+    result = road.verify()
+    assert [(line.code, line.session_id) for line in result.report.errors] == [("differs_from_source", session)]
+
+
+def test_a_session_that_changed_in_the_source_is_told_as_such(road: Road) -> None:
+    session = road.in_source(
+        "UPDATE messages SET message_time = coalesce(message_time, 0) + 1 WHERE id = (SELECT min(id) FROM messages)",
+        "SELECT session_id FROM messages ORDER BY id LIMIT 1",
+    )[0][0]
+    result = road.verify()
+    assert ("changed_in_source", session) in {(line.code, line.session_id) for line in result.report.errors}
+    assert "changed_in_target" not in codes(result)
+
+
+def test_a_session_that_the_source_no_longer_has_is_told(road: Road) -> None:
+    session = road.in_source("SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0][0]
+    where = f"WHERE session_id = '{session}'"
+    road.in_source(*(f"DELETE FROM {t} {where}" for t in ("messages", "events", "session_timesteps", "session_traces")))
+    result = road.verify()
+    assert [(line.code, line.session_id) for line in result.report.errors] == [("gone_from_source", session)]
+    assert result.report.verification.status == "passed"
+
+
+def test_sessions_that_were_not_moved_yet_are_counted_and_are_no_finding(tmp_path: Path) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=6)
+    with duckdb.connect(str(source), read_only=True) as db:
+        ids = [row[0] for row in db.execute("SELECT session_id FROM session_traces").fetchall()]
+    migrate(str(source), str(target), TransferOptions(only=(ids[0], ids[3])))
+    result = verify(str(source), str(target))
+    assert result.report.errors == []
+    assert notes(result.report)["not_moved", "session_traces"] == 4
+    assert result.report.total_sessions == 2
+
+
+def test_sessions_of_the_new_program_are_counted_and_are_no_finding(road: Road) -> None:
+    road.in_target(
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES ('new', '2026-01-01T00:00:00.000000+00:00', 0, 0, 1)",
+        "INSERT INTO messages (session_id, message_type, content) VALUES ('new', 'user', 'hello')",
+        "INSERT INTO systems (system_id, name) VALUES ('new', 'of the new program')",
+    )
+    result = road.verify()
+    assert result.report.errors == []
+    assert notes(result.report) == {("native_session", "session_traces"): 1, ("native_rows", "messages"): 1}
+
+
+def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=4)
+    with duckdb.connect(str(source)) as db:
+        db.execute("UPDATE session_traces SET created_at = 'infinity' WHERE rowid = 1")
+        bad = db.execute("SELECT session_id FROM session_traces WHERE created_at = 'infinity'").fetchall()[0][0]
+    result = migrate(str(source), str(target), TransferOptions())
+    assert result.report.failed_sessions == 1
+    assert verify(str(source), str(target)).report.errors == []
+    assert verify(None, None, report_file=result.path).report.errors == []
+    with closing(sqlite3.connect(target)) as db3:
+        db3.execute("INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'x')", (bad,))
+        db3.commit()
+    found = verify(str(source), str(target)).report.errors
+    assert [(line.code, line.session_id) for line in found] == [("changed_in_target", bad)]
+
+
+def test_each_unit_is_checked_with_the_options_of_the_run_that_moved_it(tmp_path: Path) -> None:
+    """Two runs with different mappings; a verify needs no option of theirs."""
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=6)
+    with duckdb.connect(str(source), read_only=True) as db:
+        ids = [row[0] for row in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()]
+    mapped = TypeMapping(message_types={"observation": "tool_result"}, event_types={})
+    migrate(str(source), str(target), TransferOptions(only=tuple(ids[:3]), mapping=mapped))
+    migrate(str(source), str(target), TransferOptions())
+    result = verify(str(source), str(target))
+    assert result.report.errors == []
+    assert result.report.total_sessions == 6
+
+
+def test_only_picks_sessions(road: Road) -> None:
+    ids = [row[0] for row in road.in_target("SELECT session_id FROM session_traces LIMIT 3")]
+    result = road.verify(only=ids)
+    assert result.report.verification.checked_sessions == 3
+    assert result.report.options["only"] == ids
+
+
+def test_a_changed_catalog_is_told(road: Road) -> None:
+    road.in_target("UPDATE systems SET description = 'changed' WHERE rowid = 1")
+    result = road.verify()
+    assert codes(result) == {"changed_in_target"}
+    assert [(each.table, each.column) for each in result.report.verification.differences] == [
+        ("systems", "description")
+    ]
+
+
+# --- what a report claims ----------------------------------------------------------------------------------------
+
+
+def test_every_claim_of_an_honest_report_holds(road: Road) -> None:
+    report = road.verify_report().report
+    assert report.errors == []
+    assert report.options["report"] == load(road.report).run_id
+
+
+def test_the_stores_are_those_that_the_report_names(moved: Road) -> None:
+    assert verify(None, None, report_file=moved.report).report.errors == []
+
+
+@pytest.mark.parametrize("which", ["source_digest", "target_digest"])
+def test_a_digest_that_is_not_that_of_the_rows_is_told(road: Road, which: str) -> None:
+    from sessionlift.reports import file_sha256
+
+    digests = road.report.with_name(load(road.report).digests.path)  # type: ignore[union-attr]
+    lines = [json.loads(line) for line in digests.read_text("utf-8").splitlines()]
+    line = next(line for line in lines if line["unit"] == "session")
+    line[which] = "0" * 64
+    digests.write_text("".join(json.dumps(each) + "\n" for each in lines), "utf-8")
+    # a forger would mend the file's own digest as well
+    road.rewrite(lambda data: data["digests"].update(sha256=file_sha256(digests)))
+    code = "changed_in_source" if which == "source_digest" else "changed_in_target"
+    found = road.verify_report().report.errors
+    assert [(each.code, each.session_id) for each in found] == [(code, line["session_id"])]
+
+
+def test_a_digests_file_that_is_not_the_reports_is_told_and_the_rest_is_checked(road: Road) -> None:
+    digests = road.report.with_name(load(road.report).digests.path)  # type: ignore[union-attr]
+    digests.write_text(digests.read_text("utf-8").replace("a", "b", 1), "utf-8")
+    result = road.verify_report()
+    assert codes(result) == {"report_contract", "digests_file"}
+    assert result.report.verification.checked_sessions == 12
+
+
+@pytest.mark.parametrize("name", ["read", "written", "quarantined", "derived"])
+def test_a_count_that_is_not_the_stores_is_told(road: Road, name: str) -> None:
+    table = "event_rewards" if name == "derived" else "messages"
+
+    def lie(data: dict[str, Any]) -> None:
+        data["tables"][table][name] += 1
+
+    road.rewrite(lie)
+    result = road.verify_report()
+    assert (f"claim_{name}", table) in {(line.code, line.table) for line in result.report.errors}
+
+
+def test_a_table_that_the_report_passes_over_is_told(road: Road) -> None:
+    road.rewrite(lambda data: data["tables"].pop("events"))
+    assert {"claim_read", "claim_written"} <= codes(road.verify_report())
+
+
+def test_a_loss_that_the_report_passes_over_or_makes_smaller_is_told(road: Road) -> None:
+    codes_of = {(loss["code"], loss["table"]) for loss in json.loads(road.report.read_text("utf-8"))["losses"]}
+    assert {"message_type_mapped", "json_null_mapped", "metadata_reshaped"} <= {code for code, _ in codes_of}
+    for place in range(len(json.loads(road.report.read_text("utf-8"))["losses"])):
+        original = road.report.read_text("utf-8")
+        road.rewrite(lambda data, place=place: data["losses"].pop(place))  # type: ignore[misc]
+        assert codes(road.verify_report()) == {"claim_losses"}
+        road.report.write_text(original, "utf-8")
+
+
+@pytest.mark.parametrize("name", ["migrated_sessions", "total_sessions"])
+def test_a_total_that_is_not_the_stores_is_told(road: Road, name: str) -> None:
+    road.rewrite(lambda data: data.update({name: data[name] + 1}))
+    found = codes(road.verify_report())
+    assert ("claim_sessions" if name == "migrated_sessions" else "claim_total") in found
+
+
+def test_sessions_that_a_later_run_moved_again_are_told_and_not_blamed_on_the_first(road: Road) -> None:
+    road.in_source("UPDATE messages SET message_time = 77 WHERE id = (SELECT min(id) FROM messages)")
+    later = migrate(str(road.source), str(road.target), TransferOptions())
+    assert later.report.migrated_sessions == 1
+    report = road.verify_report().report
+    assert report.errors == []
+    assert notes(report) == {("moved_again", "session_traces"): 1}
+    assert any("moved some of its sessions again" in each for each in report.verification.cannot_see)
+    assert verify(None, None, report_file=later.path).report.errors == []
+
+
+# --- what cannot be verified -------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_left_nothing_to_verify(road: Road, tmp_path: Path) -> None:
+    dry = migrate(str(road.source), str(tmp_path / "dry.db"), TransferOptions(), dry_run=True)
+    with pytest.raises(UsageError, match="dry run"):
+        verify(None, None, report_file=dry.path)
+
+
+def test_the_report_of_a_verify_claims_nothing(road: Road) -> None:
+    with pytest.raises(UsageError, match="claims nothing"):
+        verify(None, None, report_file=road.verify().path)
+
+
+def test_stores_have_to_be_named(road: Road) -> None:
+    with pytest.raises(UsageError, match="a source and a target"):
+        verify(str(road.source), None)
+
+
+def test_a_target_without_a_ledger_is_refused_and_the_report_says_so(road: Road) -> None:
+    tables = road.in_target("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'sessionlift%'")
+    road.in_target(*(f"DROP TABLE {row[0]}" for row in tables))
+    with pytest.raises(WrongGenerationError, match="no ledger") as caught:
+        road.verify()
+    assert caught.value.exit_code == 4
+    assert load(caught.value.fields["report"]).status == "failed"
+
+
+def test_a_missing_target_and_a_text_file_are_refused(road: Road, tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError):
+        verify(str(road.source), str(tmp_path / "nothing.db"), out=tmp_path)
+    (tmp_path / "text.db").write_text("just text\n" * 100)
+    with pytest.raises((StoreFormatError, WrongGenerationError)):
+        verify(str(road.source), str(tmp_path / "text.db"), out=tmp_path)
