@@ -336,3 +336,85 @@ def test_a_missing_target_and_a_text_file_are_refused(road: Road, tmp_path: Path
     (tmp_path / "text.db").write_text("just text\n" * 100)
     with pytest.raises((StoreFormatError, WrongGenerationError)):
         verify(str(road.source), str(tmp_path / "text.db"), out=tmp_path)
+
+
+# --- odd data ----------------------------------------------------------------------------------------------------
+
+
+def deep(depth: int) -> str:
+    return '{"x": ' + "[" * depth + "]" * depth + ', "turn_number": 7}'
+
+
+def test_what_only_the_sources_engine_takes_for_json_does_not_end_the_check(tmp_path: Path) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=6)
+    odd = ('{"turn_number": 5,}', '{"turn_number": nan}', '{"turn_number": ' + "9" * 5_000 + "}", deep(900))
+    with duckdb.connect(str(source)) as db:
+        for place, text in enumerate(odd):
+            db.execute(
+                "UPDATE session_timesteps SET step_metadata = ? "
+                "WHERE id = (SELECT id FROM session_timesteps ORDER BY id LIMIT 1 OFFSET ?)",
+                [text, place],
+            )
+        db.execute(
+            "UPDATE session_traces SET metadata = ? WHERE rowid = 1",
+            ['[{"metadata_type": "k", "data":  1}, {"metadata_type": "l", "data": 2 }]'],
+        )
+    result = migrate(str(source), str(target), TransferOptions())
+    assert result.report.verification.differences == []
+    assert verify(str(source), str(target)).report.errors == []
+
+
+def test_a_damaged_complement_is_a_finding(road: Road) -> None:
+    road.in_target("UPDATE sessionlift_complement SET data = substr(data, 1, 9) WHERE unit = 'catalog'")
+    assert "complement_damaged" in codes(road.verify())
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("messages", "content"), ("events", "metadata"), ("systems", "name"), ("session_traces", "metadata")],
+)
+def test_text_that_is_no_utf8_is_named_by_its_place(road: Road, table: str, column: str) -> None:
+    road.in_target(
+        f"UPDATE {table} SET {column} = CAST(x'61ff62' AS TEXT) WHERE rowid = (SELECT max(rowid) FROM {table})"
+    )
+    report = road.verify().report
+    assert [(each.table, each.column) for each in report.verification.differences] == [(table, column)]
+    assert report.verification.differences[0].row is not None
+    assert report.verification.checked_sessions == 12
+
+
+def test_what_cannot_be_compared_is_told_of_its_session(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sessionlift.runs.verifier import SynthVerifier, open_reader
+    from sessionlift.stores import DuckdbStore, parse_store_url
+
+    ids = [str(row[0]) for row in road.in_target("SELECT session_id FROM session_traces")]
+    bad, compare = ids[5], SynthVerifier._check
+
+    def fail(self: SynthVerifier, batch: Any) -> None:
+        compare(self, batch)
+        if bad in batch.ids:
+            raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr(SynthVerifier, "_check", fail)
+    reader = open_reader(parse_store_url(str(road.target)))
+    with DuckdbStore(parse_store_url(str(road.source)), threads=1) as source:
+        verifier = SynthVerifier(source.connection, reader, zone="UTC", message_types={}, event_types={})
+        verifier.check(ids)
+    reader.close()
+    (difference,) = verifier.result.differences
+    assert difference.message == f"session {bad} could not be compared: ZeroDivisionError: odd"
+    assert verifier.result.sessions == 12
+
+
+def test_rows_larger_than_the_memory_limit_are_compared(tmp_path: Path) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=3)
+    with duckdb.connect(str(source)) as db:
+        db.execute(
+            "UPDATE messages SET content = to_json(repeat('x', 45000000)) WHERE id = (SELECT min(id) FROM messages)"
+        )
+    migrate(str(source), str(target), TransferOptions())
+    result = verify(str(source), str(target))
+    assert result.report.errors == []
+    assert result.report.verification.checked_sessions == 3

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -20,6 +20,7 @@ CHUNK = 1_000
 KEPT = 1_000
 """How many findings are named; the rest are counted."""
 EXAMPLES = 3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Auditor:
         self._only, self._progress = only, progress
         self._audit = Audit()
         self._options = {
-            str(run): json.loads(options) for run, options in target.read("sessionlift_runs", ("run_id", "options"))
+            str(run): _parsed(options) for run, options in target.read("sessionlift_runs", ("run_id", "options"))
         }
 
     # --- what has to be there -------------------------------------------------------------------------------
@@ -211,6 +212,14 @@ class Auditor:
         row = self._db.execute(sql, list(params)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def _roomy(self, call: Callable[[], T]) -> T:
+        """Call again with more memory for the engine where a row does not fit into what it has."""
+        try:
+            return call()
+        except duckdb.OutOfMemoryException:
+            with self._verifier.room():
+                return call()
+
     # --- unit by unit ---------------------------------------------------------------------------------------
 
     def _runs(self) -> list[str]:
@@ -321,10 +330,10 @@ class Auditor:
 
     def _catalog(self, unit: Unit) -> None:
         self._verifier.check_catalog()
-        source = _digests.source_catalog_digests(self._db)
+        source = self._roomy(lambda: _digests.source_catalog_digests(self._db))
         owned: dict[str, Any] = {}
         for (data,) in self._target.read("sessionlift_complement", ("data",), "unit = 'catalog'"):
-            owned = json.loads(data).get("owned", {})
+            owned = self._owned(data)
         target = _digests.target_catalog_digest(self._target, owned)
         if unit.source_digest not in source:
             self._audit.find(
@@ -340,6 +349,21 @@ class Auditor:
                     "systems, versions or experiments changed in the target since the move",
                 )
             )
+
+    def _owned(self, data: Any) -> dict[str, Any]:
+        """The keys of the catalog rows that the move made."""
+        owned = _parsed(data).get("owned", {})
+        if not isinstance(owned, dict) or not all(isinstance(keys, list) for keys in owned.values()):
+            owned = {}
+        if not owned:
+            self._audit.find(
+                Finding(
+                    "complement_damaged",
+                    "the catalog's complement in the ledger cannot be read, so which rows the move made is unknown",
+                    table="sessionlift_complement",
+                )
+            )
+        return owned
 
     # --- what else there is ---------------------------------------------------------------------------------
 
@@ -380,8 +404,10 @@ class Auditor:
         """Count rows read, written and in quarantine, for the units that the report is about."""
         audit = self._audit
         if run_id in self._options:
-            audit.losses = _losses.count(
-                self._db, run_id, *self._mappings(run_id), self._verifier.unlinked, with_catalog=with_catalog
+            audit.losses = self._roomy(
+                lambda: _losses.count(
+                    self._db, run_id, *self._mappings(run_id), self._verifier.unlinked, with_catalog=with_catalog
+                )
             )
         mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
         for table in _digests.SESSION_TABLES:
@@ -396,6 +422,15 @@ class Auditor:
         for (table,) in self._target.read("sessionlift_quarantine", ("table_name",), "run_id = ?", (run_id,)):
             audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
         audit.aside = self._count("SELECT count(*) FROM v_units WHERE state = 'quarantined'")
+
+
+def _parsed(text: Any) -> dict[str, Any]:
+    """A JSON object of the ledger; an empty one where there is none that can be read."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 SINCE = " (the session was changed in the target since the move)"

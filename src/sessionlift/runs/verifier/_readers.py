@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -50,14 +50,22 @@ class TargetReader(Protocol):
 
 
 class _FileStream:
-    def __init__(self, reader: FileReader, cursor: sqlite3.Cursor) -> None:
-        self._reader, self._cursor = reader, cursor
+    def __init__(self, reader: FileReader, sql: str, params: Sequence[Any]) -> None:
+        self._reader, self._sql, self._params = reader, sql, params
+        self._cursor = reader.execute(sql, params)
+        self._given = 0
 
     def fetch(self, most: int) -> Rows:
         try:
-            return self._cursor.fetchmany(most)
+            rows = self._cursor.fetchmany(most)
         except sqlite3.DatabaseError as error:
-            raise self._reader.mapped(error) from error
+            if not self._reader.takes_bytes(error):
+                raise self._reader.mapped(error) from error
+            self._cursor.close()
+            self._cursor = self._reader.execute(f"{self._sql} LIMIT -1 OFFSET {self._given}", self._params)
+            return self.fetch(most)
+        self._given += len(rows)
+        return rows
 
     def close(self) -> None:
         self._cursor.close()
@@ -78,23 +86,30 @@ class FileReader:
         params: Sequence[Any] = (),
         order_by: Sequence[str] = (),
     ) -> Rows:
-        with closing(self._execute(_select(table, columns, where, order_by), params)) as cursor:
-            rows: Rows = self._guarded(cursor.fetchall)
-            return rows
+        stream = _FileStream(self, _select(table, columns, where, order_by), params)
+        with closing(stream):
+            return list(chain.from_iterable(iter(lambda: stream.fetch(1_000), [])))
 
     def stream(
         self, table: str, columns: Sequence[str], where: str, params: Sequence[Any], order_by: Sequence[str]
     ) -> Stream:
-        return _FileStream(self, self._execute(_select(table, columns, where, order_by), params))
+        return _FileStream(self, _select(table, columns, where, order_by), params)
 
     def tables(self) -> set[str]:
         return {row[0] for row in self.read("sqlite_master", ("name",), "type = 'table'")}
 
     def count(self, table: str) -> int:
-        with closing(self._execute(f"SELECT count(*) FROM {quote_identifier(table)}", ())) as cursor:
+        with closing(self.execute(f"SELECT count(*) FROM {quote_identifier(table)}", ())) as cursor:
             return int(self._guarded(cursor.fetchone)[0])
 
-    def _execute(self, sql: str, params: Sequence[Any]) -> sqlite3.Cursor:
+    def takes_bytes(self, error: sqlite3.DatabaseError) -> bool:
+        """Read text that is no UTF-8 as bytes from now on; False where ``error`` is another one, or that is so."""
+        if "decode to UTF-8" not in str(error) or self._connection.text_factory is _text_or_bytes:
+            return False
+        self._connection.text_factory = _text_or_bytes
+        return True
+
+    def execute(self, sql: str, params: Sequence[Any]) -> sqlite3.Cursor:
         cursor: sqlite3.Cursor = self._guarded(lambda: self._connection.execute(sql, tuple(params)))
         return cursor
 
@@ -119,6 +134,13 @@ class FileReader:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _select(table: str, columns: Sequence[str], where: str, order_by: Sequence[str]) -> str:

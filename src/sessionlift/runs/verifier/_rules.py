@@ -193,6 +193,7 @@ def items(text: str) -> Iterator[tuple[str, str, Any]]:
             kind, start = scanstring(text, at + len(_HEAD))
             if text.startswith(_NEXT, start):
                 start += len(_NEXT)
+                start += len(text[start:]) - len(text[start:].lstrip(WHITE)) if text[start] in WHITE else 0
                 value, end = scan(text, start)
                 close = end
                 if text.startswith(_STAMP, end):

@@ -6,7 +6,7 @@ import gc
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain, groupby, repeat
 from operator import itemgetter
@@ -14,8 +14,9 @@ from typing import Any
 
 import duckdb
 
+from sessionlift.errors import SessionliftError
 from sessionlift.runs.verifier import _catalog, _metadata, _rules, _tables
-from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._pairs import ID, SESSION, TargetRows, extra, matched, picked, source_chunks
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch, SourceIndex
@@ -35,6 +36,11 @@ CANNOT_SEE = [
     "the complement in the ledger, which only a way back uses; the digests of neither store cover its text",
     "values that the source's engine itself reads wrong, since both sides read through it",
 ]
+
+ROOM = "4GB"
+"""What the engine may use where a session's rows do not fit into the process's own limit."""
+_PASSED_ON = (SessionliftError, duckdb.IOException, duckdb.InterruptException, duckdb.FatalException, BrokenPipeError)
+"""What ends the comparison: the store itself cannot be read. Anything else is told of the session it comes from."""
 
 Steps = dict[str, list[tuple[int, int, Any, Any]]]
 
@@ -72,6 +78,17 @@ class SynthVerifier:
         row = self._aside.execute("SELECT json_valid(?)", [text]).fetchone()
         return row is not None and bool(row[0])
 
+    def _turn(self, text: str, place: int) -> int:
+        try:
+            return _turn(text, place)
+        except (ValueError, RecursionError):
+            row = self._aside.execute(
+                "SELECT TRY_CAST(d ->> '$.turn_number' AS BIGINT) FROM (SELECT ?::JSON AS d) "
+                "WHERE json_type(d, '$.turn_number') IN ('UBIGINT', 'BIGINT')",
+                [text],
+            ).fetchone()
+            return place if row is None or row[0] is None else int(row[0])
+
     # --- sessions -------------------------------------------------------------------------------------------
 
     def check(self, ids: Sequence[str], after: Callable[[Batch], None] | None = None) -> None:
@@ -81,10 +98,71 @@ class SynthVerifier:
         """
         with _without_collector():
             for batch in self.index.batches(ids):
-                self._check(batch)
-                self.result.sessions += len(batch.ids)
-                if after is not None:
-                    after(batch)
+                if not self._tried(batch, after):
+                    self._one_by_one(batch.ids, after)
+
+    def _tried(self, batch: Batch, after: Callable[[Batch], None] | None) -> bool:
+        """Compare a batch; False, and nothing counted, where that could not be done."""
+        before = self._state()
+        try:
+            self._compare(batch, after)
+        except _PASSED_ON:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the whole comparison
+            self._restore(before)
+            return False
+        return True
+
+    def _compare(self, batch: Batch, after: Callable[[Batch], None] | None) -> None:
+        self._check(batch)
+        self.result.sessions += len(batch.ids)
+        if after is not None:
+            after(batch)
+
+    def _one_by_one(self, ids: Sequence[str], after: Callable[[Batch], None] | None) -> None:
+        """Compare sessions of which one cannot be compared, and tell which one that is."""
+        for session in ids:
+            for batch in self.index.batches([session]):
+                before = self._state()
+                try:
+                    with self.room():
+                        self._compare(batch, after)
+                except _PASSED_ON:
+                    raise
+                except Exception as error:  # noqa: BLE001 - told of the session
+                    self._restore(before)
+                    self.result.sessions += 1
+                    why = f"{type(error).__name__}: {error}"[:500]
+                    self.result.differ(
+                        Found(
+                            session, "session_traces", session, None, None, None,
+                            f"session {session} could not be compared: {why}",
+                        )
+                    )  # fmt: skip
+
+    def _state(self) -> tuple[Any, ...]:
+        result = self.result
+        counts = (result.sessions, result.rows, result.values, len(result.differences), result.more)
+        return *counts, dict(result.differing), dict(result.by_table), dict(self.unlinked)
+
+    def _restore(self, state: tuple[Any, ...]) -> None:
+        result = self.result
+        result.sessions, result.rows, result.values, kept, result.more = state[:5]
+        del result.differences[kept:]
+        result.differing, result.by_table = state[5:7]
+        self.unlinked.update(state[7])
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Within this the engine may use more memory, for rows that do not fit otherwise."""
+        row = self._source.execute("SELECT current_setting('memory_limit')").fetchone()
+        self._source.execute(f"SET memory_limit = '{ROOM}'")
+        try:
+            yield
+        finally:
+            if row is not None:
+                with suppress(duckdb.Error):
+                    self._source.execute("SET memory_limit = ?", [str(row[0])])
 
     def check_catalog(self) -> None:
         """Compare every row of systems, versions, experiments and links; the target may have its own."""
@@ -171,7 +249,7 @@ class SynthVerifier:
             last = rows[-1][ID]
             for row in rows:
                 steps.setdefault(row[1], []).append((row[3], row[0], row[5], row[6]))
-            made = [_turn(row[width - 1], row[3]) for row in rows]
+            made = [self._turn(row[width - 1], row[3]) for row in rows]
             turns.update(zip(map(itemgetter(ID), rows), made, strict=True))
             moments = self._clock.texts(self._utc([row[width] for row in rows]))
             if apart:
@@ -442,6 +520,7 @@ def _steps_of(
 
 @lru_cache(maxsize=4_000)
 def _turn(text: str, place: int) -> int:
+    """ValueError or RecursionError for what the source's engine takes for JSON and Python does not."""
     if "turn_number" not in text and "\\" not in text:
         return place
     value = json.loads(text, object_pairs_hook=_rules.first_wins)
