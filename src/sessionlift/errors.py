@@ -41,6 +41,7 @@ EXIT_USAGE = 2
 EXIT_SOURCE = 3
 EXIT_TARGET = 4
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 
 
 class SessionliftError(Exception):

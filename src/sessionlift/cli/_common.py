@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from sessionlift.errors import EXIT_INTERRUPTED, EXIT_SOURCE, SessionliftError
+from sessionlift.errors import EXIT_INTERRUPTED, EXIT_PIPE, SessionliftError
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -43,8 +43,14 @@ class Command(click.Command):
         except KeyboardInterrupt:
             click.echo("Interrupted. Run the same command again to go on from here.", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except RuntimeError as error:
+            # what DuckDB makes of a Ctrl-C that comes while it works
+            if "interrupted" not in str(error).lower():
+                raise
+            click.echo("Interrupted.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
-            sys.exit(EXIT_SOURCE)
+            sys.exit(EXIT_PIPE)
 
 
 class Group(click.Group):

@@ -55,10 +55,10 @@ class Loss:
 class Fact:
     """Something true of the source that a reader of the target could take for a fault of the move.
 
-    ``session_id`` is empty where the fact is told of the whole batch and not of one session.
+    ``session_id`` is None where the fact is told of the whole batch and not of one session.
     """
 
-    session_id: str
+    session_id: str | None
     code: str
     table: str
     count: int

@@ -117,14 +117,14 @@ class Ledger:
         rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")
         return {str(run_id) for (run_id,) in rows}
 
-    def unwell(self) -> dict[str, str]:
-        """The state of every unit that has rows in quarantine; the catalog's id is the empty text."""
-        return {
-            str(session_id): str(state)
-            for session_id, state in self._store.read_table(
-                "sessionlift_units", ("session_id", "state"), where="state <> 'moved'"
+    def unwell(self) -> list[tuple[str, str, str]]:
+        """(kind, session id, state) of every unit that has rows in quarantine; the catalog's id is the empty text."""
+        return [
+            (str(kind), str(session_id), str(state))
+            for kind, session_id, state in self._store.read_table(
+                "sessionlift_units", ("unit", "session_id", "state"), where="state <> 'moved'"
             )
-        }
+        ]
 
     def units(self, kind: str, ids: Sequence[str]) -> dict[str, LedgerUnit]:
         """What the ledger says of those of ``ids`` that were moved."""

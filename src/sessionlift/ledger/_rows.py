@@ -92,7 +92,7 @@ def ledger_rows(
     kind = batch.units[0].kind if batch.units else "session"
     grouped: dict[tuple[str, str, str], tuple[int, Any]] = {}
     for fact in batch.facts:
-        if fact.session_id:
+        if fact.session_id is not None:
             grouped[fact.session_id, fact.code, fact.table] = (fact.count, fact.detail)
     yield (
         "sessionlift_facts",

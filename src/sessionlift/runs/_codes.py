@@ -40,7 +40,7 @@ LOSSES: dict[str, tuple[str, str]] = {
         "sessionlift_complement, cells",
     ),
     "double_not_storable": (
-        "SQLite holds no NaN (it became NULL) and no negative zero (it became 0.0)",
+        "SQLite holds no NaN and no double the cents of such a cost (they became NULL), and no negative zero (0.0)",
         "sessionlift_complement, cells; for cost events.metadata, sessionlift.cost",
     ),
     "created_at_missing": (
@@ -60,13 +60,13 @@ LOSSES: dict[str, tuple[str, str]] = {
 
 FACTS: dict[str, str] = {
     "recorded_counts_differ": (
-        "the session's recorded counters disagree with its rows: the old writer lost rows when it saved; "
+        "sessions whose recorded counters disagree with their rows: the old writer lost rows when it saved; "
         "nothing was repaired"
     ),
     "experiment_missing": "sessions name experiments that do not exist; v2 never checked that link",
     "early_dress": "messages written by an early or middle release: the content is an envelope",
     "metadata_type_lost": "metadata items whose type the early and middle writers lost",
-    "episode_results_repeated": "more than one item tells the episode's results; the last one was taken",
+    "episode_results_repeated": "sessions in which several items tell the episode's results; the last one was taken",
     "text_with_nul": (
         "sessions whose text holds a NUL character: whole in the target, but SQLite's length() and shell stop there"
     ),

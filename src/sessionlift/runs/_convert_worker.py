@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import resource
 import shutil
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
-from sessionlift.converters import Batch
+from sessionlift.converters import CATALOG, SESSION, Batch
 from sessionlift.converters.synth import Group, SynthForward
 from sessionlift.errors import RunStoppedError, SessionliftError
 from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
@@ -26,6 +29,8 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._stage import StageWriter
 from sessionlift.stores import DuckdbStore, no_room, parse_store_url
+
+Made = TypeVar("Made")
 
 AHEAD = 2
 """How many staged batches may wait for the writer."""
@@ -56,7 +61,8 @@ class ConvertWorker:
         self._converter_name = f"{self._converter.name}/{self._converter.version}"
         self._known_catalog: str | None = request["known_catalog"]
         self._limits: dict[str, int] = request["limits"]
-        self._aside: dict[str, str] = request["aside"]
+        self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
+        self._memory_limit: str = request["memory_limit"]
         if request["known"]:
             self._learn(Path(request["known"]))
         self._todo: deque[Task] = deque()
@@ -69,7 +75,7 @@ class ConvertWorker:
             self._converter.know((key, digest) for key, digest in map(json.loads, lines))
 
     def run(self) -> None:
-        inventory = self._converter.inventory()
+        inventory = self._with_room(self._converter.inventory)
         send(
             sys.stdout,
             {
@@ -93,8 +99,8 @@ class ConvertWorker:
 
     def _foreign(self) -> Message:
         """How many of the sessions that were moved before are not in this source."""
-        count, example = self._converter.foreign()
-        return {"foreign": count, "foreign_example": example}
+        known, count, example = self._converter.foreign()
+        return {"known": known, "foreign": count, "foreign_example": example}
 
     def _work_off(self, *tasks: Task) -> None:
         """Make the tasks' batches, and those that the writer's answers ask for, a few ahead of the writer."""
@@ -119,13 +125,36 @@ class ConvertWorker:
                 self._known_catalog = next((digest for _, digest in answer["known"]), self._known_catalog)
             else:
                 self._converter.know((key, digest) for key, digest in answer["known"])
-            self._aside.update(answer["aside"])
+            kind = CATALOG if task.group is None else SESSION
+            self._aside.update({(kind, key): why for key, why in answer["aside"].items()})
             rejected = {key: (code, reason) for key, code, reason in answer["rejected"]}
             self._todo.append(Task(task.group, {**task.rejected, **rejected}))
 
+    def _with_room(self, work: Callable[[], Made]) -> Made:
+        """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has.
+
+        Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the same.
+        """
+        try:
+            return work()
+        except duckdb.OutOfMemoryException:
+            physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            self._set_memory_limit(f"{physical // 2 // 2**20}MiB")
+            try:
+                return work()
+            finally:
+                self._set_memory_limit(self._memory_limit)
+
+    def _set_memory_limit(self, limit: str) -> None:
+        self._source.connection.execute("SET memory_limit = ?", [limit])
+
     def _make(self, task: Task) -> None:
         self._number += 1
+        self._with_room(lambda: self._stage(task))
+
+    def _stage(self, task: Task) -> None:
         path = self._stages / f"batch-{self._number:06d}.db"
+        path.unlink(missing_ok=True)
         stage = StageWriter(path)
         try:
             if task.group is None:
@@ -143,7 +172,8 @@ class ConvertWorker:
             stage.close()
         self._waiting.append(task)
         message = _batch_message(task, batch, stage, target_tables, self._converter.derived_tables)
-        message["aside"] = [[key, self._aside[key]] for key in batch.unchanged if key in self._aside]
+        kind = message["kind"]
+        message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
 
 
@@ -176,6 +206,7 @@ def _batch_message(
         "tables": target_tables,
         "ledger": {table: list(STAGED_COLUMNS[table]) for table in STAGED_COLUMNS if stage.counts.get(table)},
         "units": [[unit.session_id, unit.source_digest, unit.state] for unit in batch.units],
+        "owned": batch.units[0].complement.get("owned", {}) if batch.units and task.group is None else {},
         "unchanged": len(batch.unchanged),
         "read": read,
         "written": {table: stage.counts[table] for table in target_tables},

@@ -120,14 +120,14 @@ class _Run:
         self._progress = progress or Progress(quiet=True)
         self._run_id = new_run_id("migrate")
         self._report_file = report_file
-        self._path = report_path(self._asked_target, self._run_id, report_file)
+        self._path = report_path(self._asked_target, self._run_id, report_file, source=self._source)
         self._tally = Tally()
         self._verifier: Verifier | None = None
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
         self._retry: set[str] = set()
         self._caught_up: list[str] = []
-        self._unwell: dict[str, str] = {}
+        self._unwell: list[tuple[str, str, str]] = []
         self._total = 0
         self._begun = time.monotonic()
         self._report = Report(
@@ -324,14 +324,25 @@ class _Run:
                 hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
                 session_id=message["missing"][0],
             )
-        if message["foreign"] and self._source.redacted not in self._known_sources and not self._options.same_source:
+        self._refuse_other_source(message)
+
+    def _refuse_other_source(self, message: Message) -> None:
+        """A target takes one source. The same one is told by its place; said to be another, it must share sessions."""
+        if not message["known"]:
+            return
+        told = self._source.redacted in self._known_sources or self._options.same_source
+        if message["foreign"] == message["known"] or not told:
             raise OtherSourceError(
-                f"{self._asked_target.redacted} holds {message['foreign']:,} sessions that this source does not hold "
-                f"(such as {message['foreign_example']!r}); they came from {', '.join(sorted(self._known_sources))}",
-                hint="give each source a target of its own; if it is the same store under another name and lost "
-                "sessions since, say --same-source",
+                f"{self._asked_target.redacted} was filled from {', '.join(sorted(self._known_sources))}; "
+                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source",
+                hint="give each source a target of its own; if it is the same store, moved, say --same-source",
                 store=self._asked_target.redacted,
                 role="target",
+            )
+        if message["foreign"]:
+            self._report.assumptions.append(
+                f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
+                "are no longer in the source; they stay in the target"
             )
 
     def _committed(self, batch: Committed) -> None:
@@ -350,7 +361,11 @@ class _Run:
             return
         runs = ledger.runs()
         seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
-        seen |= {run.run_id for run in runs if run.summary.get("verification") in ("passed", "failed")}
+        # what failed is compared again until it passes, so that no later run can say that all is well
+        seen |= {run.run_id for run in runs if run.summary.get("verification") == "passed"}
+        # under another mapping other types are right; `sessionlift verify` compares each run under its own
+        mapping = self._options.to_message()["mapping"]
+        seen |= {run.run_id for run in runs if run.options.get("mapping", mapping) != mapping}
         self._caught_up = [run.run_id for run in runs if run.run_id not in seen and run.run_id != self._run_id]
         for run_id in self._caught_up:
             ids: list[str] = []
@@ -440,7 +455,7 @@ class _Run:
             "failed_sessions": self._tally.failed,
             "rows": self._tally.rows,
             "verification": self._report.verification.status,
-            "verified_runs": self._caught_up if self._report.verification.status != "not_run" else [],
+            "verified_runs": self._caught_up if self._report.verification.status == "passed" else [],
         }
 
     def _finish(self) -> None:

@@ -6,8 +6,9 @@ import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 
+from sessionlift.errors import UsageError
 from sessionlift.generations import Detection
-from sessionlift.reports import StoreInfo
+from sessionlift.reports import StoreInfo, digests_path
 from sessionlift.stores import StoreURL
 
 
@@ -17,13 +18,42 @@ def new_run_id(kind: str) -> str:
     return f"{kind}-{moment}-{uuid.uuid4().hex[:8]}"
 
 
-def report_path(target: StoreURL, run_id: str, given: Path | None) -> Path:
-    """The report's file: where the user said, else beside a local target, else below the working directory."""
+def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: StoreURL | None = None) -> Path:
+    """The report's file: where the user said, else beside a local target, else below the working directory.
+
+    Raises UsageError where the user named a file that is something else than a report: a store, above all.
+    """
     if given is not None:
-        return given / f"{run_id}.json" if given.is_dir() else given
+        path = given / f"{run_id}.json" if given.is_dir() else given
+        refuse_other_file(path, *(url for url in (source, target) if url is not None))
+        return path
     if target.path is not None:
         return target.path.with_name(target.path.name + ".reports") / f"{run_id}.json"
     return Path("sessionlift-reports") / f"{run_id}.json"
+
+
+def refuse_other_file(path: Path, *stores: StoreURL) -> None:
+    """Raise UsageError if writing a report to ``path`` would destroy anything but an earlier report."""
+    hint = "name a new file, or a directory that is there"
+    if not path.name:
+        raise UsageError(f"{str(path)!r} is no name for a report", hint=hint)
+    for store in stores:
+        for end in ("", ".wal", "-wal", "-shm", "-journal"):
+            if store.path is not None and path.resolve() == Path(f"{store.path.resolve()}{end}"):
+                raise UsageError(f"the report would take the place of the store {store.redacted}", hint=hint)
+    if path.exists() and not _is_report(path):
+        raise UsageError(f"{path} is there already and is no report", hint=hint, path=str(path))
+    digests = digests_path(path)
+    if digests.exists() and not path.exists():
+        raise UsageError(f"{digests} is there already, and belongs to no report", hint=hint, path=str(digests))
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b'"report_version"' in file.read(200)
+    except OSError:
+        return False
 
 
 def store_size(url: StoreURL) -> int | None:

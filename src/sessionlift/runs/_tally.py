@@ -69,7 +69,7 @@ class Tally:
         for code, table, column, count, example in message["losses"]:
             _add(self._losses, (code, table, column), count, example)
         for session_id, code, table, count, detail in message["facts"]:
-            example = {"session_id": session_id} if session_id else None
+            example = {"session_id": session_id} if session_id is not None else None
             if example is not None and detail is not None:
                 example["detail"] = detail
             _add(self._facts, (code, table), count, example)
@@ -77,7 +77,7 @@ class Tally:
             self.error(ErrorLine(session_id=session_id, error=reason, code=code, table=table, row=row_id))
         self.more_errors += message["more_errors"]
         for session_id, why in message["aside"]:
-            self._left(session_id or None, why)
+            self._left(None if message["kind"] == "catalog" else session_id, why)
 
     def _left(self, session_id: str | None, why: str) -> None:
         """Tell of a unit that was left alone though it is not well.
@@ -88,7 +88,8 @@ class Tally:
         if whole and session_id is not None:
             self.skipped -= 1
             self.failed += 1
-        self.error(ErrorLine(session_id=session_id, error=text, code=code))
+        told = text if session_id is not None else f"the catalog: {text}"
+        self.error(ErrorLine(session_id=session_id, error=told, code=code))
 
     def error(self, line: ErrorLine) -> None:
         if len(self.errors) < ERRORS:

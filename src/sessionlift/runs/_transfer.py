@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, Fact, Loss
-from sessionlift.converters.synth import remove_units, target_digests
+from sessionlift.converters import CATALOG, SESSION, Fact, Loss
+from sessionlift.converters.synth import remove_units, target_digests, touched_sessions
 from sessionlift.errors import StoreConstraintError
 from sessionlift.ledger import Ledger
 from sessionlift.runs._protocol import Message, Worker
@@ -73,7 +73,7 @@ class Transfer:
         again: Message | None = None
         try:
             with self._target.staged(stage) as staged, self._target.transaction():
-                again = self._settle_with_ledger(kind, message["units"])
+                again = self._settle_with_ledger(kind, message["units"], message.get("owned", {}))
                 if again is not None:
                     raise _Again
                 rows = 0
@@ -82,7 +82,7 @@ class Transfer:
                 for table, columns in message["ledger"].items():
                     staged.copy(table, columns)
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
-                self._ledger.add_facts(self._run_id, kind, [f for f in _facts(message) if not f.session_id])
+                self._ledger.add_facts(self._run_id, kind, [f for f in _facts(message) if f.session_id is None])
         except _Again:
             assert again is not None  # noqa: S101 - set before it was raised
             converter.tell(again)
@@ -97,8 +97,13 @@ class Transfer:
             moved = []
         self._committed(Committed(message, moved, failed, rows))
 
-    def _settle_with_ledger(self, kind: Any, units: list[list[str]]) -> Message | None:
-        """Make room for units that were moved before, or say how the batch has to be made again."""
+    def _settle_with_ledger(
+        self, kind: Any, units: list[list[str]], offered_rows: dict[str, list[Any]]
+    ) -> Message | None:
+        """Make room for units that were moved before, or say how the batch has to be made again.
+
+        Of the catalog only those rows make room that come again: what the source has lost stays in the target.
+        """
         offered = {key: digest for key, digest, _ in units}
         before = self._ledger.units(kind, list(offered))
         if not before:
@@ -112,7 +117,8 @@ class Transfer:
         changed = [key for key in before if key not in done]
         owned = self._owned() if kind == CATALOG else None
         now = target_digests(self._target, kind, changed, owned) if changed else {}
-        conflicts = [key for key in changed if now[key] != before[key].target_digest]
+        touched = touched_sessions(self._target, changed) if changed and kind == SESSION else set()
+        conflicts = [key for key in changed if key in touched or now[key] != before[key].target_digest]
         if same or conflicts:
             # what conflicts is known by its new digest, so that it is left alone and told of
             known = [*same, *((key, offered[key]) for key in conflicts)]
@@ -120,7 +126,7 @@ class Transfer:
             aside.update(dict.fromkeys(conflicts, CHANGED_ON_BOTH_SIDES))
             return {"type": "again", "known": known, "rejected": [], "aside": aside}
         if changed:
-            remove_units(self._target, kind, changed, owned)
+            remove_units(self._target, kind, changed, _in_both(owned, offered_rows))
             self._ledger.forget(kind, changed)
         return None
 
@@ -142,6 +148,12 @@ class Transfer:
         session_id = message["units"][0][0]
         reason = f"the target refused it: {error.what}"
         return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", reason]], "aside": {}}
+
+
+def _in_both(owned: dict[str, list[Any]] | None, offered: dict[str, list[Any]]) -> dict[str, list[Any]] | None:
+    if owned is None:
+        return None
+    return {table: [key for key in keys if key in offered.get(table, [])] for table, keys in owned.items()}
 
 
 class _Again(Exception):  # noqa: N818 - it is no error

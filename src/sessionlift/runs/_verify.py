@@ -116,7 +116,7 @@ class _VerifyRun:
         self._source, self._target = source, target
         self._only, self._progress = only, progress
         run_id = new_run_id("verify")
-        self._path = report_path(target, run_id, out)
+        self._path = report_path(target, run_id, out, source=source)
         self._begun = time.monotonic()
         self._report = Report(
             kind="verify",
@@ -255,7 +255,7 @@ class _VerifyRun:
     def _write(self) -> Path | None:
         secrets = [self._target.token] if self._target.token else []
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(exist_ok=True)
             return write(self._report, self._path, secrets=secrets)
         except (OSError, SessionliftError) as error:
             self._progress.step(f"The report could not be written to {self._path}: {error}")

@@ -144,5 +144,5 @@ def catalog_facts(connection: duckdb.DuckDBPyConnection) -> list[Fact]:
         "AND experiment_id NOT IN (SELECT id FROM experiments)"
     ).fetchone()
     if found and found[0]:
-        return [Fact("", "experiment_missing", "session_traces", found[0], {"experiment_id": found[1]})]
+        return [Fact(None, "experiment_missing", "session_traces", found[0], {"experiment_id": found[1]})]
     return []

@@ -193,6 +193,14 @@ V3_COLUMNS: dict[str, tuple[str, ...]] = {
 """Target tables and the columns that a move fills; every other column stays NULL (call_records, truncated,
 embedding: v2 has no source for them)."""
 
+V3_LEFT_NULL: dict[str, tuple[str, ...]] = {
+    "session_traces": ("embedding",),
+    "events": ("call_records", "truncated", "embedding"),
+    "messages": ("embedding",),
+    "event_rewards": ("message_id", "key"),
+}
+"""Columns that a move never fills: a value in one of them is the application's."""
+
 V3_SESSION_TABLES = (
     "session_traces",
     "session_timesteps",

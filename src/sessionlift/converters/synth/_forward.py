@@ -129,13 +129,13 @@ class SynthForward:
             ).fetchall()
         ]
 
-    def foreign(self) -> tuple[int, str | None]:
-        """How many of the known sessions the store does not hold, and one of them."""
+    def foreign(self) -> tuple[int, int, str | None]:
+        """How many sessions are known, how many of them the store does not hold, and one of those."""
         row = self._db.execute(
-            "SELECT count(*), min(session_id) FROM sl_known "
-            "WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
+            "SELECT count(*), count(*) FILTER (WHERE gone), min(session_id) FILTER (WHERE gone) "
+            "FROM (SELECT session_id, session_id NOT IN (SELECT session_id FROM session_traces) AS gone FROM sl_known)"
         ).fetchone()
-        return row if row is not None else (0, None)
+        return row if row is not None else (0, 0, None)
 
     def know(self, known: Iterable[tuple[str, str]]) -> None:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
@@ -282,7 +282,7 @@ class SynthForward:
         for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
             digests.table(table)
             lines = f"SELECT r.session_id, r.rowid AS pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
-            marks = f"{_sql.looks_loose('line')}, contains(line, '\\u0000')"
+            marks = f"{_sql.looks_loose('line')}, (contains(line, '\\u0000') OR contains(line, chr(0)))"
             if group.is_large:
                 found = self._in_parts(f"SELECT session_id, line, {marks} FROM ({lines}) ORDER BY pos")
             else:
@@ -410,7 +410,7 @@ class SynthForward:
     def _metadata_facts(self, session_id: str, reshaped: Reshaped, batch: Batch) -> None:
         self._types_lost += reshaped.types_lost
         if reshaped.results_count > 1:
-            batch.facts.append(Fact(session_id, "episode_results_repeated", "session_traces", reshaped.results_count))
+            batch.facts.append(Fact(session_id, "episode_results_repeated", "session_traces", 1))
 
     def _counter_facts(
         self, session_id: str, recorded: Sequence[int | None], counts: Sequence[int], batch: Batch
@@ -421,7 +421,7 @@ class SynthForward:
             if said is not None and said != actual
         }
         if differing:
-            batch.facts.append(Fact(session_id, "recorded_counts_differ", "session_traces", len(differing), differing))
+            batch.facts.append(Fact(session_id, "recorded_counts_differ", "session_traces", 1, differing))
 
     def _reject(self, rejected: list[tuple[str, str, str]], units: dict[str, Unit], batch: Batch) -> None:
         """Put whole sessions into quarantine: every row of theirs, and none of it into the target."""
@@ -572,9 +572,9 @@ class SynthForward:
     def _facts(self, units: dict[str, Unit], batch: Batch) -> None:
         row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
         if row is not None and row[0]:
-            batch.facts.append(Fact("", "early_dress", "messages", row[0]))
+            batch.facts.append(Fact(None, "early_dress", "messages", row[0]))
         if self._types_lost:
-            batch.facts.append(Fact("", "metadata_type_lost", "session_traces", self._types_lost))
+            batch.facts.append(Fact(None, "metadata_type_lost", "session_traces", self._types_lost))
         batch.facts.extend(
             Fact(session_id, "text_with_nul", "session_traces", 1) for session_id in units if session_id in self._nul
         )

@@ -89,7 +89,7 @@ def _item(text: str, item: Any) -> tuple[str, str, Any]:
         tail = f', "timestamp": {quote(stamp)}}}' if isinstance(stamp, str) else "}"
         plain = len(item) == (3 if isinstance(stamp, str) else 2) and _names_once(text)
         if plain and text.startswith(head) and text.endswith(tail):
-            return kind, text[len(head) : len(text) - len(tail)], item["data"]
+            return kind, text[len(head) : len(text) - len(tail)].strip(" \t\n\r"), item["data"]
         members = {key: member for key, member, _ in object_items(text)}
         return kind, members["data"], item["data"]
     return "unknown", text, item

@@ -61,7 +61,15 @@ def cents(column: str) -> str:
         f"CASE WHEN contains({text}, 'e') THEN split_part({text}, 'e', 1) || 'e' || "
         f"(split_part({text}, 'e', 2)::INTEGER + 2)::VARCHAR ELSE {text} || 'e2' END"
     )
-    return f"CASE WHEN isfinite({column}) THEN ({moved})::DOUBLE + 0.0 WHEN NOT isnan({column}) THEN {column} END"
+    return (
+        f"CASE WHEN isfinite({column}) THEN CASE WHEN NOT {_beyond_cents(column)} THEN ({moved})::DOUBLE + 0.0 END "
+        f"WHEN NOT isnan({column}) THEN {column} END"
+    )
+
+
+def _beyond_cents(column: str) -> str:
+    """SQL for finite dollars whose cents no double holds."""
+    return f"(abs({column}) > 1.79e306 AND isfinite({column}))"
 
 
 def storable(column: str) -> str:
@@ -69,8 +77,9 @@ def storable(column: str) -> str:
     return f"CASE WHEN NOT isnan({column}) THEN {column} + 0.0 END"
 
 
-def _unstorable(column: str) -> str:
-    return f"(isnan({column}) OR ({column} = 0 AND {column}::VARCHAR = '-0.0'))"
+def _unstorable(column: str, *, cents: bool) -> str:
+    beyond = f" OR {_beyond_cents(column)}" if cents else ""
+    return f"(isnan({column}) OR ({column} = 0 AND {column}::VARCHAR = '-0.0'){beyond})"
 
 
 def trimmed(column: str) -> str:
@@ -189,7 +198,7 @@ def event_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Conditi
         Condition("event_type_mapped", "event_type", f"(({mapped}) <> r.event_type)", "r.event_type"),
         *_time_losses("event_time", times, text=True),
         *(
-            Condition("double_not_storable", column, _unstorable(f"r.{column}"))
+            Condition("double_not_storable", column, _unstorable(f"r.{column}", cents=column == "cost"))
             for column in ("cost", "latency_ms", "reward")
         ),
         Condition("metadata_wrapped", "metadata", _needs_wrap("r")),
@@ -272,7 +281,7 @@ def message_event_utc(alias: str, times: LocalTime) -> str:
     if times.is_utc:
         return local
     bound = f"json_extract_string({alias}.content, '$.time_record.event_time')"
-    aware = f"regexp_matches({bound}, '^[0-9.]+$|(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$')"
+    aware = f"regexp_matches({bound}, '^-?[0-9.]+([eE][+-]?[0-9]+)?$|(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$')"
     return f"CASE WHEN {is_envelope(alias)} AND {aware} THEN {alias}.event_time ELSE {local} END"
 
 

@@ -12,6 +12,7 @@ from sessionlift.converters.synth._columns import (
     V3_CATALOG_TABLES,
     V3_COLUMNS,
     V3_KEYS,
+    V3_LEFT_NULL,
     V3_SESSION_TABLES,
 )
 from sessionlift.stores import Store, Value, listed, quote_identifier
@@ -62,6 +63,19 @@ def _owned_rows(table: str, owned: Owned) -> Iterator[tuple[str, tuple[Value, ..
     elif ids:
         some, params = listed([str(each) for each in ids])
         yield f"{V3_KEYS[table]} IN ({some})", params
+
+
+def touched_sessions(store: Store, ids: Sequence[str]) -> set[str]:
+    """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""
+    found: set[str] = set()
+    some, params = listed(ids)
+    for table, columns in V3_LEFT_NULL.items():
+        filled = " OR ".join(f"{quote_identifier(column)} IS NOT NULL" for column in columns)
+        for (session_id,) in store.read_table(
+            table, ("session_id",), where=f"session_id IN ({some}) AND ({filled})", params=params
+        ):
+            found.add(str(session_id))
+    return found
 
 
 def remove_units(store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> None:
