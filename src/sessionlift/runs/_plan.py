@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import SESSION, Batch
+from sessionlift.converters import CATALOG, SESSION, Batch
 from sessionlift.converters.synth import Inventory, SynthForward
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import check_target, detect, require_generation
@@ -28,9 +28,7 @@ _START = 0.8
 _GROWTH = 2.0
 
 
-def plan(
-    source: str, target: str | None, options: TransferOptions, *, report_file: Path | None = None
-) -> Report:
+def plan(source: str, target: str | None, options: TransferOptions, *, report_file: Path | None = None) -> Report:
     """Count what a move would read, write, derive, lose and put aside, and estimate its size and time.
 
     Opens both stores read-only and writes nothing but ``report_file``, if one is given. Sessions that the target's
@@ -53,17 +51,20 @@ def plan(
     )
     if goal is not None:
         check_target(goal, "synth.v3")
-    known = _moved_before(goal) if goal is not None else set()
+    known, known_catalog = _moved_before(goal) if goal is not None else (set(), None)
     with DuckdbStore(where) as store, store.mapped():
         # as in the run: the catalog is whole, whichever sessions are chosen
-        catalog = SynthForward(store, replace(options.synth(), only=None)).catalog(_Nowhere())
+        catalog = SynthForward(store, replace(options.synth(), only=None)).catalog(_Nowhere(), known_catalog)
         converter = SynthForward(store, options.synth())
         inventory = converter.inventory()
         missing = converter.missing(options.only or ())
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
         report.total_sessions = inventory.sessions
-        report.skipped_sessions = sum(1 for session_id in converter.session_ids() if session_id in known)
+        there = [session_id for session_id in converter.session_ids() if session_id in known]
+        report.skipped_sessions = len(there)
+        if there:
+            inventory = converter.leave_out(there)
         _count(report, converter, inventory, catalog)
         seconds = _estimate(converter, inventory)
     rows = sum(table.written + table.derived for table in report.tables.values())
@@ -75,7 +76,7 @@ def plan(
     )
     if known:
         report.assumptions.append(
-            "counts by table are for the whole source; sessions that the ledger names were taken for unchanged"
+            "sessions that the ledger names were taken for unchanged and are not counted by table"
         )
     report.finish()
     if report_file is not None:
@@ -83,14 +84,20 @@ def plan(
     return report
 
 
-def _moved_before(goal: StoreURL) -> set[str]:
+def _moved_before(goal: StoreURL) -> tuple[set[str], str | None]:
+    """The sessions that the target's ledger names, and the digest of the catalog as it was moved."""
     if is_blank(goal):
-        return set()
+        return set(), None
     try:
         with open_store(goal, mode="ro", role="target") as store:
-            return {key for key, _ in Ledger(store).digests(SESSION)} if has_ledger(store) else set()
+            if not has_ledger(store):
+                return set(), None
+            ledger = Ledger(store)
+            return {key for key, _ in ledger.digests(SESSION)}, next(
+                (each for _, each in ledger.digests(CATALOG)), None
+            )
     except StoreNotFoundError:
-        return set()
+        return set(), None
 
 
 def _count(report: Report, converter: SynthForward, inventory: Inventory, catalog: Batch) -> None:
@@ -98,7 +105,10 @@ def _count(report: Report, converter: SynthForward, inventory: Inventory, catalo
     orphans = Counter(row.table for row in catalog.quarantine)
     report.failed_sessions = forecast.sessions_quarantined
     report.migrated_sessions = report.total_sessions - report.skipped_sessions - report.failed_sessions
-    for table, count in {**converter.catalog_rows(), **inventory.rows}.items():
+    rows = inventory.rows
+    if catalog.units:
+        rows = {**converter.catalog_rows(), **rows}
+    for table, count in rows.items():
         read = count + orphans[table]
         aside = forecast.quarantined.get(table, 0) - inventory.orphans.get(table, 0) + orphans[table]
         report.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)

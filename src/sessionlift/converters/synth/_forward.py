@@ -24,7 +24,16 @@ from sessionlift.converters.synth._columns import (
     V3_COLUMNS,
 )
 from sessionlift.converters.synth._foresee import Forecast, foresee
-from sessionlift.converters.synth._inventory import MAX_BYTES, MAX_ROWS, Group, Inventory, groups, take_inventory
+from sessionlift.converters.synth._inventory import (
+    MAX_BYTES,
+    MAX_ROWS,
+    Group,
+    Inventory,
+    count_units,
+    groups,
+    leave_out,
+    take_inventory,
+)
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
 from sessionlift.errors import ConversionError
@@ -118,6 +127,11 @@ class SynthForward:
         return {
             table: self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in V2_CATALOG_TABLES
         }
+
+    def leave_out(self, ids: Iterable[str]) -> Inventory:
+        """Take sessions out of the inventory; returns what is left, which is no longer the whole store."""
+        leave_out(self._db, ids)
+        return count_units(self._db, whole=False)
 
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of ``ids`` that the store does not hold."""

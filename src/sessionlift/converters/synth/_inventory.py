@@ -81,6 +81,17 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, session_id, metadata "
         f"FROM session_traces {chosen}) AS t " + " ".join(joins)
     )
+    return count_units(connection, whole=only is None)
+
+
+def leave_out(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> None:
+    """Take sessions out of ``sl_units`` again."""
+    connection.execute(f"DELETE FROM sl_units WHERE session_id IN ({texts()})", [bind_texts(ids)])
+
+
+def count_units(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Inventory:
+    """The inventory of the sessions in ``sl_units``. Rows of no session are counted only where these are the
+    ``whole`` store."""
     totals = _row(
         connection,
         "SELECT count(*), coalesce(sum(all_bytes), 0)::BIGINT, "
@@ -89,7 +100,7 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
     )
     counted = {"session_traces": totals[0], **dict(zip(CHILD_BYTES, totals[2:], strict=True))}
     orphans = {}
-    if only is None:
+    if whole:
         for table in CHILD_BYTES:
             every = _row(connection, f"SELECT count(*) FROM {table}")[0]
             orphans[table] = every - counted[table]
