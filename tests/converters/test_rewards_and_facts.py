@@ -108,7 +108,7 @@ def test_of_results_told_twice_the_last_counts_and_it_is_told(legacy: LegacyStor
     done = legacy.convert()
     assert done.one("outcome_rewards")["total_reward"] == 2
     assert [(fact.code, fact.session_id, fact.count) for fact in done.facts] == [
-        ("episode_results_repeated", "s", 2)
+        ("episode_results_repeated", "s", 1)
     ]
 
 

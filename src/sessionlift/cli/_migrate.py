@@ -34,7 +34,7 @@ from sessionlift.runs import migrate as run_migrate
 @click.option(
     "--same-source",
     is_flag=True,
-    help="SOURCE is the store that TARGET was filled from, under another name, though it lacks sessions by now.",
+    help="SOURCE is the store that TARGET was filled from, at another place now.",
 )
 @click.option(
     "--report-file",

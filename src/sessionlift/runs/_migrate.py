@@ -60,7 +60,7 @@ from sessionlift.stores import (
 MEMORY_LIMIT = "80MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
-DIGEST_ALGORITHM = "sha256; see docs/reports.md for what exactly is hashed"
+DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
 
 @dataclass(frozen=True)
