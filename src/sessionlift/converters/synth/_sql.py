@@ -69,7 +69,7 @@ def cents(column: str) -> str:
 
 def _beyond_cents(column: str) -> str:
     """SQL for finite dollars whose cents no double holds."""
-    return f"(abs({column}) > 1.79e306 AND isfinite({column}))"
+    return f"(abs({column}) > 1.7976931348623157e306 AND isfinite({column}))"
 
 
 def storable(column: str) -> str:
