@@ -302,6 +302,51 @@ def test_sessions_that_a_later_run_moved_again_are_told_and_not_blamed_on_the_fi
     assert verify(None, None, report_file=later.path).report.errors == []
 
 
+def test_what_is_impossible_is_told_though_a_later_run_moved_sessions_again(moved_twice: Road) -> None:
+    road = moved_twice
+    assert road.verify_report().report.errors == []
+    original = road.report.read_text("utf-8")
+    for change, code in (
+        (lambda data: data["tables"]["messages"].update(written=10**9), "claim_written"),
+        (lambda data: data["tables"]["events"].update(read=1, written=1), "claim_read"),
+        (lambda data: data["losses"][0].update(count=10**9), "claim_losses"),
+        (lambda data: data.update(migrated_sessions=13), "claim_sessions"),
+    ):
+        road.rewrite(change)
+        assert code in codes(road.verify_report())
+        road.report.write_text(original, "utf-8")
+
+
+@pytest.fixture
+def moved_twice(tmp_path: Path) -> Road:
+    """The report is that of the first run; the second moved one session again, one that is new, and no catalog."""
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=12, seed=9, dress="mixed", traps="all")
+    first = migrate(str(source), str(target), TransferOptions())
+    with duckdb.connect(str(source)) as db:
+        db.execute("UPDATE messages SET message_time = 77 WHERE id = (SELECT min(id) FROM messages)")
+        db.execute("INSERT INTO session_traces SELECT 'new', * EXCLUDE (session_id) FROM session_traces LIMIT 1")
+    second = migrate(str(source), str(target), TransferOptions())
+    assert second.report.migrated_sessions == 2
+    assert verify(None, None, report_file=second.path).report.errors == []
+    assert first.path is not None
+    return Road(tmp_path, source, target, first.path)
+
+
+def test_a_report_of_a_run_that_the_ledger_does_not_know_is_told(road: Road) -> None:
+    road.rewrite(lambda data: data.update(run_id="migrate-20250101T000000Z-00000000"))
+    report = road.verify_report().report
+    assert {line.code for line in report.errors} == {"claim_run"}
+    assert report.verification.checked_sessions == 12
+    assert ("moved_again", "session_traces") not in notes(report)
+
+
+def test_a_mistyped_session_is_refused(road: Road) -> None:
+    with pytest.raises(UsageError, match="no-such-session") as caught:
+        road.verify(only=["no-such-session"])
+    assert caught.value.exit_code == 2
+
+
 # --- what cannot be verified -------------------------------------------------------------------------------------
 
 

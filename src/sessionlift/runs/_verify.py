@@ -233,9 +233,9 @@ class _VerifyRun:
         report = self._report
         if audit["moved_again"]:
             report.verification.cannot_see.append(
-                "the counts that the report claims, since a later run has moved some of its sessions again"
+                "whether the report's counts are exact, since a later run has moved some of its sessions again: they "
+                "were held against what is left of them, and against what is possible"
             )
-            return
         for code, message, table in _claims.broken(claimed, audit):
             self._error(code, message, table=table)
         report.verification.cannot_see.extend(_claims.not_recounted(claimed))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from sessionlift.errors import UsageError
 from sessionlift.runs.verifier import _digests, _losses
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._source import Batch
@@ -71,6 +72,9 @@ class Audit:
     source_sessions: int = 0
     aside: int = 0
     moved_again: int = 0
+    later: int = 0
+    """sessions that the ledger has from a run later than the report's, those moved again among them"""
+    run_known: bool = True
 
     def find(self, finding: Finding) -> None:
         if len(self.findings) < KEPT:
@@ -97,9 +101,9 @@ class Auditor:
         self._db, self._target, self._verifier = source, target, verifier
         self._only, self._progress = only, progress
         self._audit = Audit()
-        self._options = {
-            str(run): _parsed(options) for run, options in target.read("sessionlift_runs", ("run_id", "options"))
-        }
+        runs = target.read("sessionlift_runs", ("run_id", "options", "started_at"))
+        self._options = {str(run): _parsed(options) for run, options, _ in runs}
+        self._started = {str(run): str(started or "") for run, _, started in runs}
 
     # --- what has to be there -------------------------------------------------------------------------------
 
@@ -120,34 +124,50 @@ class Auditor:
         if lines is None:
             yield from (unit for unit in self.ledger() if unit.run_id == run_id)
             return
-        self._db.execute("CREATE OR REPLACE TEMP TABLE v_later (unit VARCHAR, session_id VARCHAR, state VARCHAR)")
-        later = "run_id <> ? OR state = 'quarantined'"
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE v_later (unit VARCHAR, session_id VARCHAR, state VARCHAR, run_id VARCHAR)"
+        )
         columns = ("unit", "session_id", "state", "run_id")
-        stream = self._target.stream("sessionlift_units", columns, later, (run_id,), ("unit", "session_id"))
+        other = "run_id <> ? OR state = 'quarantined'"
+        stream = self._target.stream("sessionlift_units", columns, other, (run_id,), ("unit", "session_id"))
         while rows := stream.fetch(CHUNK):
-            self._insert_later([(*row[:2], "later" if row[3] != run_id else "quarantined") for row in rows])
+            self._insert_later([tuple(map(str, row)) for row in rows])
         stream.close()
         lines = iter(lines)
         while some := list(islice(lines, CHUNK)):
             states = self._states([line["session_id"] for line in some])
             for line in some:
                 unit, key = line["unit"], line["session_id"]
-                state = states.get((unit, key), "moved")
-                if state == "later":
-                    self._audit.moved_again += 1
-                else:
-                    yield Unit(unit, key, run_id, line["source_digest"], line["target_digest"], state)
+                state, run = states.get((unit, key), ("moved", run_id))
+                if run != run_id and self._is_later(run, run_id):
+                    self._audit.moved_again += unit == "session"
+                    continue
+                if run != run_id:
+                    # by whichever run the ledger has it, the rows have to be there
+                    self._audit.find(
+                        Finding(
+                            "claim_run",
+                            f"the report names it as moved by run {run_id}; the ledger has run {run} for it",
+                            key if unit == "session" else None,
+                        )
+                    )
+                yield Unit(unit, key, run, line["source_digest"], line["target_digest"], state)
+        for (run,) in self._db.execute("SELECT run_id FROM v_later WHERE unit = 'session'").fetchall():
+            self._audit.later += run != run_id and self._is_later(run, run_id)
+
+    def _is_later(self, run: str, than: str) -> bool:
+        return run in self._started and than in self._started and self._started[run] > self._started[than]
 
     def _insert_later(self, rows: list[tuple[Any, ...]]) -> None:
-        columns = ", ".join(["unnest(from_json(?, '[\"VARCHAR\"]'))"] * 3)
+        columns = ", ".join(["unnest(from_json(?, '[\"VARCHAR\"]'))"] * 4)
         lists = [json.dumps(column) for column in zip(*rows, strict=True)]
         self._db.execute(f"INSERT INTO v_later SELECT {columns}", lists)
 
-    def _states(self, ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    def _states(self, ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
         return {
-            (unit, key): state
-            for unit, key, state in self._db.execute(
-                "SELECT unit, session_id, state FROM v_later "
+            (unit, key): (state, run)
+            for unit, key, state, run in self._db.execute(
+                "SELECT unit, session_id, state, run_id FROM v_later "
                 "WHERE session_id IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))",
                 [json.dumps(list(ids))],
             ).fetchall()
@@ -155,6 +175,9 @@ class Auditor:
 
     def run(self, units: Iterable[Unit], *, claim: str | None = None) -> Audit:
         """Check ``units``. With ``claim``, the id of a run, also count what its report counts."""
+        if claim is not None and claim not in self._options:
+            self._audit.run_known = False
+            self._audit.find(Finding("claim_run", f"the ledger of the target knows no run {claim!r}"))
         catalog = self._load(units)
         total = self._audit.units = self._count("SELECT count(*) FROM v_units")
         self._audit.source_sessions = self._count("SELECT count(*) FROM v_index")
@@ -192,12 +215,28 @@ class Auditor:
                 some = []
         self._insert(some)
         if self._only is not None:
+            self._refuse_unknown(self._only)
             self._db.execute(
                 "DELETE FROM v_units WHERE session_id NOT IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))",
                 [json.dumps(list(self._only))],
             )
             catalog = None
         return catalog
+
+    def _refuse_unknown(self, only: Sequence[str]) -> None:
+        """An id that neither the source nor the ledger has was mistyped."""
+        unknown = self._db.execute(
+            "SELECT DISTINCT id FROM (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) "
+            "WHERE id NOT IN (SELECT session_id FROM v_index UNION ALL SELECT session_id FROM v_units) ORDER BY 1",
+            [json.dumps(list(only))],
+        ).fetchall()
+        if unknown:
+            more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            raise UsageError(
+                f"neither the source nor the ledger has a session {unknown[0][0]!r}{more}",
+                hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
+                session_id=unknown[0][0],
+            )
 
     def _insert(self, units: list[Unit]) -> None:
         lists = [
@@ -369,9 +408,12 @@ class Auditor:
 
     def _strangers(self) -> None:
         """Tell of sessions that only the source or only the target knows."""
-        if self._only is not None:
-            return
         rest = "FROM v_index AS i WHERE i.session_id NOT IN (SELECT session_id FROM v_units)"
+        if self._only is not None:
+            some = json.dumps(list(self._only)).replace("'", "''")
+            rest += f" AND i.session_id IN (SELECT unnest(from_json('{some}', '[\"VARCHAR\"]')))"
+            self._note("not_moved", "session_traces", *self._some(rest, "i.session_id"))
+            return
         self._note("not_moved", "session_traces", *self._some(rest, "i.session_id"))
         self._db.execute("CREATE OR REPLACE TEMP TABLE v_target (session_id VARCHAR)")
         stream = self._target.stream("session_traces", ("session_id",), "", (), ("session_id",))
