@@ -130,3 +130,11 @@ def test_a_session_without_rows_has_the_digest_of_table_names() -> None:
     digests = TargetDigests(["a"])
     digests.table("t")
     assert digests.hexdigests()["a"] == hashlib.sha256(b"t\n").hexdigest()
+
+
+def test_the_spelling_of_doubles_that_digests_stand_on() -> None:
+    # a release that spells one of them otherwise would make every digest in every ledger look changed
+    doubles = (0.1 + 0.2, 1e16, 1e22, 1.5e300, 1e-05, 5e-324, 29.0, -0.0, 1.7976931348623157e308)
+    assert encode_rows([doubles]) == (
+        b",[0.30000000000000004,1e+16,1e+22,1.5e+300,0.00001,5e-324,29.0,-0.0,1.7976931348623157e+308]"
+    )
