@@ -463,3 +463,24 @@ def test_rows_larger_than_the_memory_limit_are_compared(tmp_path: Path) -> None:
     result = verify(str(source), str(target))
     assert result.report.errors == []
     assert result.report.verification.checked_sessions == 3
+
+
+def test_the_rules_at_the_ends_of_what_can_be_held(tmp_path: Path) -> None:
+    """Cents beyond any double, bound times that are numbers of any spelling, times that have no UTC."""
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=6, dress="mid")
+    with duckdb.connect(str(source)) as db:
+        (dress,) = db.execute("SELECT message_type FROM messages LIMIT 1").fetchall()[0]
+        assert dress == "SessionEventMessage"
+        ids = [row[0] for row in db.execute("SELECT id FROM messages ORDER BY id LIMIT 3").fetchall()]
+        for key, number in zip(ids, ("-5", "1.7e9", "1700000000"), strict=True):
+            content = f'{{"message_type": "user", "content": "x", "time_record": {{"event_time": {number}}}}}'
+            db.execute("UPDATE messages SET content = ? WHERE id = ?", [content, key])
+        events = [row[0] for row in db.execute("SELECT id FROM events ORDER BY id LIMIT 3").fetchall()]
+        for key, cost in zip(events, (1.8e306, -1.7976931348623157e306, 1e308), strict=True):
+            db.execute("UPDATE events SET cost = ? WHERE id = ?", [cost, key])
+        db.execute("UPDATE events SET event_time = TIMESTAMP '290001-01-01' WHERE id = ?", [events[0]])
+        db.execute("UPDATE events SET event_time = TIMESTAMP '20000-01-01' WHERE id = ?", [events[1]])
+    result = migrate(str(source), str(target), TransferOptions(timezone="America/New_York", timezone_given=True))
+    assert result.report.verification.differences == []
+    assert verify(None, None, report_file=result.path).report.errors == []

@@ -55,6 +55,8 @@ def count(
     here = _in(known)
     for column in ("cost", "latency_ms", "reward"):
         odd = f"isnan({column}) OR ({column} = 0 AND ({column}::VARCHAR)[1] = '-')"
+        if column == "cost":
+            odd += f" OR (isfinite(cost) AND abs(cost) > {_rules.MOST_DOLLARS!r})"
         tell("double_not_storable", "events", column, one("events", f"{here} AND ({odd})"))
     for column in ("system_state_before", "system_state_after", "metadata", "event_metadata"):
         tell("json_null_mapped", "events", column, one("events", f"{here} AND {column}::VARCHAR = 'null'"))

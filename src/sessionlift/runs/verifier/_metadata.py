@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -203,15 +204,20 @@ def _bound_as_utc(rest: Mapping[str, str]) -> bool:
     record = json.loads(rest["time_record"], parse_int=_Digits, parse_float=_Digits, parse_constant=str)
     bound = record.get("event_time") if isinstance(record, dict) else None
     if isinstance(bound, _Digits):
-        return all(char in "0123456789." for char in bound)
+        return True
     if not isinstance(bound, str):
         return False
+    if _NUMBER.fullmatch(bound):
+        return True
     tail = bound[-6:]
     return bound.endswith("Z") or (
         len(tail) >= 5
         and ((tail[-6:-5] in ("+", "-") and tail[-3:-2] == ":") or tail[-5:-4] in ("+", "-"))
         and tail[-2:].isdigit()
     )
+
+
+_NUMBER = re.compile(r"-?[0-9.]+([eE][+-]?[0-9]+)?")
 
 
 class _Digits(str):

@@ -28,6 +28,10 @@ TOP_KEYS = (
     "completion",
 )
 OURS = "sessionlift"
+MOST_DOLLARS = 1.7976931348623157e306
+"""Beyond these no double holds the cents."""
+FIRST, LAST = -9_213_651_676_800_000_000, 9_089_348_860_800_000_000
+"""Local microseconds (290000 BC, 290000 AD) further out than which no time has a UTC in the engine's range."""
 
 
 class Clock:
@@ -36,9 +40,14 @@ class Clock:
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
         self._offsets: dict[int, int] = {}
+        years = [datetime(year, month, 1, tzinfo=self._zone) for year in range(1970, 2201) for month in (1, 7)]
+        self._shifts = any(moment.utcoffset() for moment in years)
         self._heads = _Heads()
 
-    def utc(self, local: int) -> int:
+    def utc(self, local: int) -> int | None:
+        """None for the engine's last times, from which no offset can be taken."""
+        if self._shifts and not FIRST <= local <= LAST:
+            return None
         second = local // 1_000_000
         offset = self._offsets.get(second)
         if offset is None:
@@ -97,7 +106,7 @@ class _Cents(dict[float, "float | None"]):
         if len(self) > 10_000:
             self.clear()
         shortest = repr(dollars)
-        if dollars != dollars:
+        if dollars != dollars or MOST_DOLLARS < abs(dollars) < math.inf:
             cents = None
         elif "e" in shortest or "n" in shortest:
             cents = float(Decimal(shortest).scaleb(2)) if math.isfinite(dollars) else dollars
