@@ -183,6 +183,22 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
     assert result.report.failed_sessions == 1
     assert verify(str(source), str(target)).report.errors == []
     assert verify(None, None, report_file=result.path).report.errors == []
+    whole = verify(str(source), str(target)).report
+    assert whole.verification.differences == []
+    assert notes(whole)["in_quarantine", "session_traces"] == 1
+    for change in (
+        "UPDATE sessionlift_quarantine SET row = '{}' WHERE table_name = 'messages'",
+        "UPDATE sessionlift_quarantine SET row = replace(row, 'infinity', '2020-01-01')",
+        "DELETE FROM sessionlift_quarantine WHERE table_name = 'events'",
+        "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
+        "SELECT run_id, unit, session_id, table_name, '999999', code, reason, row FROM sessionlift_quarantine LIMIT 1",
+    ):
+        copy = tmp_path / "copy.db"
+        shutil.copy(target, copy)
+        with closing(sqlite3.connect(copy)) as db3:
+            db3.execute(change)
+            db3.commit()
+        assert verify(str(source), str(copy)).report.verification.differences, change
     with closing(sqlite3.connect(target)) as db3:
         db3.execute("INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'x')", (bad,))
         db3.commit()

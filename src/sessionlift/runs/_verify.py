@@ -36,6 +36,7 @@ NOTES = {
     "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
     "native_session": "sessions that no move brought: the new program wrote them, the source has none of them",
     "native_rows": "rows of sessions that no move brought: the new program wrote them",
+    "in_quarantine": "rows that the target could not take and that are in quarantine, each compared with the source",
     "moved_again": "sessions that a later run has moved again; that run's report tells of them",
 }
 """What is told besides the findings; none of it is a fault."""

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import duckdb
 
 from sessionlift.errors import UsageError
-from sessionlift.runs.verifier import _digests, _losses
-from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier import _digests, _losses, _quarantine
+from sessionlift.runs.verifier._readers import TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.stores import quote_identifier
@@ -101,6 +101,7 @@ class Auditor:
         self._db, self._target, self._verifier = source, target, verifier
         self._only, self._progress = only, progress
         self._audit = Audit()
+        self._catalog_orphans = False
         runs = target.read("sessionlift_runs", ("run_id", "options", "started_at"))
         self._options = {str(run): _parsed(options) for run, options, _ in runs}
         self._started = {str(run): str(started or "") for run, _, started in runs}
@@ -191,6 +192,8 @@ class Auditor:
                 self._progress(self._verifier.result.sessions, total)
         self._aside()
         self._gone()
+        with self._verifier.room():
+            self._quarantine(claim, catalog is not None)
         if claim is not None:
             self._count_again(claim, catalog is not None)
         else:
@@ -350,6 +353,25 @@ class Auditor:
                         self._audit.failed += 1
                         self._audit.find(_changed_in_target(session))
 
+    def _quarantine(self, claim: str | None, with_catalog: bool) -> None:
+        """Every row in quarantine against the source's; those of whole sessions and of none must all be there."""
+        where, params = ("", []) if claim is None else ("run_id = ?", [claim])
+        result = self._verifier.result
+        if self._only is not None:
+            some, ids = id_list(self._only)
+            where, params = f"unit = 'session' AND session_id IN ({some})", ids
+        found = _quarantine.check(self._db, self._target, result, where, params)
+        for table, count in found.items():
+            self._note("in_quarantine", table, count, [])
+        if claim is not None and claim not in self._options:
+            return
+        aside = "session_id IN (SELECT session_id FROM v_units WHERE state = 'quarantined')"
+        for table in _digests.SESSION_TABLES:
+            _quarantine.missing(self._db, result, table, aside)
+            if with_catalog and self._catalog_orphans and table != "session_traces":
+                orphans = "session_id NOT IN (SELECT session_id FROM session_traces)"
+                _quarantine.missing(self._db, result, table, orphans)
+
     def _gone(self) -> None:
         """Sessions that were moved and that the source no longer has."""
         for run_id in self._runs():
@@ -370,6 +392,9 @@ class Auditor:
     def _catalog(self, unit: Unit) -> None:
         self._verifier.check_catalog()
         source = self._roomy(lambda: _digests.source_catalog_digests(self._db))
+        # a run that chose sessions left the rows of none alone
+        only = self._options.get(unit.run_id, {}).get("only")
+        self._catalog_orphans = only is None
         owned: dict[str, Any] = {}
         for (data,) in self._target.read("sessionlift_complement", ("data",), "unit = 'catalog'"):
             owned = self._owned(data)

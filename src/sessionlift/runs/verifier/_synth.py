@@ -189,7 +189,7 @@ class SynthVerifier:
             f"unit = 'session' AND session_id IN ({some})",
             params,
         ):
-            if table in apart:
+            if table in apart and str(row_id).lstrip("-").isdecimal():
                 apart[table].add(int(row_id))
         return apart
 

@@ -1,0 +1,89 @@
+"""Rows in quarantine: each as the source has it, and none that should be there missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import duckdb
+
+from sessionlift.runs.verifier._compare import Comparison, Found
+from sessionlift.runs.verifier._digests import SESSION_TABLES, SOURCE
+from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.stores import quote_identifier
+
+CHUNK = 50
+_COLUMNS = ("table_name", "row_id", "session_id", "row")
+_NUMBERS = ("INTEGER", "BIGINT")
+
+
+def check(
+    db: duckdb.DuckDBPyConnection, target: TargetReader, result: Comparison, where: str, params: Sequence[Any]
+) -> dict[str, int]:
+    """Compare each row of the quarantine with the source's; returns how many there are by table.
+
+    ``v_apart`` has then (table, row id) of each.
+    """
+    db.execute("CREATE OR REPLACE TEMP TABLE v_apart (table_name VARCHAR, row_id VARCHAR)")
+    counts: dict[str, int] = {}
+    with closing(target.stream("sessionlift_quarantine", _COLUMNS, where, params, ("id",))) as stream:
+        while rows := stream.fetch(CHUNK):
+            for table in dict.fromkeys(str(row[0]) for row in rows):
+                own = [(str(row[1]), row[2], row[3]) for row in rows if str(row[0]) == table]
+                counts[table] = counts.get(table, 0) + len(own)
+                db.executemany("INSERT INTO v_apart VALUES (?, ?)", [(table, row[0]) for row in own])
+                _compare(db, result, table, own)
+    return counts
+
+
+def _compare(db: duckdb.DuckDBPyConnection, result: Comparison, table: str, rows: list[tuple[str, Any, Any]]) -> None:
+    wanted = _source_rows(db, table, [row[0] for row in rows]) if table in SESSION_TABLES else {}
+    for row_id, session, text in rows:
+        owner = None if session is None else str(session)
+        want = wanted.get(row_id)
+        if want is None:
+            _tell(result, owner, table, row_id, None, text, "is in quarantine and has no source")
+        elif _read(text) != json.dumps(want, sort_keys=True) or owner != want["session_id"]:
+            _tell(
+                result, owner, table, row_id, json.dumps(want), text, "is in quarantine, and not as the source has it"
+            )
+
+
+def _source_rows(db: duckdb.DuckDBPyConnection, table: str, ids: list[str]) -> dict[str, dict[str, Any]]:
+    names = [name.lstrip("*") for name in SOURCE[table].split()]
+    kinds = {str(row[0]): str(row[1]) for row in db.execute(f"DESCRIBE {quote_identifier(table)}").fetchall()}
+    cells = ", ".join(
+        quote_identifier(name) + ("" if kinds[name] in _NUMBERS and name != "id" else "::VARCHAR") for name in names
+    )
+    key = "session_id" if table == "session_traces" else "id"
+    where = f"{key}::VARCHAR IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))"
+    found = db.execute(f"SELECT {cells} FROM {quote_identifier(table)} WHERE {where}", [json.dumps(ids)]).fetchall()
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    return {str(row[key]): row for row in rows}
+
+
+def _read(text: Any) -> str | None:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _tell(result: Comparison, session: str | None, table: str, row: str, want: Any, have: Any, said: str) -> None:
+    have = have[:1000] if isinstance(have, str) else None if have is None else repr(have)[:1000]
+    want = None if want is None else want[:1000]
+    result.differ(Found(session, table, row, None, want, have, f"{table} row {row} {said}"))
+
+
+def missing(db: duckdb.DuckDBPyConnection, result: Comparison, table: str, condition: str) -> None:
+    """Tell of source rows that must be in quarantine by ``condition`` and are not."""
+    key = "session_id" if table == "session_traces" else "id"
+    cursor = db.execute(
+        f"SELECT session_id, {key}::VARCHAR FROM {quote_identifier(table)} AS r WHERE {condition} "
+        f"AND {key}::VARCHAR NOT IN (SELECT row_id FROM v_apart WHERE table_name = '{table}') ORDER BY {key}"
+    )
+    while rows := cursor.fetchmany(1_000):
+        for session, row in rows:
+            _tell(result, session, table, row, "a row", None, "is neither in the target nor in quarantine")
