@@ -63,20 +63,14 @@ CONTESTANTS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20_000)
     parser.add_argument("--sizes", help="sizes for us alone, with commas; takes the place of the comparison")
     parser.add_argument("--runs", type=int, default=5, help="how often each runs; the median counts")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--only", action="append", help="only contestants whose name begins so; may be repeated"
-    )
+    parser.add_argument("--only", action="append", help="only contestants whose name begins so; may be repeated")
     parser.add_argument("--json", type=Path, help="write every single run and the machine's facts here")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".cache" / "bench", help="where stores are made"
-    )
+    parser.add_argument("--folder", type=Path, default=ROOT / ".cache" / "bench", help="where stores are made")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
@@ -200,9 +194,7 @@ def legacy_store(sessions: int, options: argparse.Namespace) -> tuple[Path, dict
     return path, rows
 
 
-def run(
-    contestant: Contestant, source: Path, options: argparse.Namespace, *, writes: bool = True
-) -> Measured:
+def run(contestant: Contestant, source: Path, options: argparse.Namespace, *, writes: bool = True) -> Measured:
     """One run into a fresh target in a folder of its own, which is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=options.folder))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(folder)}
@@ -231,9 +223,7 @@ print(json.dumps({table: target.execute("SELECT count(*) FROM " + table).fetchon
 
 
 def _check(contestant: Contestant, source: Path, target: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _COUNT, str(target)], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", _COUNT, str(target)], check=True, capture_output=True, text=True)
     wanted = json.loads(source.with_suffix(".json").read_text())
     found = json.loads(done.stdout)
     if found != wanted:

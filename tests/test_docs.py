@@ -15,9 +15,7 @@ from sessionlift.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [p for p in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))] if p.is_file()]
-FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.S | re.M
-)
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.S | re.M)
 OPERATORS = {"|", ">", ">>", "&&", "||", ";", "&", "<", "2>"}
 
 
@@ -135,9 +133,7 @@ def test_commands_named_in_the_text_exist(page: Path) -> None:
         assert problem is None, f"{page.relative_to(REPOSITORY)}: `{span}`: {problem}"
 
 
-@pytest.mark.parametrize(
-    "block", [b for b in BLOCKS if b.language in ("python", "py")], ids=lambda b: b.place
-)
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in ("python", "py")], ids=lambda b: b.place)
 def test_python_in_the_docs_compiles(block: Block) -> None:
     ast.parse(block.body, filename=block.place)
 
@@ -217,9 +213,7 @@ def test_the_judge_of_calls_is_fair(call: str, problem: str | None, monkeypatch:
 
 
 def test_calls_are_found_in_shell_lines() -> None:
-    assert calls_in(
-        "TOKEN=x sessionlift detect a.db | head -3 && .venv/bin/sessionlift plan 'a b' # why"
-    ) == [
+    assert calls_in("TOKEN=x sessionlift detect a.db | head -3 && .venv/bin/sessionlift plan 'a b' # why") == [
         ["detect", "a.db"],
         ["plan", "a b"],
     ]

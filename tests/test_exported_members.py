@@ -28,9 +28,7 @@ def packages() -> list[str]:
 def sort_key(name: str) -> tuple[int, list[tuple[bool, int | str]]]:
     """Constants, then classes, then functions, each in natural order: how the linter sorts ``__all__``."""
     group = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
-    return group, [
-        (not part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", name)
-    ]
+    return group, [(not part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", name)]
 
 
 @pytest.mark.parametrize("name", packages())

@@ -34,9 +34,7 @@ def forbidden(tree: ast.AST) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = (
-                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            )
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             found += [(node.lineno, name) for name in names if name.split(".")[0] in FORBIDDEN_MODULES]
         elif isinstance(node, ast.Call):
             function = node.func
@@ -47,9 +45,7 @@ def forbidden(tree: ast.AST) -> list[tuple[int, str]]:
                 if pair in FORBIDDEN_ATTRIBUTES or (pair[0] == "builtins" and pair[1] in FORBIDDEN_CALLS):
                     found.append((node.lineno, ".".join(pair)))
             for word in node.keywords:
-                if word.arg == "shell" and not (
-                    isinstance(word.value, ast.Constant) and not word.value.value
-                ):
+                if word.arg == "shell" and not (isinstance(word.value, ast.Constant) and not word.value.value):
                     found.append((node.lineno, "shell=True"))
     return found
 

@@ -78,14 +78,10 @@ def imports_in(path: Path, text: str | None = None) -> Iterator[Import]:
                 above = package[: len(package) - node.level + 1]
                 base = ".".join([*above, *([node.module] if node.module else [])])
             # `from sessionlift.x import y` may name a module y as well as an object of x
-            modules = [
-                f"{base}.{alias.name}" if is_module(f"{base}.{alias.name}") else base for alias in node.names
-            ]
+            modules = [f"{base}.{alias.name}" if is_module(f"{base}.{alias.name}") else base for alias in node.names]
         else:
             continue
-        yield from (
-            Import(path, node.lineno, module) for module in modules if module.split(".")[0] == "sessionlift"
-        )
+        yield from (Import(path, node.lineno, module) for module in modules if module.split(".")[0] == "sessionlift")
 
 
 def all_imports() -> list[Import]:
@@ -102,9 +98,7 @@ def allowed(part: str) -> set[str]:
         if part in layer:
             break
     else:
-        raise AssertionError(
-            f"{part} has no place in the layers: give it one in tests/test_layers.py and DESIGN"
-        )
+        raise AssertionError(f"{part} has no place in the layers: give it one in tests/test_layers.py and DESIGN")
     return below | {name for name, (_, users) in BESIDE.items() if part in users}
 
 
@@ -154,9 +148,7 @@ def test_the_verifier_shares_no_code_with_the_writer() -> None:
     reader = PACKAGE / "stores" / "_hrana.py"
     if reader.exists():
         wrong += [
-            f"{found}: it may share nothing but errors"
-            for found in imports_in(reader)
-            if found.imported != "errors"
+            f"{found}: it may share nothing but errors" for found in imports_in(reader) if found.imported != "errors"
         ]
     assert not wrong, "\n".join(wrong)
 

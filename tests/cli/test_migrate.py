@@ -64,9 +64,7 @@ def test_a_source_that_is_no_database(
 
 def test_a_source_whose_main_file_is_gone(sessionlift: Warm, tmp_path: Path, target: Path) -> None:
     (tmp_path / "source.duckdb.wal").write_bytes(b"\0" * 64)
-    assert_refused(
-        sessionlift("migrate", tmp_path / "source.duckdb", target), 3, "store_", ".wal"
-    ) if False else None
+    assert_refused(sessionlift("migrate", tmp_path / "source.duckdb", target), 3, "store_", ".wal") if False else None
     outcome = sessionlift("migrate", tmp_path / "source.duckdb", target)
     assert outcome.code == 3
     assert ".wal" in outcome.err
@@ -86,9 +84,7 @@ def test_sqlite_in_place_of_duckdb(sessionlift: Warm, tmp_path: Path, target: Pa
 
 
 def test_a_source_that_another_process_writes_to(sessionlift: Warm, good: Path, target: Path) -> None:
-    holder = (
-        f"import duckdb, time; db = duckdb.connect({str(good)!r}); print('ready', flush=True); time.sleep(60)"
-    )
+    holder = f"import duckdb, time; db = duckdb.connect({str(good)!r}); print('ready', flush=True); time.sleep(60)"
     with another_process(holder) as process:
         outcome = sessionlift("migrate", good, target)
     assert_refused(outcome, 3, "store_locked", str(process.pid))
@@ -300,9 +296,7 @@ def test_a_target_in_a_read_only_place(sessionlift: Warm, good: Path, tmp_path: 
 def test_a_filled_target_in_a_read_only_place(sessionlift: Warm, good: Path, tmp_path: Path) -> None:
     filled = tmp_path / "v3.db"
     assert sessionlift("migrate", good, filled, "--json").code == 0
-    with small_disk(
-        tmp_path / "disk", "8m", read_only_after=lambda: _copy(filled, tmp_path / "disk")
-    ) as place:
+    with small_disk(tmp_path / "disk", "8m", read_only_after=lambda: _copy(filled, tmp_path / "disk")) as place:
         before = snapshot(place)
         outcome = sessionlift("migrate", good, place / "v3.db")
         assert_refused(outcome, 4, "store_read_only")
@@ -394,9 +388,7 @@ def test_quiet_says_nothing_and_a_pipe_gets_plain_lines(
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
-def test_the_report_goes_where_it_was_asked_to(
-    sessionlift: Warm, good: Path, target: Path, tmp_path: Path
-) -> None:
+def test_the_report_goes_where_it_was_asked_to(sessionlift: Warm, good: Path, target: Path, tmp_path: Path) -> None:
     asked = tmp_path / "new" / "report.json"
     assert sessionlift("migrate", good, target, "--report-file", asked, "--json").code == 0
     assert json.loads(asked.read_text())["status"] == "completed"

@@ -64,9 +64,7 @@ def test_a_source_that_cannot_be_read(sessionlift: Warm, tmp_path: Path) -> None
     assert (outcome.code, "Error [store_not_found]" in outcome.err) == (3, True)
 
 
-def test_a_target_that_the_run_would_refuse(
-    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
-) -> None:
+def test_a_target_that_the_run_would_refuse(sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path) -> None:
     source = legacy(sessions=4)
     with closing(sqlite3.connect(target)) as db:
         db.execute("CREATE TABLE notes (text)")

@@ -74,9 +74,7 @@ def test_list_shows_the_reports_of_a_directory(run_json: Path) -> None:
     assert "broken.json: " in result.output
 
 
-def test_list_is_the_current_directory_if_none_is_given(
-    run_json: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_is_the_current_directory_if_none_is_given(run_json: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run_json.parent)
     assert "run.json" in run("list").output
 

@@ -86,9 +86,7 @@ def test_verify_lists_the_differences_and_ends_with_one(tmp_path: Path) -> None:
     assert "table events, index idx_event_type: missing" in ended.output
     asked = call("verify", store, "--json")
     assert asked.exit_code == 1
-    assert json.loads(asked.output)["found"] == [
-        "table events, index idx_event_type: missing (should be (event_type))"
-    ]
+    assert json.loads(asked.output)["found"] == ["table events, index idx_event_type: missing (should be (event_type))"]
 
 
 def test_every_command_has_help() -> None:

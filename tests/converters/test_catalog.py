@@ -9,9 +9,7 @@ from tests.support.synth_stores import LegacyStore
 
 
 def fill(legacy: LegacyStore, moment: str = "2025-03-01 10:00:00.5") -> None:
-    legacy.add(
-        "systems", {"id": "sys", "name": "agent", "description": 'it\'s "new"\0'}, {"id": "", "name": ""}
-    )
+    legacy.add("systems", {"id": "sys", "name": "agent", "description": 'it\'s "new"\0'}, {"id": "", "name": ""})
     version = {"system_id": "sys", "branch": "main", "commit": "abc", "created_at": moment}
     legacy.add("system_versions", {"id": "v1", "description": "é\n😀", **version}, {"id": "v2", **version})
     legacy.add("system_versions", {"id": "v3", "system_id": "", "created_at": moment})
@@ -58,9 +56,7 @@ def test_a_time_that_no_text_of_four_digit_years_holds_is_kept_in_the_complement
     done = legacy.convert()
     assert done.one("experiments")["created_at"] is None
     assert done.units[""].complement["cells"]["experiments"]["updated_at"] == {"e": "infinity"}
-    loss = next(
-        each for each in done.losses if each.table == "system_versions" and each.column == "created_at"
-    )
+    loss = next(each for each in done.losses if each.table == "system_versions" and each.column == "created_at")
     assert (loss.code, loss.count) == ("time_out_of_range", 3)
     assert loss.example == {"row": "v1", "value": "infinity"}
     assert_taken_back(legacy, done, "UTC")

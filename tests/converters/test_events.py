@@ -30,9 +30,7 @@ def test_the_three_types_stay(legacy: LegacyStore, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "mapped"), [("lmcais", "cais"), ("craftEnvironment", "environment"), ("myruntime", "runtime")]
 )
-def test_a_subclass_gets_its_bases_type_and_its_own_is_kept(
-    legacy: LegacyStore, name: str, mapped: str
-) -> None:
+def test_a_subclass_gets_its_bases_type_and_its_own_is_kept(legacy: LegacyStore, name: str, mapped: str) -> None:
     done, row = one(legacy, event_type=name)
     assert row["event_type"] == mapped
     assert json.loads(row["metadata"]) == {"sessionlift": {"event_type": name}}
@@ -160,9 +158,7 @@ def test_columns_that_only_changed_their_name(legacy: LegacyStore) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "column", ["system_state_before", "system_state_after", "metadata", "event_metadata"]
-)
+@pytest.mark.parametrize("column", ["system_state_before", "system_state_after", "metadata", "event_metadata"])
 def test_json_null_becomes_null_and_is_told(legacy: LegacyStore, column: str) -> None:
     done, row = one(legacy, **{column: "null"})
     assert row[column] is None
@@ -199,7 +195,5 @@ def test_the_dollars_stand_under_our_key(legacy: LegacyStore, text: str | None, 
 def test_a_comma_too_many_does_not_break_the_object(legacy: LegacyStore, text: str) -> None:
     """DuckDB takes such JSON; after another comma not even DuckDB would read what comes out."""
     _, row = one(legacy, metadata=text, cost=0.29)
-    found = legacy.db.execute(
-        "SELECT json_valid(?), json_extract(?, '$.sessionlift.cost')", [row["metadata"]] * 2
-    )
+    found = legacy.db.execute("SELECT json_valid(?), json_extract(?, '$.sessionlift.cost')", [row["metadata"]] * 2)
     assert found.fetchone() == (True, "0.29")

@@ -42,9 +42,7 @@ def test_a_mapping_file_gives_overrides(tmp_path: Path) -> None:
         ('{"event_types": {"tool": "user"}}', "does not allow"),
     ],
 )
-def test_a_mapping_file_that_is_wrong_is_refused_by_what_is_wrong(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_a_mapping_file_that_is_wrong_is_refused_by_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(MappingFileError, match=message):
         load_mapping(written(tmp_path, text))
 
@@ -69,13 +67,9 @@ def test_parts_of_a_document_are_cut_out_without_a_change(text: str) -> None:
     "text", ["", "{", "[", "[1", "[1 2]", "[,]", "{1: 2}", '{"a" 1}', '{"a": 1 "b": 2}', '{"a": }', "1"]
 )
 def test_what_is_no_document_is_no_document(text: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"not a JSON|no JSON value|no key|no ':'|neither|Expecting|property"
-    ):
+    with pytest.raises(ValueError, match=r"not a JSON|no JSON value|no key|no ':'|neither|Expecting|property"):
         list(array_items(text))
-    with pytest.raises(
-        ValueError, match=r"not a JSON|no JSON value|no key|no ':'|neither|Expecting|property"
-    ):
+    with pytest.raises(ValueError, match=r"not a JSON|no JSON value|no key|no ':'|neither|Expecting|property"):
         list(object_items(text))
 
 

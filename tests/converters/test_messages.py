@@ -29,9 +29,7 @@ def envelope(content: Any = "hi", kind: Any = "llm_prompt", **more: Any) -> str:
 def test_the_five_types_stay(legacy: LegacyStore, kind: str) -> None:
     done, row = one(legacy, message_type=kind)
     assert (row["message_type"], row["metadata"]) == (kind, None)
-    assert not done.losses or all(
-        loss.table != "messages" or loss.column == "timestep_id" for loss in done.losses
-    )
+    assert not done.losses or all(loss.table != "messages" or loss.column == "timestep_id" for loss in done.losses)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +60,9 @@ def test_every_other_type_gets_the_nearest_and_its_own_is_kept(
 @pytest.mark.parametrize("early", [False, True])
 def test_a_mapping_file_decides_first(legacy: LegacyStore, early: bool) -> None:
     kinds = ["observation", "llm_prompt", "it's"]
-    rows = [
-        {"message_type": EARLY, "content": envelope(kind=k)} if early else {"message_type": k} for k in kinds
-    ]
+    rows = [{"message_type": EARLY, "content": envelope(kind=k)} if early else {"message_type": k} for k in kinds]
     legacy.session("s", messages=rows)
-    done = legacy.convert(
-        message_types={"observation": "tool_result", "llm_prompt": "system", "it's": "user"}
-    )
+    done = legacy.convert(message_types={"observation": "tool_result", "llm_prompt": "system", "it's": "user"})
     assert [row["message_type"] for row in done.tables["messages"]] == ["tool_result", "system", "user"]
 
 
@@ -204,9 +198,7 @@ def test_what_is_no_envelope_is_a_message_like_any_other(legacy: LegacyStore, co
 
 
 def test_no_message_is_ever_dropped_and_ids_stay(legacy: LegacyStore) -> None:
-    rows: list[Row] = [
-        {"id": 2**31 - 1 - 3 * n, "message_type": str(n), "content": str(n)} for n in range(50)
-    ]
+    rows: list[Row] = [{"id": 2**31 - 1 - 3 * n, "message_type": str(n), "content": str(n)} for n in range(50)]
     legacy.session("s", messages=rows)
     found = legacy.convert().tables["messages"]
     assert sorted(row["id"] for row in found) == sorted(row["id"] for row in rows)

@@ -20,9 +20,7 @@ SOURCES = [path.read_text("utf-8") for path in sorted((ROOT / "src" / "sessionli
 )
 def test_every_code_stands_in_a_table_of_the_page(code: str) -> None:
     assert re.search(rf"^\| `{code}` \|", PAGE, re.M), f"{code} is not explained"
-    assert any(f'"{code}"' in text for text in SOURCES), (
-        f"{code} is explained, and no part of the program tells it"
-    )
+    assert any(f'"{code}"' in text for text in SOURCES), f"{code} is explained, and no part of the program tells it"
 
 
 @pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in V2_COLUMNS.items() for c in columns])

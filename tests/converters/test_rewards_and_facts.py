@@ -80,9 +80,7 @@ def test_the_outcome_comes_from_the_episodes_results(legacy: LegacyStore) -> Non
         ({"total_reward": 2**53 + 1}, (2**53 + 1, 0, 5)),
     ],
 )
-def test_odd_results_are_taken_as_far_as_they_go(
-    legacy: LegacyStore, data: Row, found: tuple[Any, ...]
-) -> None:
+def test_odd_results_are_taken_as_far_as_they_go(legacy: LegacyStore, data: Row, found: tuple[Any, ...]) -> None:
     legacy.session("s", metadata=results(**data), num_timesteps=5)
     row = legacy.convert().one("outcome_rewards")
     assert (row["total_reward"], row["achievements_count"], row["total_steps"]) == found
@@ -107,9 +105,7 @@ def test_of_results_told_twice_the_last_counts_and_it_is_told(legacy: LegacyStor
     legacy.session("s", metadata=json.dumps(twice))
     done = legacy.convert()
     assert done.one("outcome_rewards")["total_reward"] == 2
-    assert [(fact.code, fact.session_id, fact.count) for fact in done.facts] == [
-        ("episode_results_repeated", "s", 1)
-    ]
+    assert [(fact.code, fact.session_id, fact.count) for fact in done.facts] == [("episode_results_repeated", "s", 1)]
 
 
 def test_results_of_the_early_dress_are_known_by_their_keys(legacy: LegacyStore) -> None:
@@ -136,9 +132,7 @@ def test_json_that_strict_readers_refuse_is_told(legacy: LegacyStore, text: str)
 def test_batches_of_any_size_give_the_same_rows_and_digests(legacy: LegacyStore) -> None:
     for number in range(12):
         reward = {"event_type": "environment", "reward": number / 10, "cost": 0.29}
-        legacy.session(
-            f"s{number}", timesteps=[{"num_events": 2}], events=[reward, {}], messages=[{}] * (number % 3)
-        )
+        legacy.session(f"s{number}", timesteps=[{"num_events": 2}], events=[reward, {}], messages=[{}] * (number % 3))
     whole, cut = legacy.convert(), legacy.convert(max_rows=1)
     assert len(cut.batches) > len(whole.batches)
     assert cut.tables == whole.tables

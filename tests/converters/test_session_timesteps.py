@@ -16,9 +16,7 @@ def steps_of(legacy: LegacyStore, table: str, **options: Any) -> list[int | None
 
 
 def test_its_time_becomes_started_at_and_nothing_is_said_of_the_end(legacy: LegacyStore) -> None:
-    legacy.session(
-        "s", timesteps=[{"timestamp": "2025-03-01 10:00:00.25", "num_events": 0, "num_messages": None}]
-    )
+    legacy.session("s", timesteps=[{"timestamp": "2025-03-01 10:00:00.25", "num_events": 0, "num_messages": None}])
     row = legacy.convert().one("session_timesteps")
     assert (row["started_at"], row["completed_at"]) == ("2025-03-01T10:00:00.250000+00:00", None)
     assert (row["step_id"], row["step_index"], row["num_events"], row["num_messages"]) == (

@@ -77,19 +77,14 @@ def test_a_session_without_any_time_gets_the_first_of_all_times(legacy: LegacySt
     assert legacy.convert().one("session_traces")["created_at"] == "1970-01-01T00:00:00.000000+00:00"
 
 
-@pytest.mark.parametrize(
-    "moment", ["infinity", "-infinity", "10000-01-01 00:00:00", "0044-03-15 (BC) 12:00:00"]
-)
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "10000-01-01 00:00:00", "0044-03-15 (BC) 12:00:00"])
 def test_a_session_whose_time_no_text_can_hold_is_put_aside_whole(legacy: LegacyStore, moment: str) -> None:
     legacy.session("s", created_at=moment, timesteps=[{}], events=[{"reward": 1.0}], messages=[{}])
     done = legacy.convert()
     assert {(each.table, each.code) for each in done.quarantine} == {
-        (table, "time_out_of_range")
-        for table in ("session_traces", "session_timesteps", "events", "messages")
+        (table, "time_out_of_range") for table in ("session_traces", "session_timesteps", "events", "messages")
     }
-    assert not any(
-        done.tables[table] for table in ("session_traces", "events", "messages", "outcome_rewards")
-    )
+    assert not any(done.tables[table] for table in ("session_traces", "events", "messages", "outcome_rewards"))
     assert done.unit.state == "quarantined"
 
 
@@ -125,9 +120,7 @@ def test_a_type_that_comes_twice_becomes_a_list_in_order(legacy: LegacyStore) ->
 
 
 def test_keys_that_the_filter_reads_are_lifted_from_their_one_source(legacy: LegacyStore) -> None:
-    found = metadata_of(
-        legacy, item("config", {"model": "m", "seed": 7, "other": 1}), item("more", {"task_id": "t"})
-    )
+    found = metadata_of(legacy, item("config", {"model": "m", "seed": 7, "other": 1}), item("more", {"task_id": "t"}))
     assert found == {
         "config": {"model": "m", "seed": 7, "other": 1},
         "more": {"task_id": "t"},
@@ -138,9 +131,7 @@ def test_keys_that_the_filter_reads_are_lifted_from_their_one_source(legacy: Leg
 
 
 def test_a_key_of_two_sources_or_of_a_type_is_not_lifted(legacy: LegacyStore) -> None:
-    found = metadata_of(
-        legacy, item("a", {"model": "m", "seed": 1}), item("b", {"model": "n"}), item("seed", {"x": 1})
-    )
+    found = metadata_of(legacy, item("a", {"model": "m", "seed": 1}), item("b", {"model": "n"}), item("seed", {"x": 1}))
     assert found == {"a": {"model": "m", "seed": 1}, "b": {"model": "n"}, "seed": {"x": 1}}
 
 

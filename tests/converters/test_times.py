@@ -141,9 +141,7 @@ def test_times_that_no_datetime_holds_stay_or_become_infinity() -> None:
     }
     with duckdb.connect() as db:
         for text, expected in far.items():
-            found = db.execute(
-                f"SELECT ({rules.utc('m')})::VARCHAR FROM (SELECT ?::TIMESTAMP AS m)", [text]
-            ).fetchone()
+            found = db.execute(f"SELECT ({rules.utc('m')})::VARCHAR FROM (SELECT ?::TIMESTAMP AS m)", [text]).fetchone()
             assert found == (expected,), text
         assert db.execute(f"SELECT {rules.utc('m')} FROM (SELECT NULL::TIMESTAMP AS m)").fetchone() == (None,)
         assert rules.utc("m") != "m"

@@ -38,8 +38,7 @@ def one(path: Path, query: str) -> Any:
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_the_same_seed_gives_the_same_rows(tmp_path: Path, dress: Dress) -> None:
     first, second = (
-        make_synth_v2(tmp_path / f"{n}.duckdb", sessions=60, seed=7, dress=dress, traps="all").path
-        for n in (1, 2)
+        make_synth_v2(tmp_path / f"{n}.duckdb", sessions=60, seed=7, dress=dress, traps="all").path for n in (1, 2)
     )
 
     for table in TABLES:
@@ -159,9 +158,7 @@ def test_a_store_that_is_there_is_never_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == b"something of the user's"
 
 
-def test_a_store_that_could_not_be_made_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sessionlift._demo._rows.MESSAGES", "INSERT INTO messages SELECT nonsense")
 
     with pytest.raises(duckdb.Error):

@@ -44,19 +44,14 @@ def catalog(url: str) -> dict[str, Any]:
                 [kind, name, sql]
                 for kind, source in kinds.items()
                 for name, sql in query(
-                    f"SELECT {kind}_name, sql FROM {source}"
-                    + (" WHERE NOT internal" if kind != "index" else "")
+                    f"SELECT {kind}_name, sql FROM {source}" + (" WHERE NOT internal" if kind != "index" else "")
                 )
             ]
-            objects += [
-                ["sequence", name, ""] for (name,) in query("SELECT sequence_name FROM duckdb_sequences()")
-            ]
+            objects += [["sequence", name, ""] for (name,) in query("SELECT sequence_name FROM duckdb_sequences()")]
         else:
             objects = [
                 list(row)
-                for row in query(
-                    "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"
-                )
+                for row in query("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'")
             ]
             assert query("PRAGMA integrity_check") == [("ok",)]
         engine = "duckdb" if connection.dialect.name == "duckdb" else "libsql"

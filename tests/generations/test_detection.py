@@ -216,9 +216,7 @@ def test_a_newer_form_of_v3_says_what_it_has(v3: Path) -> None:
 def test_swapped_arguments_are_told_so(v2: Path, v3: Path, role: str, hint: str) -> None:
     path, wanted = (v3, "synth.v2") if role == "source" else (v2, "synth.v3")
     with pytest.raises(WrongGenerationError) as refused:
-        require_generation(
-            detect(str(path)), wanted, store="x", role="source" if role == "source" else "target"
-        )
+        require_generation(detect(str(path)), wanted, store="x", role="source" if role == "source" else "target")
     assert hint in refused.value.hint
 
 
@@ -268,9 +266,7 @@ def test_a_store_without_tables_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_store_says_its_tables(tmp_path: Path) -> None:
-    url = made(
-        tmp_path / "shop.db", "CREATE TABLE customers (id, name)", "CREATE TABLE orders (id, customer)"
-    )
+    url = made(tmp_path / "shop.db", "CREATE TABLE customers (id, name)", "CREATE TABLE orders (id, customer)")
     error = refusal(url, UnknownGenerationError)
     assert "2 tables (customers, orders)" in error.what
     assert error.fields["found"] == ["customers (id, name)", "orders (customer, id)"]

@@ -41,9 +41,7 @@ def assert_whole(runs: list[dict[str, Any]], *, least: int) -> None:
     old, new = killed[0]["left"], finished["left"]
     assert old != new
     for run in killed:
-        assert run["left"] in (old, new), (
-            f"boundary {run['boundary']} left half of it: {run['left']['tables']}"
-        )
+        assert run["left"] in (old, new), f"boundary {run['boundary']} left half of it: {run['left']['tables']}"
         assert run["again"] == new, f"boundary {run['boundary']}: the same command did not end the same"
     # everything is one transaction, so only the kill after its COMMIT may show the new state
     assert all(run["left"] == old for run in killed)
@@ -64,9 +62,7 @@ def test_an_upgrade_killed_at_every_statement_leaves_nothing_or_all(
     assert len(runs[-1]["left"]["tables"]) == tables + 1  # and sessionlift_version
 
 
-@pytest.mark.parametrize(
-    ("name", "generation", "tables"), [("t.db", "synth.v3", 16), ("t.duckdb", "synth.v2", 8)]
-)
+@pytest.mark.parametrize(("name", "generation", "tables"), [("t.db", "synth.v3", 16), ("t.duckdb", "synth.v2", 8)])
 def test_a_downgrade_killed_at_every_statement_leaves_all_or_nothing(
     tmp_path: Path, name: str, generation: str, tables: int
 ) -> None:

@@ -146,8 +146,7 @@ def test_a_store_of_another_system_is_refused_by_its_name(tmp_path: Path) -> Non
     path = tmp_path / "swarm.db"
     change(
         path,
-        "CREATE TABLE sessions (session_id, user_id, provider, model, status, session_control, metadata, "
-        "history)",
+        "CREATE TABLE sessions (session_id, user_id, provider, model, status, session_control, metadata, history)",
     )
     assert "is a langswarm.v1 store" in refused(path, WrongGenerationError).what
 

@@ -158,9 +158,7 @@ def test_a_downgrade_of_the_ledger_refuses_while_it_remembers(tmp_path: Path) ->
     path = tmp_path / "t.db"
     schema_upgrade(str(path), "ledger_1")
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "INSERT INTO sessionlift_runs (run_id, kind, status) VALUES ('r', 'migrate', 'running')"
-        )
+        connection.execute("INSERT INTO sessionlift_runs (run_id, kind, status) VALUES ('r', 'migrate', 'running')")
     with pytest.raises(GenerationError, match=r"1 rows .sessionlift_runs 1"):
         schema_downgrade(str(path), "base")
 
@@ -213,9 +211,7 @@ def test_a_schema_that_is_there_in_part_is_left_as_it_is(tmp_path: Path) -> None
         schema_upgrade(str(path), "synth_v3")
 
     assert "table events, column something: unexpected (TEXT)" in refused.value.fields["found"]
-    assert any(
-        line.startswith("table messages, columns in order: missing") for line in refused.value.fields["found"]
-    )
+    assert any(line.startswith("table messages, columns in order: missing") for line in refused.value.fields["found"])
     assert objects(str(path)) == [("table", "events")]
 
 

@@ -75,9 +75,7 @@ VIEWS = {
         "session_id created_at num_timesteps num_events num_messages models_used providers_used "
         "total_tokens_used total_cost"
     ),
-    "experiment_overview": (
-        "experiment_id experiment_name session_count system_count first_session last_session"
-    ),
+    "experiment_overview": ("experiment_id experiment_name session_count system_count first_session last_session"),
 }
 
 
@@ -98,19 +96,12 @@ def catalog(path: Path) -> dict[str, Any]:
                 ).fetchall()
             ),
             "indexes": dict(
-                store.execute(
-                    "SELECT index_name, regexp_extract(sql, 'ON (.*);', 1) FROM duckdb_indexes()"
-                ).fetchall()
+                store.execute("SELECT index_name, regexp_extract(sql, 'ON (.*);', 1) FROM duckdb_indexes()").fetchall()
             ),
-            "unique indexes": store.execute(
-                "SELECT index_name FROM duckdb_indexes() WHERE is_unique"
-            ).fetchall(),
-            "views": sorted(
-                store.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
-            ),
+            "unique indexes": store.execute("SELECT index_name FROM duckdb_indexes() WHERE is_unique").fetchall(),
+            "views": sorted(store.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()),
             "sequences": store.execute(
-                "SELECT sequence_name, increment_by, min_value, max_value, cycle "
-                "FROM duckdb_sequences() ORDER BY 1"
+                "SELECT sequence_name, increment_by, min_value, max_value, cycle FROM duckdb_sequences() ORDER BY 1"
             ).fetchall(),
         }
 
@@ -134,9 +125,7 @@ def test_the_structure_is_the_pinned_one(ours: Path, dress: str) -> None:
     for table, _, name, kind, nullable, default in found["columns"]:
         number = f"#{default.split(chr(39))[1]}" if default else ""
         columns.setdefault(table, []).append(f"{name} {kind}{'' if nullable else '!'}{number}")
-    views = (
-        VIEWS if dress == "final" else {name: VIEWS[name] for name in VIEWS if name != "experiment_overview"}
-    )
+    views = VIEWS if dress == "final" else {name: VIEWS[name] for name in VIEWS if name != "experiment_overview"}
     assert {table: columns[table] for table in TABLES} == {
         table: [" ".join(part.split()) for part in body.split(",")] for table, body in TABLES.items()
     }
@@ -168,9 +157,7 @@ def test_detect_and_verify_name_the_dress(ours: Path, dress: str) -> None:
 
 
 @pytest.mark.fixtures
-def test_it_equals_the_real_store_by_introspection(
-    real_copy: Callable[[str], Path], ours: Path, dress: str
-) -> None:
+def test_it_equals_the_real_store_by_introspection(real_copy: Callable[[str], Path], ours: Path, dress: str) -> None:
     real = catalog(real_copy("synth/small.duckdb" if dress == "final" else "synth/small_mid.duckdb"))
     found = catalog(ours)
     for part, expected in real.items():
@@ -178,9 +165,7 @@ def test_it_equals_the_real_store_by_introspection(
 
 
 @pytest.mark.fixtures
-def test_the_views_answer_as_the_real_ones_do(
-    real_copy: Callable[[str], Path], ours: Path, dress: str
-) -> None:
+def test_the_views_answer_as_the_real_ones_do(real_copy: Callable[[str], Path], ours: Path, dress: str) -> None:
     real = real_copy("synth/small.duckdb" if dress == "final" else "synth/small_mid.duckdb")
     views = [name for name in VIEWS if dress == "final" or name != "experiment_overview"]
     with duckdb.connect(str(ours)) as store:

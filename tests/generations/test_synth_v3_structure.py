@@ -96,13 +96,10 @@ VIEWS = {
         "unique_models_used total_cost_usd"
     ),
     "experiment_overview": (
-        "experiment_id name description created_at session_count total_events total_messages "
-        "avg_timesteps_per_session"
+        "experiment_id name description created_at session_count total_events total_messages avg_timesteps_per_session"
     ),
 }
-COLUMN = re.compile(
-    r"(?P<name>\w+) (?P<type>\w+)(?P<null>!?)(=(?P<default>\w+))?(>(?P<table>\w+)\.(?P<to>\w+))?"
-)
+COLUMN = re.compile(r"(?P<name>\w+) (?P<type>\w+)(?P<null>!?)(=(?P<default>\w+))?(>(?P<table>\w+)\.(?P<to>\w+))?")
 
 
 @pytest.fixture
@@ -133,8 +130,7 @@ def test_the_columns_keys_and_references_are_the_pinned_ones(ours: sqlite3.Conne
     with closing(ours):
         columns = [tuple(row[1:6]) for row in ours.execute(f'PRAGMA table_info("{table}")')]
         references = {
-            (row[3], row[2], row[4], row[5], row[6])
-            for row in ours.execute(f"PRAGMA foreign_key_list({table})")
+            (row[3], row[2], row[4], row[5], row[6]) for row in ours.execute(f"PRAGMA foreign_key_list({table})")
         }
         sql = ours.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
 

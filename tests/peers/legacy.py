@@ -60,11 +60,7 @@ class Session:
         """The value that the real filter should find under ``key`` at the top of the metadata, or None."""
         if any(item["metadata_type"] == key for item in self.metadata):
             return None
-        found = [
-            item["data"][key]
-            for item in self.metadata
-            if isinstance(item["data"], dict) and key in item["data"]
-        ]
+        found = [item["data"][key] for item in self.metadata if isinstance(item["data"], dict) and key in item["data"]]
         return found[0] if len(found) == 1 else None
 
     @property
@@ -117,9 +113,7 @@ def _message(row: dict[str, Any]) -> Message:
             )
         )
         kind, content = envelope["message_type"], _text(envelope["content"])
-    return Message(
-        row["id"], kind, content, _utc(row["timestamp"]), _utc(row["event_time"]), row["message_time"]
-    )
+    return Message(row["id"], kind, content, _utc(row["timestamp"]), _utc(row["event_time"]), row["message_time"])
 
 
 class _Number(str):

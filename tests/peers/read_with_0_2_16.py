@@ -37,9 +37,7 @@ async def main(store: str) -> None:
     await manager.initialize()
 
     async def rows(query: str, session_id: str | None = None) -> list[dict[str, Any]]:
-        frame = await manager.query_traces(
-            query, {"session_id": session_id} if session_id is not None else None
-        )
+        frame = await manager.query_traces(query, {"session_id": session_id} if session_id is not None else None)
         return [plain(row) for row in frame.to_dict("records")]
 
     usage = await manager.get_model_usage()

@@ -22,10 +22,7 @@ def say(line: dict[str, Any]) -> None:
 def plain(row: dict[str, Any]) -> dict[str, Any]:
     """pandas wraps numbers and says NaN where the store says NULL."""
     unwrapped = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in unwrapped.items()
-    }
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in unwrapped.items()}
 
 
 async def main(store: str) -> None:
@@ -46,9 +43,7 @@ async def main(store: str) -> None:
     usage = await manager.get_model_usage()
     say({"usage": [plain(row) for row in usage.to_dict("records")]})
     outcomes = {row["session_id"]: row for row in await manager.get_outcome_rewards()}
-    sessions = await manager.query_traces(
-        "SELECT session_id, experiment_id FROM session_traces ORDER BY rowid"
-    )
+    sessions = await manager.query_traces("SELECT session_id, experiment_id FROM session_traces ORDER BY rowid")
     for found in sessions.to_dict("records"):
         session_id = found["session_id"]
         say(

@@ -68,9 +68,7 @@ def pairs(session: Session) -> list[tuple[Any, Any]]:
     return found
 
 
-def test_messages_come_out_as_pairs(
-    synth_0_2_16: Peer, moved: tuple[dict[str, Session], Path], tmp_path: Path
-) -> None:
+def test_messages_come_out_as_pairs(synth_0_2_16: Peer, moved: tuple[dict[str, Session], Path], tmp_path: Path) -> None:
     sessions, target = moved
 
     said: dict[str, list[tuple[Any, Any]]] = {key: [] for key in sessions}

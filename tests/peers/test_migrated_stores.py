@@ -69,9 +69,7 @@ def instant(text: str | None) -> datetime | None:
 
 
 def seconds(moment: datetime | None) -> Any:
-    return (
-        None if moment is None else pytest.approx(moment.replace(tzinfo=timezone.utc).timestamp(), abs=1e-6)
-    )
+    return None if moment is None else pytest.approx(moment.replace(tzinfo=timezone.utc).timestamp(), abs=1e-6)
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -97,9 +95,7 @@ def test_session_metadata_is_an_object_that_holds_every_item(moved: Moved, readi
     for key, session in moved.sessions.items():
         metadata = reading.sessions[key]["trace"]["metadata"]
         assert isinstance(metadata, dict), key
-        held = [
-            item for value in metadata.values() for item in (value if isinstance(value, list) else [value])
-        ]
+        held = [item for value in metadata.values() for item in (value if isinstance(value, list) else [value])]
         for item in session.metadata:
             assert any(same_json(item["data"], value) for value in [*held, *metadata.values()]), (key, item)
 
@@ -189,9 +185,7 @@ def test_events_belong_to_a_step_of_their_own_session(moved: Moved, reading: Rea
             assert not counts, key
 
 
-def test_no_message_is_dropped_and_each_keeps_id_order_and_type(
-    peer: Peer, moved: Moved, reading: Reading
-) -> None:
+def test_no_message_is_dropped_and_each_keeps_id_order_and_type(peer: Peer, moved: Moved, reading: Reading) -> None:
     for key, session in moved.sessions.items():
         messages = reading.sessions[key]["messages"]
         assert [m["id"] for m in messages] == [m.id for m in session.messages], key
@@ -222,9 +216,7 @@ def test_rewards_are_those_that_the_real_program_would_have_written(moved: Moved
         found = reading.sessions[key]
         rewards = [(int(reward["event_id"]), reward["reward_value"]) for reward in found["event_rewards"]]
         assert rewards == session.rewards, key
-        assert {(r["reward_type"], r["source"]) for r in found["event_rewards"]} <= {
-            ("sparse", "environment")
-        }
+        assert {(r["reward_type"], r["source"]) for r in found["event_rewards"]} <= {("sparse", "environment")}
         results = [item["data"] for item in session.metadata if item["metadata_type"] == "episode_results"]
         totals = [reward["total_reward"] for reward in found["outcome_rewards"]]
         if len(results) == 1:

@@ -42,9 +42,7 @@ def sound() -> Report:
         skipped_sessions=3,
         failed_sessions=1,
         errors=[
-            ErrorLine(
-                session_id="s-7", error="no such time", code="bad_time", table="session_traces", row="s-7"
-            ),
+            ErrorLine(session_id="s-7", error="no such time", code="bad_time", table="session_traces", row="s-7"),
             ErrorLine(session_id="s-8", error="not JSON", code="bad_json", table="events", row="12"),
         ],
         tables={
@@ -66,9 +64,7 @@ def sound() -> Report:
         ],
         source_facts=[
             SourceFact(code="counter_differs", table="session_traces", count=4, meaning="A save broke off."),
-            SourceFact(
-                code="no_marker", count=1, meaning="The store does not name its version.", examples=[1]
-            ),
+            SourceFact(code="no_marker", count=1, meaning="The store does not name its version.", examples=[1]),
         ],
         verification=Verification(
             status="passed",

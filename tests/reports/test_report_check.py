@@ -136,9 +136,7 @@ CASES: list[tuple[str, Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("law", "change", "told"), CASES, ids=[f"{law}-{i}" for i, (law, _, _) in enumerate(CASES)]
-)
+@pytest.mark.parametrize(("law", "change", "told"), CASES, ids=[f"{law}-{i}" for i, (law, _, _) in enumerate(CASES)])
 def test_a_broken_law_is_told(sound: Report, law: str, change: Change, told: str) -> None:
     data = sound.to_dict()
     change(data)

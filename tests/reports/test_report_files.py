@@ -56,9 +56,7 @@ def test_a_write_that_fails_leaves_the_old_report_and_nothing_else(
     assert names(tmp_path) == ["run.json"]
 
 
-def test_an_interrupted_write_leaves_nothing(
-    sound: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_write_leaves_nothing(sound: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_handle: int) -> None:
         raise KeyboardInterrupt
 

@@ -117,9 +117,7 @@ def test_a_known_secret_is_never_left(before: str, secret: str, after: str) -> N
 
 
 def loaded_report(secret: str) -> Report:
-    error = StoreAuthError(
-        f"401 for 'Bearer {secret}'", store=f"libsql+http://h?authToken={secret}", role="target"
-    )
+    error = StoreAuthError(f"401 for 'Bearer {secret}'", store=f"libsql+http://h?authToken={secret}", role="target")
     return Report(
         kind="migrate",
         run_id="r",

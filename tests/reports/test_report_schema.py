@@ -64,9 +64,7 @@ def test_every_object_of_the_schema_has_a_dataclass() -> None:
     assert objects | {"Report"} == set(MODELS)
 
 
-@pytest.mark.parametrize(
-    ("field", "where"), [("kind", "Report"), ("status", "Report"), ("status", "Verification")]
-)
+@pytest.mark.parametrize(("field", "where"), [("kind", "Report"), ("status", "Report"), ("status", "Verification")])
 def test_enumerations_are_the_same(field: str, where: str) -> None:
     in_code = get_args(get_type_hints(MODELS[where])[field])
     assert tuple(object_of(where)["properties"][field]["enum"]) == in_code or set(

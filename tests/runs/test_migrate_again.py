@@ -86,9 +86,7 @@ def test_only_a_new_session_moves(sessionlift: Warm, legacy: Legacy, target: Pat
     assert query(target, "SELECT count(*) FROM events WHERE session_id = 'one-more'") != [(0,)]
 
 
-def test_a_session_that_changed_in_the_source_is_replaced(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
+def test_a_session_that_changed_in_the_source_is_replaced(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     sessionlift("migrate", source, target, "--json")
     changed, other = session_ids(source)[:2]
@@ -145,9 +143,7 @@ def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_tim
     assert recorded == [(99,)]
 
 
-def test_a_session_that_changed_in_the_target_alone_is_kept(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
+def test_a_session_that_changed_in_the_target_alone_is_kept(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     sessionlift("migrate", source, target, "--json")
     change(target, "UPDATE messages SET content = 'edited since'")
@@ -180,9 +176,7 @@ def test_a_catalog_that_changed_in_the_source_is_replaced_and_rows_of_the_new_pr
     source = legacy(traps="usual")
     sessionlift("migrate", source, target, "--json")
     change(target, "INSERT INTO systems (system_id, name) VALUES ('new-one', 'of the new program')")
-    change_source(
-        source, "UPDATE experiments SET description = 'changed' WHERE id = (SELECT min(id) FROM experiments)"
-    )
+    change_source(source, "UPDATE experiments SET description = 'changed' WHERE id = (SELECT min(id) FROM experiments)")
 
     again = sessionlift("migrate", source, target, "--json")
 
@@ -316,9 +310,7 @@ def test_a_dry_run_writes_nothing_but_its_report(sessionlift: Warm, legacy: Lega
     assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}
 
 
-def test_stopping_at_an_error_writes_nothing_of_that_session(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
+def test_stopping_at_an_error_writes_nothing_of_that_session(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     bad = session_ids(source)[4]
     change_source(
@@ -365,9 +357,7 @@ def test_an_interrupted_run_ends_in_order(
     target = tmp_path / "target" / "v3.db"
     target.parent.mkdir()
 
-    ended = sessionlift(
-        "migrate", source, target, "--json", at=boundary, do=signal_name, limits={"max_rows": 80}
-    )
+    ended = sessionlift("migrate", source, target, "--json", at=boundary, do=signal_name, limits={"max_rows": 80})
 
     if "mode" in where:
         # everything was done by then: such a run is complete or interrupted, but never half
@@ -411,9 +401,7 @@ def test_the_target_holds_what_the_user_was_told_of(sessionlift: Warm, legacy: L
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_one_target_has_one_reading_of_the_clock(
-    sessionlift: Warm, legacy: Legacy, target: Path, killed: bool
-) -> None:
+def test_one_target_has_one_reading_of_the_clock(sessionlift: Warm, legacy: Legacy, target: Path, killed: bool) -> None:
     source = legacy(traps="usual")
     limits = {"max_rows": 80}
     calm = sessionlift("migrate", source, target.with_name("calm.db"), "--no-verify", limits=limits)

@@ -78,9 +78,7 @@ def test_a_server_that_goes_away_ends_the_run_and_the_next_one_goes_on(
         assert rows_at(url) == rows(target)
 
 
-def test_a_wrong_token_is_refused_and_no_token_is_told(
-    sessionlift: Warm, legacy_store: Legacy, tmp_path: Path
-) -> None:
+def test_a_wrong_token_is_refused_and_no_token_is_told(sessionlift: Warm, legacy_store: Legacy, tmp_path: Path) -> None:
     source = legacy_store(sessions=4)
     maker = TokenMaker(_made(tmp_path / "tokens"))
     right, wrong = maker.token(), TokenMaker(_made(tmp_path / "others")).token()

@@ -40,9 +40,7 @@ def assert_foreseen(sessionlift: Warm, source: Path, target: Path, *options: obj
 
 def tables(report: dict[str, Any]) -> dict[str, Any]:
     found = {
-        name: counts
-        for name, counts in report["tables"].items()
-        if any(counts.values()) and name != "outcome_rewards"
+        name: counts for name, counts in report["tables"].items() if any(counts.values()) and name != "outcome_rewards"
     }
     assert found
     return found
@@ -60,9 +58,7 @@ def losses(report: dict[str, Any]) -> dict[tuple[str, str, str], int]:
         for traps in ("none", "usual", "all")
     ],
 )
-def test_made_up_stores_of_every_dress(
-    sessionlift: Warm, legacy: Legacy, target: Path, dress: str, traps: str
-) -> None:
+def test_made_up_stores_of_every_dress(sessionlift: Warm, legacy: Legacy, target: Path, dress: str, traps: str) -> None:
     assert_foreseen(sessionlift, legacy(sessions=20, dress=dress, traps=traps), target)
 
 
@@ -113,9 +109,7 @@ def test_a_mapping_and_a_time_zone_are_foreseen(
     assert_foreseen(sessionlift, source, target, "--mapping", mapping, "--timezone", "Europe/Berlin")
 
 
-def test_sessions_that_moved_before_are_foreseen_as_skipped(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
+def test_sessions_that_moved_before_are_foreseen_as_skipped(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=20, traps="usual")
     chosen = session_ids(source)[3]
     assert sessionlift("migrate", source, target, "--only", chosen, "--json").code == 0

@@ -84,9 +84,7 @@ class Replaces(SqliteStore):
     """A driver that puts a question mark in place of a lone surrogate."""
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Any) -> int:
-        cleaned = [
-            [v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in row] for row in rows
-        ]
+        cleaned = [[v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in row] for row in rows]
         return super().insert_rows(table, columns, cleaned)
 
 

@@ -49,9 +49,7 @@ def test_values_are_read_exactly(sqld: str) -> None:
         store.insert_rows("t", columns, ROWS)
     with HranaReader(http(sqld)) as reader:
         assert list(reader.read_table("t", columns, order_by=["id"])) == ROWS
-        chosen = reader.read_table(
-            "t", ["d", "id"], where="id < ? OR t = ?", params=(2, "null"), order_by=["id"]
-        )
+        chosen = reader.read_table("t", ["d", "id"], where="id < ? OR t = ?", params=(2, "null"), order_by=["id"])
         assert list(chosen) == [(0.1 + 0.2, 1), (-1.7976931348623157e308, 5)]
         assert list(reader.read_table("t", ["d"], where="d < ?", params=(0.0,), order_by=["id"])) == [
             (-math.inf,),

@@ -32,9 +32,7 @@ def test_a_special_value_may_bind_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("sql", "params"), [("SELECT ?", (100, 1)), ("SELECT ?, ?", (100,)), ("SELECT ?1", (100,))]
-)
+@pytest.mark.parametrize(("sql", "params"), [("SELECT ?", (100, 1)), ("SELECT ?, ?", (100,)), ("SELECT ?1", (100,))])
 def test_a_wrong_number_or_kind_of_placeholders_is_refused(sql: str, params: tuple[int, ...]) -> None:
     with pytest.raises(UsageError):
         expand(sql, params, wide)

@@ -35,9 +35,7 @@ pytestmark = pytest.mark.sqld
 @pytest.fixture
 def store(sqld: str) -> Iterator[Store]:
     with open_store(sqld, mode="create", role="target") as opened:
-        opened.execute(
-            "CREATE TABLE t (session_id TEXT, n INTEGER NOT NULL CHECK (n > 0), UNIQUE (session_id, n))"
-        )
+        opened.execute("CREATE TABLE t (session_id TEXT, n INTEGER NOT NULL CHECK (n > 0), UNIQUE (session_id, n))")
         yield opened
 
 
@@ -81,9 +79,7 @@ def test_foreign_keys_are_not_enforced(store: Store) -> None:
     assert store.query("SELECT count(*) FROM child") == [(3,)]
 
 
-def test_staged_rows_come_in_order_without_the_excluded(
-    store: Store, make_stage: Callable[..., Path]
-) -> None:
+def test_staged_rows_come_in_order_without_the_excluded(store: Store, make_stage: Callable[..., Path]) -> None:
     rows = [("z", 3), ("a\0b", 1), (None, 7), ("m", 2), ("a\0c", 1)]
     stage = make_stage("t", ["session_id", "n"], rows)
     with store.staged(stage) as staged, store.transaction():
@@ -94,10 +90,7 @@ def test_staged_rows_come_in_order_without_the_excluded(
 def test_bulk_copying_is_fast_enough(store: Store, make_stage: Callable[..., Path]) -> None:
     columns = [f"c{n}" for n in range(10)]
     store.execute(f"CREATE TABLE wide ({', '.join(columns)})")
-    rows = [
-        (n, f"s{n // 40}", "x" * 30, n / 7, '{"a": 1}', n * 7, None, "y" * 80, n / 3, "z")
-        for n in range(20_000)
-    ]
+    rows = [(n, f"s{n // 40}", "x" * 30, n / 7, '{"a": 1}', n * 7, None, "y" * 80, n / 3, "z") for n in range(20_000)]
     stage = make_stage("wide", columns, rows)
     begun = time.monotonic()
     with store.staged(stage) as staged, store.transaction():

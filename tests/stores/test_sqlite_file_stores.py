@@ -26,9 +26,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(where: str) -> Iterator[Store]:
     with open_store(where, mode="create", role="target") as opened:
-        opened.execute(
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, session_id TEXT, n INTEGER NOT NULL CHECK (n > 0))"
-        )
+        opened.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, session_id TEXT, n INTEGER NOT NULL CHECK (n > 0))")
         opened.execute("CREATE UNIQUE INDEX u ON t (session_id, n)")
         yield opened
 
@@ -114,17 +112,13 @@ def test_foreign_keys_are_not_enforced(store: Store) -> None:
 
 def test_reading_filters_and_sorts(store: Store) -> None:
     store.insert_rows("t", ["session_id", "n"], [("b", 2), ("a", 2), ("a", 1), ("c", 9)])
-    rows = store.read_table(
-        "t", ["session_id", "n"], where="n < ?", params=(9,), order_by=["session_id", "n"]
-    )
+    rows = store.read_table("t", ["session_id", "n"], where="n < ?", params=(9,), order_by=["session_id", "n"])
     assert list(rows) == [("a", 1), ("a", 2), ("b", 2)]
 
 
 def test_a_query_keeps_its_order_and_its_computed_values(store: Store) -> None:
     store.insert_rows("t", ["session_id", "n"], [(f"s{n}", n) for n in (3, 1, 2)])
-    assert store.query(
-        "SELECT n, n * 0.5 AS n, session_id || ? FROM t ORDER BY n DESC LIMIT 2;", ("\0x",)
-    ) == [
+    assert store.query("SELECT n, n * 0.5 AS n, session_id || ? FROM t ORDER BY n DESC LIMIT 2;", ("\0x",)) == [
         (3, 1.5, "s3\0x"),
         (2, 1.0, "s2\0x"),
     ]

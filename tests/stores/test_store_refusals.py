@@ -55,9 +55,7 @@ def test_a_missing_directory_even_for_a_new_store(engine: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("engine", LOCAL)
-@pytest.mark.parametrize(
-    ("content", "found"), [(b"", "empty"), (b"hello\n" * 2000, "text"), (None, "directory")]
-)
+@pytest.mark.parametrize(("content", "found"), [(b"", "empty"), (b"hello\n" * 2000, "text"), (None, "directory")])
 def test_something_that_is_no_store(engine: str, content: bytes | None, found: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.mkdir() if content is None else path.write_bytes(content)
@@ -149,9 +147,7 @@ def test_a_sqlite_file_that_is_cut_short(engine: str, size: int, tmp_path: Path)
 
 def test_a_duckdb_file_that_another_process_writes(tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
-    code = (
-        f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('ready', flush=True); time.sleep(60)"
-    )
+    code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('ready', flush=True); time.sleep(60)"
     with another_process(code) as holder:
         error = refused(f"duckdb://{path}")
         assert isinstance(error, StoreLockedError)
@@ -278,9 +274,7 @@ def test_a_store_in_wal_mode_is_read_from_a_read_only_directory(engine: str, tmp
 def test_a_directory_without_permission(engine: str, tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
-    assert isinstance(
-        refused(f"{engine}://{folder}/new.db", mode="create", role="target"), StoreReadOnlyError
-    )
+    assert isinstance(refused(f"{engine}://{folder}/new.db", mode="create", role="target"), StoreReadOnlyError)
 
 
 @pytest.mark.parametrize("engine", LOCAL)

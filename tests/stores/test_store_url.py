@@ -50,15 +50,11 @@ def test_a_missing_file_gets_its_engine_from_its_name(tmp_path: Path) -> None:
     assert parse_store_url(str(tmp_path / "new.db"), env={}).engine == "libsql"
 
 
-def test_an_open_file_is_not_read_again_to_learn_its_engine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_open_file_is_not_read_again_to_learn_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # reading it and closing that handle would drop the driver's locks
     path = tmp_path / "a.db"
     with open_store(f"sqlite://{path}", mode="create", role="target"):
-        monkeypatch.setattr(
-            "sessionlift.stores._url.sniff", lambda _path: pytest.fail("the open file was read")
-        )
+        monkeypatch.setattr("sessionlift.stores._url.sniff", lambda _path: pytest.fail("the open file was read"))
         assert parse_store_url(str(path), env={}).engine == "sqlite"
 
 
@@ -108,9 +104,7 @@ def test_a_token_is_never_shown(text: str) -> None:
 
 def test_a_redacted_url_can_be_given_again(tmp_path: Path) -> None:
     for text in [f"duckdb://{tmp_path}/a.duckdb", f"libsql://{tmp_path}/a.db", "libsql+http://h:1"]:
-        assert parse_store_url(parse_store_url(text, env={}).redacted, env={}) == parse_store_url(
-            text, env={}
-        )
+        assert parse_store_url(parse_store_url(text, env={}).redacted, env={}) == parse_store_url(text, env={})
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,10 @@ whole_numbers = st.one_of(
 )
 # NaN and -0.0 are what no SQLite store holds: see the last tests
 doubles = st.floats(allow_nan=False).filter(lambda value: value != 0 or math.copysign(1, value) > 0)
-texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
-    ["\0", "a\0b", "null", "1", "1.0", "?"]
-)
+texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["\0", "a\0b", "null", "1", "1.0", "?"])
 values = st.one_of(st.none(), whole_numbers, doubles, texts, st.binary())
 tables = st.lists(st.tuples(values, values, values), max_size=30)
-settings.register_profile(
-    "stores", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+settings.register_profile("stores", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 relaxed = settings(settings.get_profile("stores"), max_examples=60)
 
 
@@ -192,12 +188,8 @@ def test_a_row_above_the_servers_limit_is_refused_by_name(sqld: str) -> None:
         assert caught.value.fields["constraint"] == "SIZE"
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in classes() if name not in (NAN, MINUS_ZERO, LONE_SURROGATE)]
-)
-def test_the_probes_own_values_come_back_the_same(
-    store: Store, name: str, make_stage: Callable[..., Path]
-) -> None:
+@pytest.mark.parametrize("name", [name for name in classes() if name not in (NAN, MINUS_ZERO, LONE_SURROGATE)])
+def test_the_probes_own_values_come_back_the_same(store: Store, name: str, make_stage: Callable[..., Path]) -> None:
     rows = [(value, None, number) for number, value in enumerate(classes()[name])]
     with a_table(store) as table:
         with store.transaction():
@@ -253,8 +245,6 @@ def test_duckdb_gives_back_what_was_inserted(kind: str, tmp_path_factory: pytest
             with store.transaction():
                 store.insert_rows("t", ["id", "a"], list(enumerate(column)))
                 store.insert_rows("t", ["id", "a"], [])
-            assert exactly(list(store.read_table("t", ["a"], order_by=["id"]))) == exactly(
-                [[v] for v in column]
-            )
+            assert exactly(list(store.read_table("t", ["a"], order_by=["id"]))) == exactly([[v] for v in column])
 
         check()

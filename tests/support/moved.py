@@ -73,8 +73,7 @@ def content(path: Path) -> dict[str, Any]:
     for table, column in (("sessionlift_losses", "column_name"), ("sessionlift_facts", "''")):
         found[table] = query(
             path,
-            f"SELECT unit, session_id, code, table_name, {column}, sum(count) FROM {table} "
-            "GROUP BY 1, 2, 3, 4, 5",
+            f"SELECT unit, session_id, code, table_name, {column}, sum(count) FROM {table} GROUP BY 1, 2, 3, 4, 5",
         )
     return found
 
@@ -121,9 +120,7 @@ def change_source(path: Path, *statements: str) -> None:
 def session_ids(path: Path) -> list[str]:
     """The sessions of a legacy store, in the order they were written."""
     with duckdb.connect(str(path), read_only=True) as db:
-        return [
-            key for (key,) in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()
-        ]
+        return [key for (key,) in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()]
 
 
 def add_session(path: Path, session_id: str, like: str) -> None:
@@ -131,8 +128,7 @@ def add_session(path: Path, session_id: str, like: str) -> None:
     children = {"session_timesteps": "timestep", "events": "event", "messages": "message"}
     with duckdb.connect(str(path)) as db:
         db.execute(
-            "INSERT INTO session_traces SELECT * REPLACE (? AS session_id) FROM session_traces "
-            "WHERE session_id = ?",
+            "INSERT INTO session_traces SELECT * REPLACE (? AS session_id) FROM session_traces WHERE session_id = ?",
             [session_id, like],
         )
         for table, name in children.items():

@@ -31,9 +31,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_sqld(
-    folder: Path, *options: str, port: int | None = None
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running_sqld(folder: Path, *options: str, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A sqld of our own with its database under ``folder``; yields its store URL and its process."""
     binary = sqld_binary()
     if binary is None:

@@ -108,9 +108,7 @@ class Scan:
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
             return all(self.is_safe(module, item, seen) for item in node.elts)
         if isinstance(node, ast.Dict):
-            return all(
-                self.is_safe(module, item, seen) for item in [*node.keys, *node.values] if item is not None
-            )
+            return all(self.is_safe(module, item, seen) for item in [*node.keys, *node.values] if item is not None)
         if isinstance(node, ast.JoinedStr):
             parts = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
             return all(self.is_safe(module, part, seen) for part in parts)
@@ -178,9 +176,7 @@ class Scan:
             return True  # bound from itself, as in `x = x.replace(...)`: its other bindings decide
         seen |= {key}
         bound = list(bindings(function, node.id))
-        parameters = [
-            a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-        ]
+        parameters = [a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]]
         if node.id in parameters:
             passed = list(self._arguments(function, parameters, node.id))
             passed += [(module, value) for value in defaults(function, node.id)]
@@ -200,9 +196,7 @@ class Scan:
             for call in ast.walk(module.tree):
                 if not isinstance(call, ast.Call):
                     continue
-                name = (
-                    call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-                )
+                name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
                 if name != function.name:
                     continue
                 position = positional.index(wanted)
@@ -244,11 +238,7 @@ def bindings(function: ast.FunctionDef, name: str) -> Iterator[ast.expr]:
         elif isinstance(node, (ast.For, ast.comprehension)):
             pairs = [(node.target, node.iter)]
         for target, value in pairs:
-            if (
-                isinstance(target, ast.Tuple)
-                and isinstance(value, ast.Tuple)
-                and len(target.elts) == len(value.elts)
-            ):
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
                 yield from (v for t, v in zip(target.elts, value.elts, strict=True) if mentions(t, name))
             elif mentions(target, name):
                 yield value
@@ -257,8 +247,7 @@ def bindings(function: ast.FunctionDef, name: str) -> Iterator[ast.expr]:
 def mentions(target: ast.expr, name: str) -> bool:
     """True if the name is bound by ``target``; ``rows[name] = …`` only uses it."""
     return any(
-        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-        for node in ast.walk(target)
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store) for node in ast.walk(target)
     )
 
 
@@ -268,9 +257,7 @@ def glued(module: Module) -> Iterator[Piece]:
         text: ast.expr | None = None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
             text = node.left
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format"
-        ):
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
             text = node.func.value
         if isinstance(text, ast.Constant) and isinstance(text.value, str) and _SQL.search(text.value):
             function = module.function_of(node)

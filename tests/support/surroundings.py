@@ -27,9 +27,7 @@ def another_process(code: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def small_disk(
-    folder: Path, size: str, *, read_only_after: Callable[[], None] | None = None
-) -> Iterator[Path]:
+def small_disk(folder: Path, size: str, *, read_only_after: Callable[[], None] | None = None) -> Iterator[Path]:
     """A file system of its own of the given size, made read-only after the given step. Skips without root."""
     if os.geteuid() != 0:
         pytest.skip("a file system of its own can be mounted by root only")

@@ -167,9 +167,7 @@ class Backward:
         cost = json.loads(ours["cost"]) if "cost" in ours else None
         if isinstance(cost, (int, str)):
             cost = float(ours["cost"].strip('"'))
-        plain = (
-            "id session_id system_instance_id message_time span_id trace_id model_name provider total_tokens"
-        )
+        plain = "id session_id system_instance_id message_time span_id trace_id model_name provider total_tokens"
         return {
             **{name: row[name] for name in plain.split()},
             "timestep_id": cell("timestep_id", "INTEGER", None),
@@ -228,9 +226,7 @@ class Backward:
             "system_id": row["system_id"],
             "branch": json.loads(metadata.get("branch", "null")),
             "commit": row["commit_hash"],
-            "created_at": self._cell(
-                "", "system_versions", row["version_id"], "created_at", "TIMESTAMP", default
-            ),
+            "created_at": self._cell("", "system_versions", row["version_id"], "created_at", "TIMESTAMP", default),
             "description": json.loads(metadata.get("description", "null")),
         }
 
@@ -356,13 +352,7 @@ def metadata_object(text: str | None) -> Any:
     """What v3's session metadata must mean for v2's text, as ``exact`` values."""
     value = None if text is None else exact(text)
     if not isinstance(value, list):
-        return (
-            {}
-            if value is None
-            else value
-            if isinstance(value, dict)
-            else {"sessionlift": {"metadata": value}}
-        )
+        return {} if value is None else value if isinstance(value, dict) else {"sessionlift": {"metadata": value}}
     typed: dict[str, list[Any]] = {}
     for item in value:
         whole = isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item

@@ -76,9 +76,7 @@ class LegacyStore:
             self.add("session_timesteps", {"session_id": session_id, **own, **row})
         for row in events:
             own = {"event_type": "cais", "system_instance_id": "llm", "event_time": "2025-03-01 10:00:01"}
-            states = dict.fromkeys(
-                ("system_state_before", "system_state_after", "metadata", "event_metadata"), "null"
-            )
+            states = dict.fromkeys(("system_state_before", "system_state_after", "metadata", "event_metadata"), "null")
             self.add("events", {"session_id": session_id, **own, **states, **row})
         for row in messages:
             own = {"message_type": "user", "content": '"hi"', "timestamp": "2025-03-01 10:00:02"}
@@ -206,8 +204,7 @@ def _v3_schema() -> list[str]:
             schema_upgrade(f"libsql://{path}", "synth_v3")
             with closing(sqlite3.connect(path)) as db:
                 rows = db.execute(
-                    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
-                    "AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+                    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
                 ).fetchall()
         _SCHEMA.extend(row[0] for row in rows)
     return _SCHEMA

@@ -73,9 +73,7 @@ DOUBLES = st.one_of(
             1e-310,
         ]
     ),
-    st.integers(min_value=0, max_value=2**64 - 1).map(
-        lambda bits: struct.unpack(">d", bits.to_bytes(8, "big"))[0]
-    ),
+    st.integers(min_value=0, max_value=2**64 - 1).map(lambda bits: struct.unpack(">d", bits.to_bytes(8, "big"))[0]),
     st.floats(),
 )
 
@@ -137,9 +135,7 @@ _SHORT = {
 def _escape(char: str, *, upper: bool) -> str:
     units = char.encode("utf-16-be")
     form = "{:04X}" if upper else "{:04x}"
-    return "".join(
-        "\\u" + form.format(int.from_bytes(units[i : i + 2], "big")) for i in range(0, len(units), 2)
-    )
+    return "".join("\\u" + form.format(int.from_bytes(units[i : i + 2], "big")) for i in range(0, len(units), 2))
 
 
 @st.composite
@@ -238,9 +234,7 @@ def objects(draw: st.DrawFn, children: Strategy[str], keys: Strategy[str] = KEYS
 SCALARS = st.one_of(CONSTANTS, NUMBERS, spelled_strings())
 BARE = st.recursive(SCALARS, lambda inner: st.one_of(_array(inner), objects(inner)), max_leaves=5)
 JSON = st.builds(_white, BARE, WHITE, WHITE)
-NULLISH = st.sampled_from(
-    ["null", " null", "null\n", "\t null \r", "{}", " {}", "{ }", "{\n}", "[]", '""', None]
-)
+NULLISH = st.sampled_from(["null", " null", "null\n", "\t null \r", "{}", " {}", "{ }", "{\n}", "[]", '""', None])
 STRANGE_JSON = st.one_of(
     STRANGE_CONSTANTS,
     STRANGE_CONSTANTS.map(lambda text: '{"a": ' + text + "}"),
@@ -283,9 +277,7 @@ def envelopes(draw: st.DrawFn) -> str:
         "message_type": draw(st.one_of(spelled_strings(TYPE_NAMES), JSON)),
     }
     moment = draw(
-        st.sampled_from(
-            ["null", '"2025-03-01T10:00:00Z"', '"2025-03-01T10:00:00"', "1740823200.5", '"-05:00"']
-        )
+        st.sampled_from(["null", '"2025-03-01T10:00:00Z"', '"2025-03-01T10:00:00"', "1740823200.5", '"-05:00"'])
     )
     if draw(st.booleans()):
         members["time_record"] = '{"event_time": ' + moment + ', "message_time": null}'
@@ -342,9 +334,7 @@ SESSION_METADATA = st.one_of(
 # --- rows ----------------------------------------------------------------------------
 
 EVENT_TYPES = st.one_of(
-    st.sampled_from(
-        ["cais", "environment", "runtime", "lmcais", "LMCAIS", "customEnvironment", "", "unknown"]
-    ),
+    st.sampled_from(["cais", "environment", "runtime", "lmcais", "LMCAIS", "customEnvironment", "", "unknown"]),
     TEXTS,
 )
 Row = dict[str, Any]
@@ -406,9 +396,7 @@ def messages(times: Strategy[str]) -> Strategy[Row]:
     }
     return st.one_of(
         st.fixed_dictionaries({"message_type": TYPE_NAMES, "content": CONTENTS, **rest}),
-        st.fixed_dictionaries(
-            {"message_type": st.just("SessionEventMessage"), "content": envelopes(), **rest}
-        ),
+        st.fixed_dictionaries({"message_type": st.just("SessionEventMessage"), "content": envelopes(), **rest}),
     )
 
 

@@ -125,9 +125,7 @@ _SESSION_METADATA = ", ".join(
         _item("policy", """'{"model": "another-model", "seed": 9007199254740993}'""", "trap(i, 19, 23)"),
         _item("notes", """'"just a text"'""", "trap(i, 20, 31)"),
         _item("notes", """'{"score": NaN, "best": Infinity, "huge": 1e400}'""", "trap(i, 21, 41)"),
-        _item(
-            "notes", """'{"nul": "a\\u0000b", "astral": "\\ud83e\\uddea", "raw": "🧪"}'""", "trap(i, 22, 43)"
-        ),
+        _item("notes", """'{"nul": "a\\u0000b", "astral": "\\ud83e\\uddea", "raw": "🧪"}'""", "trap(i, 22, 43)"),
     ]
 )
 

@@ -28,9 +28,7 @@ def _command() -> str:
 
 
 def _url() -> str:
-    url = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option(
-        "sqlalchemy.url"
-    )
+    url = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option("sqlalchemy.url")
     if not url:
         raise UsageError("Alembic was not told which store", hint="add -x url=libsql:///path/to/store.db")
     return str(url)
@@ -66,9 +64,7 @@ def run_offline() -> None:
     dialect = "duckdb" if given and parse_store_url(given).engine == "duckdb" else "sqlite"
     if dialect == "duckdb":
         importlib.import_module("duckdb_sqlalchemy.alembic_impl")  # tells Alembic how to speak it
-    context.configure(
-        dialect_name=dialect, version_table=VERSION_TABLE, transactional_ddl=True, literal_binds=True
-    )
+    context.configure(dialect_name=dialect, version_table=VERSION_TABLE, transactional_ddl=True, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -48,9 +48,7 @@ def over(store: Store) -> Iterator[Connection]:
 def _engine(store: Store) -> Engine:
     if isinstance(store, DuckdbStore):
         connection = store.connection
-        return create_engine(
-            "duckdb:///:memory:", creator=lambda: ConnectionWrapper(connection), poolclass=StaticPool
-        )
+        return create_engine("duckdb:///:memory:", creator=lambda: ConnectionWrapper(connection), poolclass=StaticPool)
     return create_engine(
         f"sqlite+{_dialect.StoreDialect.driver}://",
         creator=lambda: _dialect.StoreConnection(store),

@@ -178,11 +178,7 @@ def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
     fits = [signature for signature in same_engine if not signature.against(shape)]
     fits = [signature for signature in fits if not signature.weak] or fits
     # a later generation that has all of an earlier one and more is the one it is
-    fits = [
-        one
-        for one in fits
-        if not any(one.tables < other.tables for other in fits if other.system == one.system)
-    ]
+    fits = [one for one in fits if not any(one.tables < other.tables for other in fits if other.system == one.system)]
     claims = {
         signature.generation: sorted(signature.own & shape.keys())
         for signature in same_engine
@@ -224,9 +220,7 @@ def _said(shape: Shape) -> str:
 
 def _nearest(shape: Shape, kind: str) -> str:
     scored = [(len(one.tables & shape.keys()) / len(one.tables), one) for one in SIGNATURES]
-    share, nearest = max(
-        scored, key=lambda pair: (pair[0], pair[1].engine == kind, -len(pair[1].against(shape)))
-    )
+    share, nearest = max(scored, key=lambda pair: (pair[0], pair[1].engine == kind, -len(pair[1].against(shape))))
     if share < 0.5:
         return ""
     against = nearest.against(shape)

@@ -89,9 +89,7 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     return detect_in(query, engine=where.engine, store=where.redacted, role="target")
 
 
-def _looked_at(
-    connection: Connection, where: StoreURL, generation: str
-) -> tuple[Detection | None, list[str]]:
+def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tuple[Detection | None, list[str]]:
     """What is in the store (None for nothing) and its stamps; raises where it cannot be a target."""
     query = _structure.queries(connection)
     named, engine = where.redacted, where.engine

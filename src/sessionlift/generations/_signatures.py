@@ -79,20 +79,14 @@ _SYNTH_V2 = Signature(
     generation="synth.v2",
     engine="duckdb",
     needs={
-        "session_traces": _words(
-            "session_id created_at num_timesteps num_events num_messages metadata experiment_id"
-        ),
-        "session_timesteps": _words(
-            "id session_id step_id step_index timestamp num_events num_messages step_metadata"
-        ),
+        "session_traces": _words("session_id created_at num_timesteps num_events num_messages metadata experiment_id"),
+        "session_timesteps": _words("id session_id step_id step_index timestamp num_events num_messages step_metadata"),
         "events": _words(
             "id session_id timestep_id event_type system_instance_id event_time message_time span_id "
             "trace_id model_name provider prompt_tokens completion_tokens total_tokens cost latency_ms "
             "reward terminated system_state_before system_state_after metadata event_metadata"
         ),
-        "messages": _words(
-            "id session_id timestep_id message_type content timestamp event_time message_time"
-        ),
+        "messages": _words("id session_id timestep_id message_type content timestamp event_time message_time"),
         "systems": _words("id name description"),
         "system_versions": _words("id system_id branch commit created_at description"),
         "experiments": _words("id name description created_at updated_at"),
@@ -105,12 +99,9 @@ _SYNTH_V3 = Signature(
     generation="synth.v3",
     engine="sqlite",
     needs={
-        "session_traces": _words(
-            "session_id created_at num_timesteps num_events num_messages metadata experiment_id"
-        ),
+        "session_traces": _words("session_id created_at num_timesteps num_events num_messages metadata experiment_id"),
         "session_timesteps": _words(
-            "id session_id step_id step_index turn_number started_at completed_at num_events num_messages "
-            "step_metadata"
+            "id session_id step_id step_index turn_number started_at completed_at num_events num_messages step_metadata"
         ),
         "events": _words(
             "id session_id timestep_id event_type system_instance_id event_time message_time created_at "
@@ -118,9 +109,7 @@ _SYNTH_V3 = Signature(
             "trace_id reward terminated truncated system_state_before system_state_after metadata "
             "event_metadata"
         ),
-        "messages": _words(
-            "id session_id timestep_id message_type content timestamp event_time message_time metadata"
-        ),
+        "messages": _words("id session_id timestep_id message_type content timestamp event_time message_time metadata"),
         "experiments": _words("experiment_id name description created_at updated_at configuration metadata"),
         "systems": _words("system_id name system_type description created_at metadata"),
         "system_versions": _words("version_id system_id version_number commit_hash created_at metadata"),
@@ -136,8 +125,7 @@ _SYNTH_V3 = Signature(
             "id session_id total_reward achievements_count total_steps created_at reward_metadata"
         ),
         "event_rewards": _words(
-            "id event_id session_id message_id turn_number reward_value reward_type key annotation source "
-            "created_at"
+            "id event_id session_id message_id turn_number reward_value reward_type key annotation source created_at"
         ),
     },
     later={"outcome_rewards": _words("annotation")},

@@ -184,8 +184,7 @@ def _duckdb_facts(query: Query, names: set[str]) -> Facts:
         found[f"{'view' if table in views else 'table'} {table}, columns in order"] = ", ".join(listed)
     constraints: dict[str, list[str]] = {}
     for table, text in query(
-        "SELECT table_name, constraint_text FROM duckdb_constraints() "
-        f"WHERE constraint_type <> 'NOT NULL' AND {here}"
+        f"SELECT table_name, constraint_text FROM duckdb_constraints() WHERE constraint_type <> 'NOT NULL' AND {here}"
     ):
         constraints.setdefault(table, []).append(text)
     for table in (names & columns.keys()) - views:
@@ -197,8 +196,7 @@ def _duckdb_facts(query: Query, names: set[str]) -> Facts:
             found[f"table {table}, index {name}"] = f"{'unique ' if unique else ''}{expressions}"
     # where a sequence stands is the rows' business: a reopened store reports it as its start
     for name, *rest in query(
-        "SELECT sequence_name, increment_by, min_value, max_value, cycle "
-        f"FROM duckdb_sequences() WHERE {here}"
+        f"SELECT sequence_name, increment_by, min_value, max_value, cycle FROM duckdb_sequences() WHERE {here}"
     ):
         if name in names:
             found[f"sequence {name}"] = "by {}, from {} to {}, cycle {}".format(*rest)

@@ -37,9 +37,7 @@ def encode(value: Any) -> Any:
     return value.as_posix() if isinstance(value, Path) else str(value)
 
 
-def decode(
-    wanted: Any, value: Any, problems: list[str], *, path: str = "", allow_unknown: bool = False
-) -> Any:
+def decode(wanted: Any, value: Any, problems: list[str], *, path: str = "", allow_unknown: bool = False) -> Any:
     """``value`` as an instance of ``wanted``; what does not fit is told in ``problems`` with its path.
 
     The result means nothing when ``problems`` has grown.
@@ -58,9 +56,7 @@ def decode(
         return again(inner, value, path)
     if origin is Literal:
         if value not in get_args(wanted) or not isinstance(value, str):
-            problems.append(
-                f"{path or 'the report'} is {_show(value)}, not one of {', '.join(get_args(wanted))}"
-            )
+            problems.append(f"{path or 'the report'} is {_show(value)}, not one of {', '.join(get_args(wanted))}")
         return value
     if origin is list:
         if not isinstance(value, list):
@@ -86,14 +82,10 @@ def decode(
 _NAMES: dict[type, str] = {str: "a string", int: "an integer", bool: "true or false"}
 
 
-def _decode_object(
-    cls: Any, value: dict[str, Any], problems: list[str], path: str, allow_unknown: bool
-) -> Any:
+def _decode_object(cls: Any, value: dict[str, Any], problems: list[str], path: str, allow_unknown: bool) -> Any:
     hints = _hints(cls)
     if not allow_unknown:
-        problems.extend(
-            f"{_join(path, key)} is not a key of the contract" for key in value.keys() - hints.keys()
-        )
+        problems.extend(f"{_join(path, key)} is not a key of the contract" for key in value.keys() - hints.keys())
     missing = [name for name in hints if name not in value]
     problems.extend(f"{_join(path, name)} is missing" for name in missing)
     given = {

@@ -85,8 +85,7 @@ def read_digests(report_path: str | os.PathLike[str], digests: Digests) -> Itera
         ) from error
     if found != digests.sha256:
         raise ReportError(
-            f"{path} is not the digests file of this report: its SHA-256 is {found}, "
-            f"the report says {digests.sha256}",
+            f"{path} is not the digests file of this report: its SHA-256 is {found}, the report says {digests.sha256}",
             hint="the file was changed, or belongs to another run",
             path=str(path),
             expected=digests.sha256,
@@ -101,9 +100,7 @@ def _lines(path: Path) -> Iterator[Digest]:
             try:
                 entry = Digest(**json.loads(line))
             except (ValueError, TypeError) as error:
-                raise ReportError(
-                    f"line {number} of {path} is not a digest: {error}", path=str(path)
-                ) from error
+                raise ReportError(f"line {number} of {path} is not a digest: {error}", path=str(path)) from error
             yield entry
 
 

@@ -128,9 +128,7 @@ def find_reports(directory: str | os.PathLike[str]) -> list[ReportFile]:
     """
     root = Path(directory)
     if not root.is_dir():
-        raise ReportError(
-            f"{root} is not a directory", hint="give the directory of the reports", path=str(root)
-        )
+        raise ReportError(f"{root} is not a directory", hint="give the directory of the reports", path=str(root))
     found: list[ReportFile] = []
     for path in sorted(root.glob("*.json")):
         if not path.is_file():
@@ -140,6 +138,4 @@ def find_reports(directory: str | os.PathLike[str]) -> list[ReportFile]:
         except ReportError as error:
             if "problems" in error.fields or "report_version" in error.fields:
                 found.append(ReportFile(path, None, error.what))
-    return sorted(
-        found, key=lambda f: (f.report is None, f.report.started_at if f.report else "", f.path.name)
-    )
+    return sorted(found, key=lambda f: (f.report is None, f.report.started_at if f.report else "", f.path.name))

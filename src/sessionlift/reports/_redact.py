@@ -63,9 +63,7 @@ def redact_tree(value: Any, secrets: Iterable[str] = ()) -> Any:
 
 
 def _secret_patterns(secrets: Iterable[str]) -> list[re.Pattern[str]]:
-    forms = {
-        form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote_plus(secret))
-    }
+    forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote_plus(secret))}
     patterns = []
     # the longest first, so that a secret that holds another goes whole
     for form in sorted(forms, key=lambda f: (-len(f), f)):

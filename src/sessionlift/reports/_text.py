@@ -54,9 +54,7 @@ def render_list(found: Iterable[ReportFile]) -> str:
             rows.append((r.started_at[:19], kind, r.status, sessions, r.verification.status, item.path.name))
     head = ("started (UTC)", "kind", "status", "sessions", "verification", "file")
     lines = columns(head, rows, left=6) if rows else []
-    lines += [
-        f"  {printable(item.path.name)}: {printable(item.problem)}" for item in found if item.report is None
-    ]
+    lines += [f"  {printable(item.path.name)}: {printable(item.problem)}" for item in found if item.report is None]
     return "\n".join(lines) + "\n"
 
 
@@ -169,9 +167,7 @@ def _errors(report: Report, width: int) -> list[str]:
         return []
     lines = [f"Errors ({len(report.errors) + report.errors_truncated:,})"]
     for line in report.errors[:_SHOWN]:
-        lines += paragraph(
-            line.error, width, indent="    ", first=f"  {_place(line)}[{printable(line.code)}] "
-        )
+        lines += paragraph(line.error, width, indent="    ", first=f"  {_place(line)}[{printable(line.code)}] ")
     return lines + _more(len(report.errors) + report.errors_truncated)
 
 
@@ -278,9 +274,7 @@ def _environment(report: Report, width: int) -> list[str]:
     classes = e.fidelity.get("classes")
     if isinstance(classes, dict) and classes:
         changed = {k: v for k, v in classes.items() if not str(v).startswith("exact")}
-        lines.append(
-            f"  driver fidelity: {len(classes) - len(changed)} of {len(classes)} classes of values exact"
-        )
+        lines.append(f"  driver fidelity: {len(classes) - len(changed)} of {len(classes)} classes of values exact")
         for name, how in changed.items():
             lines += paragraph(f"{name}: {how}", width, indent="        ", first="      ")
     return lines
@@ -298,9 +292,7 @@ def _files(report: Report, width: int) -> list[str]:
         )
     if report.digests:
         d = report.digests
-        lines.append(
-            f"  digests of {plural(d.sessions, 'session')}: {printable(d.path)} ({printable(d.algorithm)})"
-        )
+        lines.append(f"  digests of {plural(d.sessions, 'session')}: {printable(d.path)} ({printable(d.algorithm)})")
         lines.append(f"      sha256 {d.sha256}")
     return ["Left behind", *lines] if lines else []
 
@@ -330,9 +322,7 @@ def _steps(report: Report) -> list[str]:
     elif report.kind != "verify" and report.verification.status == "not_run":
         steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
     elif not steps:
-        steps.append(
-            "Nothing to do. `sessionlift verify --report FILE` computes all of this again from both stores."
-        )
+        steps.append("Nothing to do. `sessionlift verify --report FILE` computes all of this again from both stores.")
     return steps
 
 

@@ -61,9 +61,7 @@ def store_size(url: StoreURL) -> int | None:
     if url.path is None:
         return None
     return sum(
-        file.stat().st_size
-        for file in (url.path, Path(f"{url.path}.wal"), Path(f"{url.path}-wal"))
-        if file.is_file()
+        file.stat().st_size for file in (url.path, Path(f"{url.path}.wal"), Path(f"{url.path}-wal")) if file.is_file()
     )
 
 

@@ -210,9 +210,7 @@ class _SentStage:
         exclude: Sequence[str] = (),
         session_column: str = "session_id",
     ) -> int:
-        select, params = stage_select(
-            quote_identifier(table), columns, exclude=exclude, session_column=session_column
-        )
+        select, params = stage_select(quote_identifier(table), columns, exclude=exclude, session_column=session_column)
         try:
             rows = self._connection.execute(select, params)
             return self._store._send(table, columns, rows)

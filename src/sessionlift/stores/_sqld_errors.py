@@ -55,9 +55,7 @@ def map_statement_error(
             role=role,
             server_code=code,
         )
-    error = map_sqlite_error(
-        ValueError(message), store=store, role=role, engine="sqld", table=table, params=params
-    )
+    error = map_sqlite_error(ValueError(message), store=store, role=role, engine="sqld", table=table, params=params)
     error.fields.setdefault("server_code", code)
     return error
 

@@ -89,9 +89,7 @@ def _without(rows: list[Sequence[Value]], bound: list[int]) -> list[Sequence[Val
     return left
 
 
-def _statement(
-    head: str, rows: list[Sequence[Value]], width: int, bound: list[int], document: bytes
-) -> Statement:
+def _statement(head: str, rows: list[Sequence[Value]], width: int, bound: list[int], document: bytes) -> Statement:
     place = {index: number for number, index in enumerate(bound, 2)}
     values = [f"b.column{place[i]}" if i in place else f"j.value ->> {i}" for i in range(width)]
     sql = f"{head}SELECT {', '.join(values)} FROM json_each(?) AS j"

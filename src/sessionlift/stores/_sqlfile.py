@@ -253,16 +253,12 @@ class SqliteFileStore(Store):
         except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error)
 
-    def _raise(
-        self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()
-    ) -> NoReturn:
+    def _raise(self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()) -> NoReturn:
         if not self._is_driver_error(error):
             raise error
         raise self._mapped(error, table=table, params=params) from error
 
-    def _mapped(
-        self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()
-    ) -> StoreError:
+    def _mapped(self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()) -> StoreError:
         return map_sqlite_error(
             error,
             store=self.url.redacted,
@@ -289,10 +285,6 @@ class _AttachedStage:
         session_column: str = "session_id",
     ) -> int:
         name = quote_identifier(table)
-        select, params = stage_select(
-            f"{_STAGE}.{name}", columns, exclude=exclude, session_column=session_column
-        )
-        cursor = self._store._run(
-            f"INSERT INTO main.{name} ({column_list(columns)}) {select}", params, table=table
-        )
+        select, params = stage_select(f"{_STAGE}.{name}", columns, exclude=exclude, session_column=session_column)
+        cursor = self._store._run(f"INSERT INTO main.{name} ({column_list(columns)}) {select}", params, table=table)
         return max(int(cursor.rowcount), 0)

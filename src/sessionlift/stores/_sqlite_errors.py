@@ -25,9 +25,7 @@ _STRICT = re.compile(r"cannot store (\w+) value in (\w+) column (\S+)")
 _LITTLE_SPACE = 1 << 20
 
 
-def constraint_error(
-    text: str, *, store: str, role: str | None, table: str | None
-) -> StoreConstraintError | None:
+def constraint_error(text: str, *, store: str, role: str | None, table: str | None) -> StoreConstraintError | None:
     """The constraint that SQLite's message names, or None if it names none."""
     match = _CONSTRAINT.search(text)
     if match is not None:
@@ -111,15 +109,11 @@ def map_sqlite_error(
     if "disk i/o error" in low:
         if path is not None and _free_bytes(path) < _LITTLE_SPACE:
             return _full(path, common)
-        return StoreError(
-            "the disk could not be read or written", hint="check the disk", found=text, **common
-        )
+        return StoreError("the disk could not be read or written", hint="check the disk", found=text, **common)
     return StoreError(f"the database refused a statement: {text}", table=table, **common)
 
 
-_DAMAGED = (
-    "restore it from a backup, or copy it again; a copy of a store in use is made with VACUUM INTO, not cp"
-)
+_DAMAGED = "restore it from a backup, or copy it again; a copy of a store in use is made with VACUUM INTO, not cp"
 
 
 def unstorable(params: Sequence[Value], **common: Any) -> StoreError | None:

@@ -119,17 +119,13 @@ def _from_server(text: str, scheme: str, env: Mapping[str, str]) -> StoreURL:
     query = dict(parse_qsl(parts.query))
     unknown = sorted(set(query) - {"authToken"})
     if unknown:
-        raise UsageError(
-            f"unknown parts in the server's URL: {', '.join(unknown)}", hint="only authToken is known"
-        )
+        raise UsageError(f"unknown parts in the server's URL: {', '.join(unknown)}", hint="only authToken is known")
     if parts.path.strip("/"):
         raise UsageError("a path in a server's URL is not understood", hint="write libsql+http://host:8080")
     in_url = query.get("authToken") or unquote(parts.password or parts.username or "")
     token = in_url or env.get(TOKEN_VARIABLE) or None
     if token is not None and not token.isprintable():
-        raise UsageError(
-            "the token holds characters that no header can carry", hint="give it without line ends"
-        )
+        raise UsageError("the token holds characters that no header can carry", hint="give it without line ends")
     where = f"[{host}]" if ":" in host else host
     netloc = where if port is None else f"{where}:{port}"
     return StoreURL(engine="sqld", url=f"{scheme}://{netloc}", token=token, token_in_url=bool(in_url))

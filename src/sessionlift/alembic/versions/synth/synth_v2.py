@@ -214,8 +214,7 @@ def build(*, mid: bool, overview: bool | None = None) -> Revision:
         name="synth.v2, early/mid dress" if mid else "synth.v2",
         dialect=dialect,
         sequences={
-            name: f"CREATE SEQUENCE {name} START 1"
-            for name in ("timestep_id_seq", "event_id_seq", "message_id_seq")
+            name: f"CREATE SEQUENCE {name} START 1" for name in ("timestep_id_seq", "event_id_seq", "message_id_seq")
         },
         tables={
             "session_traces": SESSION_TRACES,
@@ -227,9 +226,7 @@ def build(*, mid: bool, overview: bool | None = None) -> Revision:
             "experiments": EXPERIMENTS,
             "experimental_systems": EXPERIMENTAL_SYSTEMS,
         },
-        indexes={
-            name: f"CREATE INDEX {name} ON {table} ({columns})" for name, (table, columns) in _INDEXES.items()
-        },
+        indexes={name: f"CREATE INDEX {name} ON {table} ({columns})" for name, (table, columns) in _INDEXES.items()},
         views=views,
     )
 
