@@ -12,6 +12,7 @@ from sessionlift.reports import (
     Difference,
     ErrorLine,
     Report,
+    SourceFact,
     ReportFile,
     StoreInfo,
     TableCounts,
@@ -211,6 +212,12 @@ def test_a_verify_counts_what_it_compared(sound: Report) -> None:
     sound.kind = "verify"
     sound.migrated_sessions = 0
     assert head(sound)[0].startswith("Verification completed with findings: 16 of 20 sessions compared")
+
+
+def test_a_verify_says_what_lies_in_quarantine() -> None:
+    report = passed(Report(kind="verify", run_id="v"))
+    report.source_facts = [SourceFact(code="in_quarantine", table="events", count=7, meaning="m")]
+    assert "; 7 rows in quarantine;" in head(report)[2]
 
 
 def test_control_characters_of_stored_text_are_escaped(sound: Report) -> None:

@@ -108,6 +108,8 @@ def _road(report: Report) -> str:
 def _proof(report: Report) -> str:
     parts = [_verified(report)]
     quarantined = sum(counts.quarantined for counts in report.tables.values())
+    # a verification counts no tables; what lies in quarantine is a fact that it found
+    quarantined += sum(fact.count for fact in report.source_facts if fact.code == "in_quarantine")
     errors = len(report.errors) + report.errors_truncated
     if quarantined:
         parts.append(f"{plural(quarantined, 'row')} in quarantine")
