@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -135,15 +136,18 @@ class ConvertWorker:
 
         Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the same.
         """
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        usual = int(self._memory_limit.removesuffix("MB"))
         try:
+            # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
+            for limit in (usual, 2 * usual, 4 * usual):
+                self._set_memory_limit(f"{limit}MB")
+                with suppress(duckdb.OutOfMemoryException):
+                    return work()
+            self._set_memory_limit(f"{physical // 2}MiB")
             return work()
-        except duckdb.OutOfMemoryException:
-            physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            self._set_memory_limit(f"{physical // 2 // 2**20}MiB")
-            try:
-                return work()
-            finally:
-                self._set_memory_limit(self._memory_limit)
+        finally:
+            self._set_memory_limit(self._memory_limit)
 
     def _set_memory_limit(self, limit: str) -> None:
         self._source.connection.execute("SET memory_limit = ?", [limit])
