@@ -435,8 +435,11 @@ class Auditor:
         """Tell of sessions that only the source or only the target knows."""
         rest = "FROM v_index AS i WHERE i.session_id NOT IN (SELECT session_id FROM v_units)"
         if self._only is not None:
-            some = json.dumps(list(self._only)).replace("'", "''")
-            rest += f" AND i.session_id IN (SELECT unnest(from_json('{some}', '[\"VARCHAR\"]')))"
+            self._db.execute("CREATE OR REPLACE TEMP TABLE v_only (session_id VARCHAR)")
+            self._db.execute(
+                "INSERT INTO v_only SELECT unnest(from_json(?, '[\"VARCHAR\"]'))", [json.dumps(list(self._only))]
+            )
+            rest += " AND i.session_id IN (SELECT session_id FROM v_only)"
             self._note("not_moved", "session_traces", *self._some(rest, "i.session_id"))
             return
         self._note("not_moved", "session_traces", *self._some(rest, "i.session_id"))
