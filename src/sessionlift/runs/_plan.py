@@ -17,7 +17,7 @@ from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput
 from sessionlift.runs._codes import LOSSES
 from sessionlift.runs._migrate import assumptions, has_ledger, is_blank, refuse_same
 from sessionlift.runs._options import TransferOptions
-from sessionlift.runs._report_files import new_run_id, store_info
+from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
 from sessionlift.stores import DuckdbStore, StoreURL, open_store, parse_store_url
 
 SAMPLE_ROWS = 10_000
@@ -39,6 +39,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     goal = None if target is None else parse_store_url(target)
     if goal is not None:
         refuse_same(where, goal)
+    if report_file is not None:
+        refuse_other_file(report_file, *(url for url in (where, goal) if url is not None))
     found = detect(where)
     require_generation(found, "synth.v2", store=where.redacted, role="source")
     report = Report(
