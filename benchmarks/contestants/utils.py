@@ -29,7 +29,8 @@ def main(source: str, target: str) -> None:
                     for row in batch:
                         yield dict(zip(COLUMNS[table], row, strict=True))
 
-            database[table].insert_all(rows(), batch_size=_BATCH)
+            into: Any = database[table]  # a table, never a view
+            into.insert_all(rows(), batch_size=_BATCH)
     database.close()
 
 
