@@ -245,7 +245,7 @@ class _Run:
             try:
                 if self._verify:
                     self._verifier = Verifier(
-                        self._source, _with_token(self._target), self._options, temporary=self._temporary
+                        self._source, with_token(self._target), self._options, temporary=self._temporary
                     )
                 self._take_all(store)
                 self._verify_earlier(ledger)
@@ -498,7 +498,7 @@ class _Run:
             return None
 
 
-def _with_token(url: StoreURL) -> str:
+def with_token(url: StoreURL) -> str:
     """The target's URL for the verifier's process, token included: it goes through a pipe, never into a report."""
     if url.engine == "sqld" and url.token:
         return f"libsql+{url.url}?authToken={quote(url.token, safe='')}"

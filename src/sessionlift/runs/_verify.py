@@ -24,7 +24,7 @@ from sessionlift.reports import (
     write,
 )
 from sessionlift.runs import _claims
-from sessionlift.runs._migrate import _with_token
+from sessionlift.runs._migrate import with_token
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
@@ -133,7 +133,7 @@ class _VerifyRun:
                 self._begin()
                 temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
                 digests = self._digests(claimed, claimed_file)
-                verifier = Verifier(self._source, _with_token(self._target), TransferOptions(), temporary=temporary)
+                verifier = Verifier(self._source, with_token(self._target), TransferOptions(), temporary=temporary)
                 stack.callback(verifier.stop)
                 verifier.audit(
                     only=self._only,

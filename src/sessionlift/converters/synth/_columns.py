@@ -214,9 +214,6 @@ V2_SESSION_TABLES = ("session_traces", "session_timesteps", "events", "messages"
 V2_CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_systems")
 DERIVED_TABLES = ("event_rewards", "outcome_rewards")
 
-TARGET_TABLE_OF = {table: table for table in (*V2_SESSION_TABLES, *V2_CATALOG_TABLES)}
-"""Every table of v2 has one of the same name in v3."""
-
 REAL_IN_DIGEST = {"events": ("cost_usd", "latency_ms"), "outcome_rewards": ("total_reward",)}
 """INTEGER columns that hold fractions too: hashed as doubles, since SQLite turns 29.0 into 29 on its own."""
 

@@ -14,7 +14,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1)
-MICROSECOND = timedelta(microseconds=1)
 WHITE = " \t\n\r"
 TOP_KEYS = (
     "task_split",
