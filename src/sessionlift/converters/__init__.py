@@ -2,6 +2,7 @@
 
 from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests, encode_rows
+from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
 
 __all__ = [
@@ -9,10 +10,16 @@ __all__ = [
     "SESSION",
     "Batch",
     "Fact",
+    "Forecast",
+    "Forward",
+    "Group",
+    "Inventory",
     "Loss",
+    "Owned",
     "Quarantined",
     "Sink",
     "TargetDigests",
+    "TargetRows",
     "TypeMapping",
     "Unit",
     "encode_rows",

@@ -88,3 +88,5 @@ class Batch:
     quarantine: list[Quarantined] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     """ids of sessions whose source digest equals the ledger's: read, compared and left alone"""
+    excluded: dict[str, int] = field(default_factory=dict)
+    """source rows by table that are left out on purpose; a loss says why"""

@@ -14,7 +14,17 @@ from sessionlift.stores import Role, StoreURL, open_store, parse_store_url, quot
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
 LEDGER_TABLES = frozenset(
-    f"sessionlift_{name}" for name in ("runs", "units", "complement", "quarantine", "losses", "facts")
+    f"sessionlift_{name}" for name in (
+        "runs",
+        "units",
+        "complement",
+        "quarantine",
+        "losses",
+        "facts",
+        "rollout",
+        "attempts",
+        "shadow",
+    )
 )
 #: What this build moves; everything else is only recognised.
 MOVED = {"synth.v2": "synth.v3"}

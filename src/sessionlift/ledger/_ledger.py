@@ -101,15 +101,18 @@ class Ledger:
 
     # --- units ------------------------------------------------------------------------------------------------
 
-    def digests(self, kind: str, *, retry: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    def digests(
+        self, kind: str, *, retry: Collection[str] = (), revive: bool = False
+    ) -> Iterator[tuple[str, str]]:
         """(session id, digest of the source rows as read) of every unit of ``kind``.
 
-        Units with rows in quarantine are left out if one of the runs in ``retry`` moved them.
+        Units with rows in quarantine are left out if one of the runs in ``retry`` moved them, and with ``revive``
+        those that were rolled back.
         """
         for session_id, digest, state, run_id in self._store.read_table(
             "sessionlift_units", ("session_id", "source_digest", "state", "run_id"), where="unit = ?", params=(kind,)
         ):
-            if state == "moved" or run_id not in retry:
+            if (state == "moved" or run_id not in retry) and not (revive and state == "rolled_back"):
                 yield str(session_id), str(digest)
 
     def movers(self) -> set[str]:
@@ -118,7 +121,7 @@ class Ledger:
         return {str(run_id) for (run_id,) in rows}
 
     def unwell(self) -> list[tuple[str, str, str]]:
-        """(kind, session id, state) of every unit that has rows in quarantine; the catalog's id is the empty text."""
+        """(kind, session id, state) of every unit that is not just moved; the catalog's id is the empty text."""
         return [
             (str(kind), str(session_id), str(state))
             for kind, session_id, state in self._store.read_table(

@@ -41,6 +41,9 @@ LEDGER_TABLES = (
     "sessionlift_quarantine",
     "sessionlift_losses",
     "sessionlift_facts",
+    "sessionlift_rollout",
+    "sessionlift_attempts",
+    "sessionlift_shadow",
 )
 
 

@@ -59,6 +59,8 @@ LOSSES: dict[str, tuple[str, str]] = {
 """Code of a loss: its meaning, and where the original is kept."""
 
 FACTS: dict[str, str] = {
+    "deleted_in_target": "the session was moved once and deleted there since: it does not come back by itself",
+    "rolled_back": "the session was moved once and taken back: it is moved again when someone says so",
     "recorded_counts_differ": (
         "sessions whose recorded counters disagree with their rows: the old writer lost rows when it saved; "
         "nothing was repaired"

@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import resource
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
-import duckdb
-
-from sessionlift.converters import CATALOG, SESSION, Batch
-from sessionlift.converters.synth import Group, SynthForward
+from sessionlift.converters import CATALOG, SESSION, Batch, Group
 from sessionlift.errors import RunStoppedError, SessionliftError
 from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
 from sessionlift.reports import utc_now
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, leave, receive, say, send
+from sessionlift.runs._roads import Source, road_from
 from sessionlift.runs._stage import StageWriter
-from sessionlift.stores import DuckdbStore, no_room, parse_store_url
-
-Made = TypeVar("Made")
+from sessionlift.stores import no_room, parse_store_url
 
 AHEAD = 2
 """How many staged batches may wait for the writer."""
@@ -48,22 +40,21 @@ class Task:
 class ConvertWorker:
     """Serves one run. Messages in: the request, then ``ok``, ``split`` or ``again`` for each batch, in order."""
 
-    def __init__(self, request: Message, source: DuckdbStore) -> None:
+    def __init__(self, request: Message, source: Source) -> None:
         self._options = TransferOptions.from_message(request["options"])
         self._run_id = str(request["run_id"])
         self._stages = Path(request["stages"])
         self._source = source
-        options = self._options.synth()
+        options = self._options
         # the catalog is one unit, rows without a session included, whichever sessions are chosen; its converter
         # comes first, since the other one needs the temporary tables that both make
-        whole = None if options.only is None else SynthForward(source, replace(options, only=None))
-        self._converter = SynthForward(source, options)
+        whole = None if options.only is None else source.forward(replace(options, only=None))
+        self._converter = source.forward(options)
         self._catalog = whole or self._converter
         self._converter_name = f"{self._converter.name}/{self._converter.version}"
         self._known_catalog: str | None = request["known_catalog"]
         self._limits: dict[str, int] = request["limits"]
         self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
-        self._memory_limit: str = request["memory_limit"]
         if request["known"]:
             self._learn(Path(request["known"]))
         self._todo: deque[Task] = deque()
@@ -76,7 +67,7 @@ class ConvertWorker:
             self._converter.know((key, digest) for key, digest in map(json.loads, lines))
 
     def run(self) -> None:
-        inventory = self._with_room(self._converter.inventory)
+        inventory = self._source.with_room(self._converter.inventory)
         send(
             sys.stdout,
             {
@@ -131,30 +122,9 @@ class ConvertWorker:
             rejected = {key: (code, reason) for key, code, reason in answer["rejected"]}
             self._todo.append(Task(task.group, {**task.rejected, **rejected}))
 
-    def _with_room(self, work: Callable[[], Made]) -> Made:
-        """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has.
-
-        Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the same.
-        """
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-        usual = int(self._memory_limit.removesuffix("MB"))
-        try:
-            # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
-            for limit in (usual, 2 * usual, 4 * usual):
-                self._set_memory_limit(f"{limit}MB")
-                with suppress(duckdb.OutOfMemoryException):
-                    return work()
-            self._set_memory_limit(f"{physical // 2}MiB")
-            return work()
-        finally:
-            self._set_memory_limit(self._memory_limit)
-
-    def _set_memory_limit(self, limit: str) -> None:
-        self._source.connection.execute("SET memory_limit = ?", [limit])
-
     def _make(self, task: Task) -> None:
         self._number += 1
-        self._with_room(lambda: self._stage(task))
+        self._source.with_room(lambda: self._stage(task))
 
     def _stage(self, task: Task) -> None:
         path = self._stages / f"batch-{self._number:06d}.db"
@@ -215,6 +185,7 @@ def _batch_message(
         "read": read,
         "written": {table: stage.counts[table] for table in target_tables},
         "derived": list(derived),
+        "excluded": batch.excluded,
         "quarantined": quarantined,
         "bytes": task.group.bytes if task.group is not None else 0,
         "losses": [[loss.code, loss.table, loss.column, loss.count, loss.example] for loss in batch.losses],
@@ -236,12 +207,8 @@ def main() -> int:
     gc.disable()
     try:
         url = parse_store_url(request["source"])
-        with DuckdbStore(url, memory_limit=request["memory_limit"], threads=request["threads"]) as source:
-            try:
-                ConvertWorker(request, source).run()
-            except duckdb.Error as error:
-                with source.mapped():
-                    raise error
+        with road_from(request["road"]).open_source(url, request["threads"]) as source, source.mapped():
+            ConvertWorker(request, source).run()
     except BrokenPipeError:
         # the writer was killed: nobody else is left to remove what it had made for the two
         shutil.rmtree(request["temporary"], ignore_errors=True)

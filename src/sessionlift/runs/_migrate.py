@@ -24,7 +24,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     UsageError,
 )
-from sessionlift.generations import MOVED, detect, prepare_target, require_generation
+from sessionlift.generations import detect, prepare_target, require_generation
 from sessionlift.ledger import LEDGER_TABLES, Ledger, LedgerRun
 from sessionlift.reports import (
     Digest,
@@ -42,6 +42,7 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
+from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
@@ -56,9 +57,6 @@ from sessionlift.stores import (
     probe_fidelity,
     sniff,
 )
-
-MEMORY_LIMIT = "80MB"
-"""What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
 DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
@@ -130,6 +128,7 @@ class _Run:
         self._unwell: list[tuple[str, str, str]] = []
         self._total = 0
         self._begun = time.monotonic()
+        self._road: Road
         self._report = Report(
             kind="migrate",
             run_id=self._run_id,
@@ -173,8 +172,8 @@ class _Run:
         self._target = self._asked_target
         refuse_same(self._source, self._target)
         found = detect(self._source)
-        generation = MOVED.get(found.generation, "synth.v3")
-        require_generation(found, "synth.v2", store=self._source.redacted, role="source")
+        require_generation(found, *SOURCES, store=self._source.redacted, role="source")
+        self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
         self._known, self._known_catalog, self._known_sources = self._what_is_known()
         # the source is counted while the driver is probed, and everything is refused before the target is made
@@ -186,7 +185,7 @@ class _Run:
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
         with self.interrupts.held():
-            made = prepare_target(self._target, generation)
+            made = prepare_target(self._target, self._road.target)
         self._report.target = store_info(self._asked_target, made)
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
@@ -212,7 +211,7 @@ class _Run:
                 self._retry = {run.run_id for run in runs if run.options.get("mapping") != mapping}
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
-                    for pair in ledger.digests(SESSION, retry=self._retry):
+                    for pair in ledger.digests(SESSION, retry=self._retry, revive=True):
                         lines.write(json.dumps(pair) + "\n")
                 return (
                     path,
@@ -236,7 +235,7 @@ class _Run:
                     kind="migrate",
                     tool=f"sessionlift {__version__}",
                     source=self._source.redacted,
-                    generations=("synth.v2", "synth.v3"),
+                    generations=(self._road.source, self._road.target),
                     options=self._report.options,
                     started_at=self._report.started_at,
                 )
@@ -277,6 +276,7 @@ class _Run:
         self._converter = Worker(
             "sessionlift.runs._convert_worker",
             {
+                "road": self._road.source,
                 "source": self._source.redacted,
                 "options": self._options.to_message(),
                 "run_id": self._run_id,
@@ -286,7 +286,6 @@ class _Run:
                 "aside": self._unwell,
                 "limits": self.limits,
                 "temporary": str(self._temporary),
-                "memory_limit": MEMORY_LIMIT,
                 "threads": 1,
             },
             name="converter",
@@ -299,7 +298,9 @@ class _Run:
 
     def _take_all(self, store: Store) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
-        transfer = Transfer(store, self._run_id, self._committed, retry=self._retry)
+        transfer = Transfer(
+            store, self._road.rows, self._run_id, self._committed, retry=self._retry, revive=True
+        )
         while True:
             try:
                 message = self._converter.answer(timeout=1.0)
@@ -308,7 +309,7 @@ class _Run:
                 continue
             if message["type"] == "batch":
                 with self.interrupts.held():
-                    transfer.take(message, self._converter)
+                    self._converter.tell(transfer.take(message))
             elif message["type"] == "done":
                 self._peaks["converter"] = message["peak_memory_mb"]
                 break

@@ -17,7 +17,8 @@ class TransferOptions:
 
     ``timezone``: the zone of the legacy store's naive times; ``timezone_given`` is false where it was assumed.
     ``only``: session ids to move, None for all. ``on_error``: what to do with a row that cannot be converted.
-    ``same_source``: the source may lack sessions that the target got from another path.
+    ``same_source``: the source may lack sessions that the target got from another path. ``salvage``: move what can
+    be read of a session whose history is broken.
     """
 
     timezone: str = "UTC"
@@ -26,6 +27,7 @@ class TransferOptions:
     on_error: OnError = "quarantine"
     mapping: TypeMapping = field(default_factory=TypeMapping)
     same_source: bool = False
+    salvage: bool = False
 
     def synth(self) -> SynthOptions:
         return SynthOptions(timezone=self.timezone, mapping=self.mapping, only=self.only)
@@ -43,4 +45,5 @@ class TransferOptions:
             on_error=message["on_error"],
             mapping=TypeMapping(**message["mapping"]),
             same_source=message["same_source"],
+            salvage=message["salvage"],
         )

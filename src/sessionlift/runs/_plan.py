@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION, Batch
-from sessionlift.converters.synth import Inventory, SynthForward
+from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Inventory
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import check_target, detect, require_generation
 from sessionlift.ledger import Ledger
@@ -17,8 +16,9 @@ from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput
 from sessionlift.runs._codes import LOSSES
 from sessionlift.runs._migrate import assumptions, has_ledger, is_blank, refuse_same
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._roads import SOURCES, road_from
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
-from sessionlift.stores import DuckdbStore, StoreURL, open_store, parse_store_url
+from sessionlift.stores import StoreURL, open_store, parse_store_url
 
 SAMPLE_ROWS = 10_000
 # of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting is this share of it
@@ -42,7 +42,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     if report_file is not None:
         refuse_other_file(report_file, *(url for url in (where, goal) if url is not None))
     found = detect(where)
-    require_generation(found, "synth.v2", store=where.redacted, role="source")
+    require_generation(found, *SOURCES, store=where.redacted, role="source")
+    road = road_from(found.generation)
     report = Report(
         kind="plan",
         run_id=new_run_id("plan"),
@@ -52,13 +53,13 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         assumptions=assumptions(options),
     )
     if goal is not None:
-        check_target(goal, "synth.v3")
+        check_target(goal, road.target)
     known, known_catalog = _moved_before(goal) if goal is not None else (set(), None)
-    with DuckdbStore(where) as store, store.mapped():
+    with road.open_source(where, 2) as store, store.mapped():
         # as in the run: the catalog is whole, whichever sessions are chosen
-        catalog = SynthForward(store, replace(options.synth(), only=None)).catalog(_Nowhere(), known_catalog)
-        converter = SynthForward(store, options.synth())
-        inventory = converter.inventory()
+        catalog = store.forward(replace(options, only=None)).catalog(_Nowhere(), known_catalog)
+        converter = store.forward(options)
+        inventory = store.with_room(converter.inventory)
         missing = converter.missing(options.only or ())
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
@@ -95,14 +96,14 @@ def _moved_before(goal: StoreURL) -> tuple[set[str], str | None]:
             if not has_ledger(store):
                 return set(), None
             ledger = Ledger(store)
-            return {key for key, _ in ledger.digests(SESSION)}, next(
+            return {key for key, _ in ledger.digests(SESSION, revive=True)}, next(
                 (each for _, each in ledger.digests(CATALOG)), None
             )
     except StoreNotFoundError:
         return set(), None
 
 
-def _count(report: Report, converter: SynthForward, inventory: Inventory, catalog: Batch) -> None:
+def _count(report: Report, converter: Forward, inventory: Inventory, catalog: Batch) -> None:
     forecast = converter.forecast(inventory)
     orphans = Counter(row.table for row in catalog.quarantine)
     report.failed_sessions = forecast.sessions_quarantined
@@ -122,6 +123,8 @@ def _count(report: Report, converter: SynthForward, inventory: Inventory, catalo
     report.errors_truncated = report.failed_sessions
     for table, count in forecast.derived.items():
         report.tables[table] = TableCounts(derived=count)
+    for table, count in forecast.excluded.items():
+        report.tables[table] = TableCounts(read=count, excluded=count)
     report.losses = [
         Loss(
             code=loss.code,
@@ -135,7 +138,7 @@ def _count(report: Report, converter: SynthForward, inventory: Inventory, catalo
     ]
 
 
-def _estimate(converter: SynthForward, inventory: Inventory) -> float:
+def _estimate(converter: Forward, inventory: Inventory) -> float:
     """Seconds that a run takes, from converting the store's first few sessions."""
     first = next(iter(converter.groups(max_rows=SAMPLE_ROWS)), None)
     if first is None or first.rows == 0:

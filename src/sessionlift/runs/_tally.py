@@ -19,6 +19,11 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
         "it changed in the source and in the target since it was moved; neither was touched",
         True,
     ),
+    "deleted_but_changed": (
+        "deleted_but_changed",
+        "it was deleted in the target, and has changed in the source since; it was not moved again",
+        True,
+    ),
     "quarantined": (
         "still_in_quarantine",
         "an earlier run put the whole session in quarantine, and its source is the same since",
@@ -31,6 +36,9 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
     ),
 }
 """Why a unit was left alone though it is not well: code and text for the report, and whether nothing of it moved."""
+
+GONE = {"deleted": "deleted_in_target", "rolled_back": "rolled_back"}
+"""Why a session is not in the target any more though nothing is wrong with it, and the code of the fact."""
 
 
 @dataclass
@@ -66,6 +74,8 @@ class Tally:
                 self._table(table).written += count
         for table, count in message["quarantined"].items():
             self._table(table).quarantined += count
+        for table, count in message["excluded"].items():
+            self._table(table).excluded += count
         for code, table, column, count, example in message["losses"]:
             _add(self._losses, (code, table, column), count, example)
         for session_id, code, table, count, detail in message["facts"]:
@@ -84,6 +94,9 @@ class Tally:
 
         A session of which nothing moved is no 'skipped'.
         """
+        if why in GONE:
+            _add(self._facts, (GONE[why], "sessions"), 1, {"session_id": session_id})
+            return
         code, text, whole = ASIDE[why]
         if whole and session_id is not None:
             self.skipped -= 1

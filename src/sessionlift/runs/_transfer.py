@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION, Fact, Loss
-from sessionlift.converters.synth import remove_units, target_digests, touched_sessions
+from sessionlift.converters import CATALOG, SESSION, Fact, Loss, TargetRows
 from sessionlift.errors import StoreConstraintError
-from sessionlift.ledger import Ledger
-from sessionlift.runs._protocol import Message, Worker
-from sessionlift.stores import Store
+from sessionlift.ledger import Ledger, LedgerUnit
+from sessionlift.runs._protocol import Message
+from sessionlift.stores import Staged, Store
 
 CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
+DELETED_BUT_CHANGED = "deleted_but_changed"
+GONE = ("deleted", "rolled_back")
+"""States of sessions that were in the target once, and are no longer."""
 
 
 @dataclass
@@ -32,7 +34,8 @@ class Committed:
 class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
-    Units with rows in quarantine that one of the runs in ``retry`` moved are replaced, though their source is the same.
+    Units with rows in quarantine that one of the runs in ``retry`` moved are replaced, though their source is the
+    same. With ``revive`` sessions that were rolled back are moved again; without it they stay in the legacy store.
 
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
@@ -44,38 +47,43 @@ class Transfer:
     def __init__(
         self,
         target: Store,
+        rows: TargetRows,
         run_id: str,
         committed: Callable[[Committed], None],
         *,
         retry: Collection[str] = (),
+        revive: bool = False,
     ) -> None:
-        self._target = target
+        self._target, self._rows = target, rows
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
-        self._retry = retry
+        self._retry, self._revive = retry, revive
 
-    def take(self, message: Message, converter: Worker) -> None:
-        """Commit the batch that ``message`` describes, or ask ``converter`` to make it again in another way."""
+    def take(self, message: Message) -> Message:
+        """Commit the batch in the stage file that ``message`` names, and remove the file; see ``commit``."""
         stage = Path(message["stage"])
         try:
-            self._take(message, stage, converter)
+            return self.commit(message, self._target.staged(stage))
         finally:
             with suppress(FileNotFoundError):
                 stage.unlink()
 
-    def _take(self, message: Message, stage: Path, converter: Worker) -> None:
+    def commit(self, message: Message, stage: AbstractContextManager[Staged]) -> Message:
+        """Commit the batch that ``message`` describes and ``stage`` holds.
+
+        Returns the answer for its converter: "ok", or "split" or "again" where nothing was written and the batch
+        has to be made again in another way.
+        """
         kind = message["kind"]
         if not message["units"]:
-            converter.tell({"type": "ok"})
             self._committed(Committed(message))
-            return
-        again: Message | None = None
+            return {"type": "ok"}
         try:
-            with self._target.staged(stage) as staged, self._target.transaction():
+            with stage as staged, self._target.transaction():
                 again = self._settle_with_ledger(kind, message["units"], message.get("owned", {}))
                 if again is not None:
-                    raise _Again
+                    raise _Again(again)
                 rows = 0
                 for table, columns in message["tables"].items():
                     rows += staged.copy(table, columns)
@@ -83,19 +91,16 @@ class Transfer:
                     staged.copy(table, columns)
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
                 self._ledger.add_facts(self._run_id, kind, [f for f in _facts(message) if f.session_id is None])
-        except _Again:
-            assert again is not None  # noqa: S101 - set before it was raised
-            converter.tell(again)
-            return
+        except _Again as left:
+            return left.answer
         except StoreConstraintError as error:
-            converter.tell(self._refused(kind, message, error))
-            return
-        converter.tell({"type": "ok"})
+            return self._refused(kind, message, error)
         moved = [key for key, _, state in message["units"] if state != "quarantined"]
         failed = [key for key, _, state in message["units"] if state == "quarantined"]
         if kind == CATALOG:
             moved = []
         self._committed(Committed(message, moved, failed, rows))
+        return {"type": "ok"}
 
     def _settle_with_ledger(
         self, kind: Any, units: list[list[str]], offered_rows: dict[str, list[Any]]
@@ -111,24 +116,33 @@ class Transfer:
         same = [
             (key, unit.source_digest)
             for key, unit in before.items()
-            if unit.source_digest == offered[key] and (unit.state == "moved" or unit.run_id not in self._retry)
+            if unit.source_digest == offered[key]
+            and (unit.state == "moved" or unit.run_id not in self._retry)
+            and not self._comes_back(unit)
         ]
         done = {key for key, _ in same}
-        changed = [key for key in before if key not in done]
+        gone = {key: _gone(unit, offered[key]) for key, unit in before.items() if unit.state in GONE}
+        changed = [key for key in before if key not in done and key not in gone]
         owned = self._owned() if kind == CATALOG else None
-        now = target_digests(self._target, kind, changed, owned) if changed else {}
-        touched = touched_sessions(self._target, changed) if changed and kind == SESSION else set()
+        now = self._rows.digests(self._target, kind, changed, owned) if changed else {}
+        touched = self._rows.touched(self._target, changed) if changed and kind == SESSION else set()
         conflicts = [key for key in changed if key in touched or now[key] != before[key].target_digest]
-        if same or conflicts:
+        left = [key for key in gone if key not in done and not self._comes_back(before[key])]
+        if same or conflicts or left:
             # what conflicts is known by its new digest, so that it is left alone and told of
-            known = [*same, *((key, offered[key]) for key in conflicts)]
+            known = [*same, *((key, offered[key]) for key in (*conflicts, *left))]
             aside = {key: before[key].state for key, _ in same if before[key].state != "moved"}
             aside.update(dict.fromkeys(conflicts, CHANGED_ON_BOTH_SIDES))
+            aside.update({key: gone[key] for key in left})
             return {"type": "again", "known": known, "rejected": [], "aside": aside}
         if changed:
-            remove_units(self._target, kind, changed, _in_both(owned, offered_rows))
-            self._ledger.forget(kind, changed)
+            self._rows.remove(self._target, kind, changed, _in_both(owned, offered_rows))
+        if changed or gone:
+            self._ledger.forget(kind, [*changed, *gone])
         return None
+
+    def _comes_back(self, unit: LedgerUnit) -> bool:
+        return self._revive and unit.state == "rolled_back"
 
     def _owned(self) -> dict[str, list[Any]]:
         for (data,) in self._target.read_table(
@@ -156,8 +170,17 @@ def _in_both(owned: dict[str, list[Any]] | None, offered: dict[str, list[Any]]) 
     return {table: [key for key in keys if key in offered.get(table, [])] for table, keys in owned.items()}
 
 
+def _gone(unit: LedgerUnit, offered: str) -> str:
+    """Why a session that has left the target stays away: its state, or that the source has changed since."""
+    return unit.state if unit.state != "deleted" or unit.source_digest == offered else DELETED_BUT_CHANGED
+
+
 class _Again(Exception):  # noqa: N818 - it is no error
     """Leaves a transaction that must not be committed."""
+
+    def __init__(self, answer: Message) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def _losses(message: Message) -> list[Loss]:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import duckdb
 
 from sessionlift.converters._batch import Loss
+from sessionlift.converters._forward import Forecast, Inventory
 from sessionlift.converters.synth import _sql
-from sessionlift.converters.synth._inventory import Inventory
 from sessionlift.stores import quote_identifier
-
-
-@dataclass
-class Forecast:
-    """``quarantined`` and ``derived`` count rows by table; sessions are those that would move."""
-
-    losses: list[Loss] = field(default_factory=list)
-    quarantined: dict[str, int] = field(default_factory=dict)
-    sessions_quarantined: int = 0
-    derived: dict[str, int] = field(default_factory=dict)
 
 
 def foresee(

@@ -11,6 +11,7 @@ import duckdb
 
 from sessionlift.converters._batch import SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests, UnitDigests
+from sessionlift.converters._forward import Forecast, Inventory
 from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import LocalTime, load_zone, local_time
@@ -23,12 +24,11 @@ from sessionlift.converters.synth._columns import (
     V2_SESSION_TABLES,
     V3_COLUMNS,
 )
-from sessionlift.converters.synth._foresee import Forecast, foresee
+from sessionlift.converters.synth._foresee import foresee
 from sessionlift.converters.synth._inventory import (
     MAX_BYTES,
     MAX_ROWS,
     Group,
-    Inventory,
     count_units,
     groups,
     leave_out,
@@ -180,6 +180,11 @@ class SynthForward:
         """The sessions of ``group``, one by one."""
         for place in range(group.first, group.last + 1):
             yield from groups(self._db, between=(place, place))
+
+    def pick(self, ids: Sequence[str]) -> Iterator[Group]:
+        """Groups of these sessions only; numbers the sessions anew, so it does not mix with ``groups``."""
+        take_inventory(self._db, ids)
+        return groups(self._db)
 
     # --- the catalog ------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from sessionlift.converters._forward import Inventory
 from sessionlift.converters.synth._sql import bind_texts, texts
 
 CHILD_BYTES = {
@@ -40,16 +41,6 @@ class Group:
     def is_large(self) -> bool:
         """One session that is larger than a batch should be: nothing of it is ever put together in memory."""
         return self.bytes > 2 * MAX_BYTES
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What lies in the store: sessions chosen, all sessions, rows by table (for the chosen ones), bytes."""
-
-    sessions: int
-    rows: dict[str, int]
-    orphans: dict[str, int]
-    bytes: int
 
 
 def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | None) -> Inventory:

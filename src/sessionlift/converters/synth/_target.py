@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
     REAL_IN_DIGEST,
     V3_CATALOG_TABLES,
@@ -20,38 +20,60 @@ from sessionlift.stores import Store, Value, listed, quote_identifier
 _ORDER = ("session_traces", "session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
 
 
-Owned = Mapping[str, Sequence[Any]]
-"""By catalog table the keys of the rows that a move made, as the catalog's complement has them."""
+class SynthRows:
+    """The rows of synth.v3 units in a target."""
 
+    def digests(self, store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> dict[str, str]:
+        """The digests of units as they lie in ``store`` now, in the form of ``TargetDigests``.
 
-def target_digests(store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> dict[str, str]:
-    """The digests of units as they lie in ``store`` now, in the form of ``TargetDigests``.
-
-    A session without rows gets a digest too: that of no rows. The catalog's needs what it ``owned``.
-    """
-    if kind == CATALOG:
-        digests = TargetDigests([""])
-        for table in V3_CATALOG_TABLES:
+        A session without rows gets a digest too: that of no rows. The catalog's needs what it ``owned``.
+        """
+        if kind == CATALOG:
+            digests = TargetDigests([""])
+            for table in V3_CATALOG_TABLES:
+                digests.table(table)
+                for where, params in _owned_rows(table, owned or {}):
+                    rows = store.read_table(table, V3_COLUMNS[table], where=where, params=params, order_by=("rowid",))
+                    digests.rows([("", *row) for row in rows], 0)
+            return dict(digests.hexdigests())
+        digests = TargetDigests(ids)
+        some, params = listed(ids)
+        for table in _ORDER:
             digests.table(table)
-            for where, params in _owned_rows(table, owned or {}):
-                rows = store.read_table(table, V3_COLUMNS[table], where=where, params=params, order_by=("rowid",))
-                digests.rows([("", *row) for row in rows], 0)
+            columns = V3_COLUMNS[table]
+            key = columns.index("session_id")
+            real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
+            order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
+            for row in store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order):
+                values = list(row)
+                for place in real:
+                    if isinstance(values[place], int):
+                        values[place] = float(values[place])
+                digests.rows([tuple(values)], key)
         return dict(digests.hexdigests())
-    digests = TargetDigests(ids)
-    some, params = listed(ids)
-    for table in _ORDER:
-        digests.table(table)
-        columns = V3_COLUMNS[table]
-        key = columns.index("session_id")
-        real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
-        order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
-        for row in store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order):
-            values = list(row)
-            for place in real:
-                if isinstance(values[place], int):
-                    values[place] = float(values[place])
-            digests.rows([tuple(values)], key)
-    return dict(digests.hexdigests())
+
+    def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""
+        found: set[str] = set()
+        some, params = listed(ids)
+        for table, columns in V3_LEFT_NULL.items():
+            filled = " OR ".join(f"{quote_identifier(column)} IS NOT NULL" for column in columns)
+            for (session_id,) in store.read_table(
+                table, ("session_id",), where=f"session_id IN ({some}) AND ({filled})", params=params
+            ):
+                found.add(str(session_id))
+        return found
+
+    def remove(self, store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> None:
+        """Delete the target rows of units that are about to be written again. Belongs into a transaction."""
+        if kind == CATALOG:
+            for table in reversed(V3_CATALOG_TABLES):
+                for where, params in _owned_rows(table, owned or {}):
+                    store.execute(f"DELETE FROM {quote_identifier(table)} WHERE {where}", params)
+            return
+        some, params = listed(ids)
+        for table in reversed(V3_SESSION_TABLES):
+            store.execute(f"DELETE FROM {quote_identifier(table)} WHERE session_id IN ({some})", params)
 
 
 def _owned_rows(table: str, owned: Owned) -> Iterator[tuple[str, tuple[Value, ...]]]:
@@ -63,28 +85,3 @@ def _owned_rows(table: str, owned: Owned) -> Iterator[tuple[str, tuple[Value, ..
     elif ids:
         some, params = listed([str(each) for each in ids])
         yield f"{V3_KEYS[table]} IN ({some})", params
-
-
-def touched_sessions(store: Store, ids: Sequence[str]) -> set[str]:
-    """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""
-    found: set[str] = set()
-    some, params = listed(ids)
-    for table, columns in V3_LEFT_NULL.items():
-        filled = " OR ".join(f"{quote_identifier(column)} IS NOT NULL" for column in columns)
-        for (session_id,) in store.read_table(
-            table, ("session_id",), where=f"session_id IN ({some}) AND ({filled})", params=params
-        ):
-            found.add(str(session_id))
-    return found
-
-
-def remove_units(store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> None:
-    """Delete the target rows of units that are about to be written again. Belongs into a transaction."""
-    if kind == CATALOG:
-        for table in reversed(V3_CATALOG_TABLES):
-            for where, params in _owned_rows(table, owned or {}):
-                store.execute(f"DELETE FROM {quote_identifier(table)} WHERE {where}", params)
-        return
-    some, params = listed(ids)
-    for table in reversed(V3_SESSION_TABLES):
-        store.execute(f"DELETE FROM {quote_identifier(table)} WHERE session_id IN ({some})", params)

@@ -46,7 +46,7 @@ CREATE TABLE sessionlift_units (
     converter TEXT,
     read_counts TEXT,
     written_counts TEXT,
-    state TEXT NOT NULL CHECK (state IN ('moved', 'partial', 'quarantined')),
+    state TEXT NOT NULL CHECK (state IN ('moved', 'partial', 'quarantined', 'deleted', 'rolled_back')),
     PRIMARY KEY (unit, session_id)
 ) WITHOUT ROWID
 """
@@ -101,6 +101,37 @@ CREATE TABLE sessionlift_facts (
 ) WITHOUT ROWID
 """
 
+ROLLOUT = """
+CREATE TABLE sessionlift_rollout (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+ATTEMPTS = f"""
+CREATE TABLE sessionlift_attempts (
+    session_id TEXT NOT NULL PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    {_COUNT},
+    code TEXT NOT NULL,
+    error TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+SHADOW = f"""
+CREATE TABLE sessionlift_shadow (
+    session_id TEXT NOT NULL,
+    field TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    {_COUNT},
+    example TEXT,
+    PRIMARY KEY (session_id, field)
+) WITHOUT ROWID
+"""
+
 _REVISION = Revision(
     name="the ledger",
     dialect=dialect,
@@ -111,6 +142,9 @@ _REVISION = Revision(
         "sessionlift_quarantine": QUARANTINE,
         "sessionlift_losses": LOSSES,
         "sessionlift_facts": FACTS,
+        "sessionlift_rollout": ROLLOUT,
+        "sessionlift_attempts": ATTEMPTS,
+        "sessionlift_shadow": SHADOW,
     },
     indexes={
         "sessionlift_units_run": "CREATE INDEX sessionlift_units_run ON sessionlift_units (run_id)",
