@@ -1,6 +1,6 @@
 """From one generation's rows to the next one's: what is mapped, what is lost, and what is kept for the way back."""
 
-from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit, UnitKind
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
@@ -22,6 +22,7 @@ __all__ = [
     "TargetRows",
     "TypeMapping",
     "Unit",
+    "UnitKind",
     "encode_rows",
     "load_mapping",
 ]

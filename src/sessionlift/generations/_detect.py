@@ -14,7 +14,8 @@ from sessionlift.stores import Role, StoreURL, open_store, parse_store_url, quot
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
 LEDGER_TABLES = frozenset(
-    f"sessionlift_{name}" for name in (
+    f"sessionlift_{name}"
+    for name in (
         "runs",
         "units",
         "complement",

@@ -101,9 +101,7 @@ class Ledger:
 
     # --- units ------------------------------------------------------------------------------------------------
 
-    def digests(
-        self, kind: str, *, retry: Collection[str] = (), revive: bool = False
-    ) -> Iterator[tuple[str, str]]:
+    def digests(self, kind: str, *, retry: Collection[str] = (), revive: bool = False) -> Iterator[tuple[str, str]]:
         """(session id, digest of the source rows as read) of every unit of ``kind``.
 
         Units with rows in quarantine are left out if one of the runs in ``retry`` moved them, and with ``revive``

@@ -15,10 +15,9 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sessionlift.converters import CATALOG, SESSION, Batch, Group
-from sessionlift.errors import RunStoppedError, SessionliftError
-from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
-from sessionlift.reports import utc_now
+from sessionlift.converters import CATALOG, SESSION, Group
+from sessionlift.errors import SessionliftError
+from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._roads import Source, road_from
@@ -51,7 +50,6 @@ class ConvertWorker:
         whole = None if options.only is None else source.forward(replace(options, only=None))
         self._converter = source.forward(options)
         self._catalog = whole or self._converter
-        self._converter_name = f"{self._converter.name}/{self._converter.version}"
         self._known_catalog: str | None = request["known_catalog"]
         self._limits: dict[str, int] = request["limits"]
         self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
@@ -136,67 +134,16 @@ class ConvertWorker:
             else:
                 batch = self._converter.convert(task.group, stage, task.rejected)
             if batch.quarantine and self._options.on_error == "stop":
-                raise _stopped(batch)
-            target_tables = stage.columns()
-            for table, columns, rows in ledger_rows(
-                batch, run_id=self._run_id, converter=self._converter_name, moved_at=utc_now()
-            ):
-                stage.rows(table, columns, rows)
+                raise stopped(batch)
+            kind = CATALOG if task.group is None else SESSION
+            message = complete(stage, batch, kind, run_id=self._run_id, converter=self._converter)
         finally:
             stage.close()
         self._waiting.append(task)
-        message = _batch_message(task, batch, stage, target_tables, self._converter.derived_tables)
-        kind = message["kind"]
+        message["stage"] = str(stage.path)
+        message["bytes"] = task.group.bytes if task.group is not None else 0
         message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
-
-
-def _stopped(batch: Batch) -> RunStoppedError:
-    first = batch.quarantine[0]
-    return RunStoppedError(
-        f"session {first.session_id!r}, table {first.table}, row {first.row_id}: {first.reason}",
-        hint="mend the row, map its type in a mapping file, or run without `--on-error stop` to keep it in quarantine",
-        session_id=first.session_id,
-        table=first.table,
-        row_id=first.row_id,
-        reason_code=first.code,
-    )
-
-
-def _batch_message(
-    task: Task, batch: Batch, stage: StageWriter, target_tables: dict[str, list[str]], derived: tuple[str, ...]
-) -> Message:
-    read: dict[str, int] = {}
-    for unit in batch.units:
-        for table, count in unit.read_counts.items():
-            read[table] = read.get(table, 0) + count
-    quarantined: dict[str, int] = {}
-    for row in batch.quarantine:
-        quarantined[row.table] = quarantined.get(row.table, 0) + 1
-    return {
-        "type": "batch",
-        "kind": "catalog" if task.group is None else "session",
-        "stage": str(stage.path),
-        "tables": target_tables,
-        "ledger": {table: list(STAGED_COLUMNS[table]) for table in STAGED_COLUMNS if stage.counts.get(table)},
-        "units": [[unit.session_id, unit.source_digest, unit.state] for unit in batch.units],
-        "owned": batch.units[0].complement.get("owned", {}) if batch.units and task.group is None else {},
-        "unchanged": len(batch.unchanged),
-        "read": read,
-        "written": {table: stage.counts[table] for table in target_tables},
-        "derived": list(derived),
-        "excluded": batch.excluded,
-        "quarantined": quarantined,
-        "bytes": task.group.bytes if task.group is not None else 0,
-        "losses": [[loss.code, loss.table, loss.column, loss.count, loss.example] for loss in batch.losses],
-        "facts": [[fact.session_id, fact.code, fact.table, fact.count, fact.detail] for fact in batch.facts],
-        "errors": [[row.session_id, row.table, row.row_id, row.code, row.reason] for row in batch.quarantine[:ERRORS]],
-        "more_errors": max(0, len(batch.quarantine) - ERRORS),
-    }
-
-
-ERRORS = 200
-"""How many quarantined rows of a batch are named to the writer for the report; the ledger has them all."""
 
 
 def main() -> int:

@@ -42,8 +42,8 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
-from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
 from sessionlift.runs._verification import Verifier
@@ -298,9 +298,7 @@ class _Run:
 
     def _take_all(self, store: Store) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
-        transfer = Transfer(
-            store, self._road.rows, self._run_id, self._committed, retry=self._retry, revive=True
-        )
+        transfer = Transfer(store, self._road.rows, self._run_id, self._committed, retry=self._retry, revive=True)
         while True:
             try:
                 message = self._converter.answer(timeout=1.0)

@@ -212,7 +212,7 @@ V3_SESSION_TABLES = (
 V3_CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_systems")
 V2_SESSION_TABLES = ("session_traces", "session_timesteps", "events", "messages")
 V2_CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_systems")
-DERIVED_TABLES = ("event_rewards", "outcome_rewards")
+DERIVED_TABLES: tuple[str, ...] = ("event_rewards", "outcome_rewards")
 
 REAL_IN_DIGEST = {"events": ("cost_usd", "latency_ms"), "outcome_rewards": ("total_reward",)}
 """INTEGER columns that hold fractions too: hashed as doubles, since SQLite turns 29.0 into 29 on its own."""

@@ -1,0 +1,120 @@
+"""Which generations can be moved to which, and the pieces that such a move is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from sessionlift.converters import Forward, TargetRows
+from sessionlift.errors import UsageError
+from sessionlift.runs._options import TransferOptions
+from sessionlift.stores import StoreURL
+
+Made = TypeVar("Made")
+
+MEMORY_LIMIT = "80MB"
+"""What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
+
+
+class Source(Protocol):
+    """An opened legacy store, ready for its converter."""
+
+    def forward(self, options: TransferOptions) -> Forward:
+        """A converter of this store."""
+
+    def with_room(self, work: Callable[[], Made]) -> Made:
+        """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has."""
+
+    def mapped(self) -> AbstractContextManager[None]:
+        """Turns the driver's errors that are raised inside into ours."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Road:
+    """One move from a generation to the next. ``bulk`` sources are snapshots, made for reading them whole."""
+
+    source: str
+    target: str
+    rows: TargetRows
+    open_source: Callable[[StoreURL, int], Source]
+    """the legacy store, read-only, by its URL and the number of threads that may read it"""
+
+
+class _SynthSource:
+    def __init__(self, url: StoreURL, threads: int) -> None:
+        from sessionlift.stores import DuckdbStore
+
+        self._store = DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=threads)
+
+    def forward(self, options: TransferOptions) -> Forward:
+        from sessionlift.converters.synth import SynthForward
+
+        return SynthForward(self._store, options.synth())
+
+    def with_room(self, work: Callable[[], Made]) -> Made:
+        """Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the
+        same."""
+        import duckdb
+
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        usual = int(MEMORY_LIMIT.removesuffix("MB"))
+        try:
+            # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
+            for limit in (usual, 2 * usual, 4 * usual):
+                self._set_memory_limit(f"{limit}MB")
+                with suppress(duckdb.OutOfMemoryException):
+                    return work()
+            self._set_memory_limit(f"{physical // 2}MiB")
+            return work()
+        finally:
+            self._set_memory_limit(MEMORY_LIMIT)
+
+    def _set_memory_limit(self, limit: str) -> None:
+        self._store.connection.execute("SET memory_limit = ?", [limit])
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        with self._store.mapped():
+            yield
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.close()
+
+
+def _synth() -> Road:
+    from sessionlift.converters.synth import SynthRows
+
+    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource)
+
+
+_ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth}
+
+SOURCES = tuple(_ROADS)
+"""The generations that can be moved."""
+
+
+def road_from(generation: str) -> Road:
+    """The road that begins at ``generation``; its modules are loaded only now. Raises UsageError for none."""
+    if generation not in _ROADS:
+        raise UsageError(f"no converter begins at {generation}", hint=f"one of {', '.join(_ROADS)}")
+    return _ROADS[generation]()
+
+
+def road_to(generation: str) -> Road | None:
+    """The road that ends at ``generation``, if there is one."""
+    return next((road for road in map(road_from, SOURCES) if road.target == generation), None)
