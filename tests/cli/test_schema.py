@@ -44,11 +44,12 @@ def test_json_has_the_store_and_the_revisions(tmp_path: Path) -> None:
 
 def test_history_lists_every_revision_with_its_generation() -> None:
     lines = call("history").output.splitlines()
-    assert [line.split()[0] for line in lines] == ["ledger_1", "synth_v2", "synth_v3"]
+    assert [line.split()[0] for line in lines] == ["langswarm_v1", "langswarm_v2", "ledger_1", "synth_v2", "synth_v3"]
     assert all("(after base)" in line for line in lines)
     listed = json.loads(call("history", "--json").output)["revisions"]
-    assert [one["generation"] for one in listed] == ["ledger", "synth.v2", "synth.v3"]
-    assert [one["dialect"] for one in listed] == ["sqlite", "duckdb", "sqlite"]
+    generations = ["langswarm.v1", "langswarm.v2", "ledger", "synth.v2", "synth.v3"]
+    assert [one["generation"] for one in listed] == generations
+    assert [one["dialect"] for one in listed] == ["sqlite", "sqlite", "sqlite", "duckdb", "sqlite"]
 
 
 def test_config_prints_the_path_for_plain_alembic() -> None:

@@ -49,7 +49,13 @@ def assert_whole(runs: list[dict[str, Any]], *, least: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "revision", "tables"),
-    [("t.db", "synth_v3", 10), ("t.db", "ledger_1", 6), ("t.duckdb", "synth_v2", 8)],
+    [
+        ("t.db", "synth_v3", 10),
+        ("t.db", "langswarm_v1", 1),
+        ("t.db", "langswarm_v2", 3),
+        ("t.db", "ledger_1", 6),
+        ("t.duckdb", "synth_v2", 8),
+    ],
 )
 def test_an_upgrade_killed_at_every_statement_leaves_nothing_or_all(
     tmp_path: Path, name: str, revision: str, tables: int

@@ -29,7 +29,10 @@ def test_the_shipped_configuration_is_there() -> None:
     assert (schema_config().parent / "script.py.mako").is_file()
 
 
-@pytest.mark.parametrize(("name", "revision"), [("t.db", "synth_v3"), ("t.duckdb", "synth_v2")])
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [("t.db", "synth_v3"), ("t.duckdb", "synth_v2"), ("t.db", "langswarm_v1"), ("t.db", "langswarm_v2")],
+)
 def test_it_upgrades_shows_and_downgrades(tmp_path: Path, name: str, revision: str) -> None:
     store = ("-x", f"url={tmp_path / name}")
 

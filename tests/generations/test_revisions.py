@@ -28,8 +28,20 @@ from sessionlift.generations import (
 from sessionlift.generations._connect import _engine
 from sessionlift.stores import open_store
 
-REVISIONS = {"synth_v2": "duckdb", "synth_v3": "libsql", "ledger_1": "libsql"}
-LABELS = {"synth_v2": "synth.v2", "synth_v3": "synth.v3", "ledger_1": "ledger"}
+REVISIONS = {
+    "synth_v2": "duckdb",
+    "synth_v3": "libsql",
+    "langswarm_v1": "libsql",
+    "langswarm_v2": "libsql",
+    "ledger_1": "libsql",
+}
+LABELS = {
+    "synth_v2": "synth.v2",
+    "synth_v3": "synth.v3",
+    "langswarm_v1": "langswarm.v1",
+    "langswarm_v2": "langswarm.v2",
+    "ledger_1": "ledger",
+}
 
 
 @pytest.fixture(params=REVISIONS)

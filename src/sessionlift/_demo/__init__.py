@@ -1,5 +1,22 @@
 """Made-up legacy stores for ``make demo``, the benchmarks and the tests."""
 
 from sessionlift._demo._store import DemoStore, Dress, Traps, make_synth_v2
+from sessionlift._demo._swarm_store import (
+    SwarmStore,
+    SwarmTraps,
+    make_langswarm_dump,
+    make_langswarm_enhanced,
+    make_langswarm_v1,
+)
 
-__all__ = ["DemoStore", "Dress", "Traps", "make_synth_v2"]
+__all__ = [
+    "DemoStore",
+    "Dress",
+    "SwarmStore",
+    "SwarmTraps",
+    "Traps",
+    "make_langswarm_dump",
+    "make_langswarm_enhanced",
+    "make_langswarm_v1",
+    "make_synth_v2",
+]

@@ -43,8 +43,9 @@ _REVISION = Revision(
     dialect=dialect,
     tables={"sessions": SESSIONS},
     indexes={
-        name: f"CREATE INDEX {name} ON sessions ({name.removeprefix('idx_')})"
-        for name in ("idx_user_id", "idx_status", "idx_updated_at")
+        "idx_user_id": "CREATE INDEX idx_user_id ON sessions (user_id)",
+        "idx_status": "CREATE INDEX idx_status ON sessions (status)",
+        "idx_updated_at": "CREATE INDEX idx_updated_at ON sessions (updated_at)",
     },
 )
 

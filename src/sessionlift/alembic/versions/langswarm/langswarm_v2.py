@@ -63,18 +63,15 @@ CREATE TABLE session_metrics (
 )
 """
 
-# index -> table, column
-_INDEXES = {
-    "idx_sessions_user_id": ("sessions", "user_id"),
-    "idx_messages_session_id": ("session_messages", "session_id"),
-    "idx_messages_timestamp": ("session_messages", "timestamp"),
-}
-
 _REVISION = Revision(
     name="langswarm.v2",
     dialect=dialect,
     tables={"sessions": SESSIONS, "session_messages": SESSION_MESSAGES, "session_metrics": SESSION_METRICS},
-    indexes={name: f"CREATE INDEX {name} ON {table} ({column})" for name, (table, column) in _INDEXES.items()},
+    indexes={
+        "idx_sessions_user_id": "CREATE INDEX idx_sessions_user_id ON sessions (user_id)",
+        "idx_messages_session_id": "CREATE INDEX idx_messages_session_id ON session_messages (session_id)",
+        "idx_messages_timestamp": "CREATE INDEX idx_messages_timestamp ON session_messages (timestamp)",
+    },
 )
 
 
