@@ -25,7 +25,7 @@
     ├── ConversionError             a row cannot be converted
     ├── MappingFileError            the user's mapping file is wrong
     ├── RunStoppedError             ``--on-error stop`` met a row that cannot be converted
-    ├── VerificationError           the verifier could not do its work
+    ├── VerificationError           what was written does not read back as it was made
     ├── InterruptedRunError         a signal ended the run
     ├── WorkerLostError             a process of the run ended before its work was done
     └── ReportError                 a report cannot be read, or breaks its contract
@@ -192,7 +192,7 @@ class RunStoppedError(SessionliftError):
 
 
 class VerificationError(SessionliftError):
-    """The verifier could not do its work; this is not the same as a difference that it found."""
+    """What was written does not read back as it was made; nothing of it was committed."""
 
     code = "verification"
     default_exit_code = EXIT_TARGET

@@ -8,6 +8,7 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, migrate
+    from sessionlift.runs._mover import Moved, SessionMover
     from sessionlift.runs._options import TransferOptions
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
@@ -17,7 +18,9 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "Interrupts",
     "MigrateResult",
+    "Moved",
     "Progress",
+    "SessionMover",
     "TargetStatus",
     "TransferOptions",
     "VerifyResult",
@@ -30,7 +33,9 @@ __all__ = [
 _HOME = {
     "Interrupts": "_interrupts",
     "MigrateResult": "_migrate",
+    "Moved": "_mover",
     "Progress": "_progress",
+    "SessionMover": "_mover",
     "TargetStatus": "_status",
     "TransferOptions": "_options",
     "VerifyResult": "_verify",

@@ -41,17 +41,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Road:
-    """One move from a generation to the next. ``bulk`` sources are snapshots, made for reading them whole."""
+    """One move from a generation to the next."""
 
     source: str
     target: str
     rows: TargetRows
     open_source: Callable[[StoreURL, int], Source]
-    """the legacy store, read-only, by its URL and the number of threads that may read it"""
+    """the legacy store as it is now, read-only, by its URL and the number of threads that may read it"""
+    open_live: Callable[[StoreURL], Source]
+    """the legacy store while others may write to it: each ``pick`` sees what they have committed by then"""
 
 
 class _SynthSource:
-    def __init__(self, url: StoreURL, threads: int) -> None:
+    def __init__(self, url: StoreURL, threads: int = 1) -> None:
         from sessionlift.stores import DuckdbStore
 
         self._store = DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=threads)
@@ -99,7 +101,7 @@ class _SynthSource:
 def _synth() -> Road:
     from sessionlift.converters.synth import SynthRows
 
-    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource)
+    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource, _SynthSource)
 
 
 _ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth}

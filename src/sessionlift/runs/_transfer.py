@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sessionlift.converters import CATALOG, SESSION, Fact, Loss, TargetRows
-from sessionlift.errors import StoreConstraintError
+from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.runs._protocol import Message
 from sessionlift.stores import Staged, Store
@@ -42,6 +42,10 @@ class Transfer:
     left alone, and what was moved before from other source rows is replaced only where the target still holds the
     very rows that were written then. The converter makes such a batch again, so that counts never include what was
     not written.
+
+    With ``read_back`` the digests of the sessions' rows are computed again from the target before each commit; it
+    raises VerificationError, and nothing is written, where one is not the digest of what was to be written. (A
+    one-shot run has its verifier for that.)
     """
 
     def __init__(
@@ -53,12 +57,13 @@ class Transfer:
         *,
         retry: Collection[str] = (),
         revive: bool = False,
+        read_back: bool = False,
     ) -> None:
         self._target, self._rows = target, rows
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
-        self._retry, self._revive = retry, revive
+        self._retry, self._revive, self._read_back = retry, revive, read_back
 
     def take(self, message: Message) -> Message:
         """Commit the batch in the stage file that ``message`` names, and remove the file; see ``commit``."""
@@ -89,6 +94,8 @@ class Transfer:
                     rows += staged.copy(table, columns)
                 for table, columns in message["ledger"].items():
                     staged.copy(table, columns)
+                if self._read_back and kind == SESSION:
+                    self._compare([key for key, _, _ in message["units"]])
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
                 self._ledger.add_facts(self._run_id, kind, [f for f in _facts(message) if f.session_id is None])
         except _Again as left:
@@ -101,6 +108,17 @@ class Transfer:
             moved = []
         self._committed(Committed(message, moved, failed, rows))
         return {"type": "ok"}
+
+    def _compare(self, ids: list[str]) -> None:
+        found = self._rows.digests(self._target, SESSION, ids)
+        for key, unit in self._ledger.units(SESSION, ids).items():
+            if found[key] != unit.target_digest:
+                raise VerificationError(
+                    f"session {key!r} does not read back from the target as it was written",
+                    hint="nothing of it was committed; `sessionlift detect` shows what probing the driver found",
+                    store=self._target.url.redacted,
+                    session_id=key,
+                )
 
     def _settle_with_ledger(
         self, kind: Any, units: list[list[str]], offered_rows: dict[str, list[Any]]

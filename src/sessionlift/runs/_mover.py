@@ -1,0 +1,162 @@
+"""Single sessions, moved inside the application: the same converter, ledger and transaction as the one-shot run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Literal, cast
+
+from sessionlift._version import __version__
+from sessionlift.converters import CATALOG, SESSION, Batch, UnitKind
+from sessionlift.errors import StoreLockedError
+from sessionlift.generations import detect, prepare_target, require_generation
+from sessionlift.ledger import Ledger, LedgerUnit
+from sessionlift.reports import utc_now
+from sessionlift.runs._batches import complete, stopped
+from sessionlift.runs._memory_stage import MemoryStage
+from sessionlift.runs._migrate import refuse_same
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._protocol import Message
+from sessionlift.runs._report_files import new_run_id
+from sessionlift.runs._roads import SOURCES, Road, Source, road_from
+from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
+from sessionlift.stores import Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
+
+State = Literal["moved", "partial", "quarantined", "deleted", "rolled_back", "changed_on_both_sides", "absent"]
+"""What became of a session: its state in the ledger, or why it has none. "absent": the source does not hold it."""
+
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Moved:
+    """``state`` of one session after a call; ``now`` is true where this very call moved it."""
+
+    session_id: str
+    state: State
+    now: bool = False
+    run_id: str | None = None
+    moved_at: str | None = None
+
+
+class SessionMover:
+    """Moves sessions one by one from ``source`` into ``target``, in this thread; a context manager.
+
+    Opening it prepares the target, probes its driver, and begins a run of kind ``kind`` in the ledger. Everything of
+    a session is one ``BEGIN IMMEDIATE`` transaction of short statements, in which the ledger is asked first: whoever
+    comes second, from whichever process, finds the first one's work and changes nothing. What was written is read
+    back and its digest compared before it is committed.
+
+    ``committed`` is called after each transaction with what it brought. Raises StoreLockedError when another writer
+    keeps the target for longer than the busy timeout; then nothing was written.
+    """
+
+    def __init__(
+        self,
+        source: str | StoreURL,
+        target: str | StoreURL,
+        options: TransferOptions,
+        *,
+        kind: str = "bridge",
+        committed: Callable[[Committed], None] | None = None,
+    ) -> None:
+        self.source = parse_store_url(source) if isinstance(source, str) else source
+        self.target = parse_store_url(target) if isinstance(target, str) else target
+        self.options, self.kind = options, kind
+        self.run_id = new_run_id(kind)
+        self._told = committed or (lambda _: None)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SessionMover:
+        with ExitStack() as stack:
+            refuse_same(self.source, self.target)
+            found = detect(self.source)
+            require_generation(found, *SOURCES, store=self.source.redacted, role="source")
+            self.road: Road = road_from(found.generation)
+            self.fidelity: Fidelity = probe_fidelity(self.target)
+            self.fidelity.refuse_if_changed()
+            prepare_target(self.target, self.road.target)
+            self._legacy: Source = stack.enter_context(self.road.open_live(self.source))
+            self.store: Store = stack.enter_context(open_store(self.target, mode="rw", role="target"))
+            self.ledger = Ledger(self.store)
+            self.ledger.start_run(
+                self.run_id,
+                kind=self.kind,
+                tool=f"sessionlift {__version__}",
+                source=self.source.redacted,
+                generations=(self.road.source, self.road.target),
+                options=self.options.to_message(),
+                started_at=utc_now(),
+            )
+            self._forward = self._legacy.forward(self.options)
+            self._transfer = Transfer(self.store, self.road.rows, self.run_id, self._told, read_back=True)
+            self._catalog_moved = False
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def state(self, session_id: str) -> Moved | None:
+        """What the ledger says of a session; None for one that was never moved. Reads the target only."""
+        unit = self._unit(session_id)
+        return None if unit is None else _moved(unit)
+
+    def move(self, session_id: str, *, again: bool = False) -> Moved:
+        """Move the session if the ledger does not name it; with ``again``, also if its source has changed since.
+
+        A session that was deleted or rolled back is left alone. One that changed on both sides is left as it is and
+        comes back as "changed_on_both_sides".
+        """
+        if not again and (unit := self._unit(session_id)) is not None:
+            return _moved(unit)
+        self._move_catalog()
+        rejected: dict[str, tuple[str, str]] = {}
+        for _ in range(_ATTEMPTS):
+            with self._legacy.mapped():
+                group = next(iter(self._forward.pick([session_id])), None)
+                if group is None:
+                    return Moved(session_id, "absent")
+                answer = self._offer(partial(self._forward.convert, group, rejected=rejected), SESSION)
+            unit = self._unit(session_id)
+            if unit is not None and (answer["type"] == "ok" or answer["known"]):
+                both = answer.get("aside", {}).get(session_id) == CHANGED_ON_BOTH_SIDES
+                return _moved(unit, now=answer["type"] == "ok", both=both)
+            rejected.update({key: (code, reason) for key, code, reason in answer.get("rejected", [])})
+        raise StoreLockedError(
+            f"session {session_id!r} kept changing while it was to be moved",
+            hint="it is served from the legacy store; the next use tries again",
+            store=self.target.redacted,
+            role="target",
+            session_id=session_id,
+        )
+
+    def _move_catalog(self) -> None:
+        """Before the first session, what no session owns; once for each mover, and only what is new."""
+        if self._catalog_moved:
+            return
+        known = next((digest for _, digest in self.ledger.digests(CATALOG)), None)
+        with self._legacy.mapped():
+            self._offer(partial(self._forward.catalog, known=known), CATALOG)
+        self._catalog_moved = True
+
+    def _offer(self, convert: Callable[[MemoryStage], Batch], kind: UnitKind) -> Message:
+        stage = MemoryStage(self.store)
+        batch = convert(stage)
+        if batch.quarantine and self.options.on_error == "stop":
+            raise stopped(batch)
+        message = complete(stage, batch, kind, run_id=self.run_id, converter=self._forward)
+        return self._transfer.commit(message, nullcontext(stage))
+
+    def _unit(self, session_id: str) -> LedgerUnit | None:
+        return self.ledger.units(SESSION, [session_id]).get(session_id)
+
+
+def _moved(unit: LedgerUnit, *, now: bool = False, both: bool = False) -> Moved:
+    state: State = "changed_on_both_sides" if both else cast(State, unit.state)
+    return Moved(unit.session_id, state, now, unit.run_id, unit.moved_at)
