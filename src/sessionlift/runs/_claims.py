@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from sessionlift.reports import Report
 from sessionlift.runs._protocol import Message
-from sessionlift.runs.verifier import NOT_COUNTED
 
 Broken = tuple[str, str, str | None]
 """A finding's code, its message and its table."""
@@ -19,28 +18,33 @@ def broken(claimed: Report, audit: Message) -> Iterator[Broken]:
     yield from _losses(claimed, audit)
 
 
-def not_recounted(claimed: Report) -> list[str]:
+def not_recounted(claimed: Report, audit: Message) -> list[str]:
     """What of the report's claims is not counted again, for the list of what the check cannot see."""
     told = ["the source facts of the report, its bytes, times and memory, and where its examples are from"]
-    clocks = sorted({loss.code for loss in claimed.losses if loss.code in NOT_COUNTED})
+    clocks = sorted({loss.code for loss in claimed.losses if loss.code in audit["not_counted"]})
     if clocks:
         told.append(f"the counts of {', '.join(clocks)}, which depend on a zone's clock changes")
     return told
 
 
 def _fits(said: int, found: int, audit: Message, most: int | None = None) -> bool:
-    """True where the report may be right: exactly, or, of sessions that a later run moved again, within bounds."""
-    if not audit["moved_again"]:
+    """True where the report may be right: exactly, or, of sessions that are no longer its own, within bounds."""
+    if not _lost(audit):
         return said == found
     return said >= found and (most is None or said <= most)
 
 
+def _lost(audit: Message) -> int:
+    """How many of the report's sessions a later run has moved again, or have left the target since."""
+    return int(audit["moved_again"] + audit["gone_since"])
+
+
 def _at_least(audit: Message) -> str:
-    return "at least " if audit["moved_again"] else ""
+    return "at least " if _lost(audit) else ""
 
 
 def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
-    moved, again = audit["units"] - audit["aside"], audit["moved_again"]
+    moved, again = audit["units"] - audit["aside"], _lost(audit)
     if not _fits(claimed.migrated_sessions, moved, audit, moved + again):
         upto = f" to {moved + again:,}" if again else ""
         yield (
@@ -59,13 +63,13 @@ def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
     only = claimed.options.get("only")
     there = audit["source_sessions"] if only is None else len(set(only))
     # what only a later run has moved may not have been there yet
-    fewest = there - (audit["later"] - again) if only is None else there
+    fewest = there - (audit["later"] - audit["moved_again"]) if only is None else there
     if not fewest <= claimed.total_sessions <= there:
         where = "the source has" if only is None else "it was asked for"
         yield (
             "claim_total",
             f"the report says {claimed.total_sessions:,} sessions were in its scope; {where} {there:,}",
-            "session_traces",
+            audit["sessions_table"],
         )
 
 
@@ -91,7 +95,7 @@ def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
                     f"counted again they are {_at_least(audit)}{number:,}",
                     table,
                 )
-        if audit["moved_again"] and counts is not None and counts.written > counts.read:
+        if _lost(audit) and counts is not None and counts.written > counts.read:
             yield (
                 "claim_written",
                 f"the report says {counts.written:,} rows of {table} were written, of {counts.read:,} that were read",
@@ -113,7 +117,7 @@ def _losses(claimed: Report, audit: Message) -> Iterator[Broken]:
                 table,
             )
             continue
-        if not audit["run_known"] or code in NOT_COUNTED or _fits(said.get(key, 0), found.get(key, 0), audit):
+        if not audit["run_known"] or code in audit["not_counted"] or _fits(said.get(key, 0), found.get(key, 0), audit):
             continue
         yield (
             "claim_losses",

@@ -244,7 +244,11 @@ class _Run:
             try:
                 if self._verify:
                     self._verifier = Verifier(
-                        self._source, with_token(self._target), self._options, temporary=self._temporary
+                        self._road.source,
+                        self._source,
+                        with_token(self._target),
+                        self._options,
+                        temporary=self._temporary,
                     )
                 self._take_all(store)
                 self._verify_earlier(ledger)
@@ -371,7 +375,7 @@ class _Run:
             for unit in ledger.units_of_run(run_id):
                 if unit.kind == CATALOG:
                     self._verifier.catalog()
-                elif unit.state != "quarantined":
+                elif unit.state in ("moved", "partial"):
                     ids.append(unit.session_id)
                 if len(ids) == 1_000:
                     self._verifier.sessions(ids)

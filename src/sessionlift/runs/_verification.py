@@ -10,15 +10,16 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.stores import StoreURL
 
-MEMORY_LIMIT = "48MB"
-"""What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
-
 
 class Verifier:
-    """One verifier process. Give it units as they are committed; ``finish`` waits for the result."""
+    """One verifier process. Give it units as they are committed; ``finish`` waits for the result.
+
+    ``road`` is the generation of the source.
+    """
 
     def __init__(
         self,
+        road: str,
         source: StoreURL,
         target_text: str,
         options: TransferOptions,
@@ -29,12 +30,10 @@ class Verifier:
         self._worker = Worker(
             "sessionlift.runs._verify_worker",
             {
+                "road": road,
                 "source": source.redacted,
                 "target": target_text,
-                "zone": options.timezone,
-                "message_types": dict(options.mapping.message_types),
-                "event_types": dict(options.mapping.event_types),
-                "memory_limit": MEMORY_LIMIT,
+                "options": options.to_message(),
                 "threads": threads,
             },
             name="verifier",

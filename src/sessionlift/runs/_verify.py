@@ -29,6 +29,7 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
+from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._verification import Verifier
 from sessionlift.stores import StoreURL, parse_store_url
 
@@ -38,6 +39,9 @@ NOTES = {
     "native_rows": "rows of sessions that no move brought: the new program wrote them",
     "in_quarantine": "rows that the target could not take and that are in quarantine, each compared with the source",
     "moved_again": "sessions that a later run has moved again; that run's report tells of them",
+    "deleted_in_target": "sessions that were moved once and deleted in the target since: it has no row of them",
+    "rolled_back": "sessions that were moved once and taken back since: the target has no row of them",
+    "gone_since": "sessions that left the target after the report was written: deleted there, or taken back",
 }
 """What is told besides the findings; none of it is a fault."""
 
@@ -116,6 +120,7 @@ class _VerifyRun:
     ) -> None:
         self._source, self._target = source, target
         self._only, self._progress = only, progress
+        self._road: Road
         run_id = new_run_id("verify")
         self._path = report_path(target, run_id, out, source=source)
         self._begun = time.monotonic()
@@ -133,7 +138,13 @@ class _VerifyRun:
                 self._begin()
                 temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
                 digests = self._digests(claimed, claimed_file)
-                verifier = Verifier(self._source, with_token(self._target), TransferOptions(), temporary=temporary)
+                verifier = Verifier(
+                    self._road.source,
+                    self._source,
+                    with_token(self._target),
+                    TransferOptions(),
+                    temporary=temporary,
+                )
                 stack.callback(verifier.stop)
                 verifier.audit(
                     only=self._only,
@@ -153,10 +164,11 @@ class _VerifyRun:
     def _begin(self) -> None:
         """Look at both stores before anything else."""
         found = detect(self._source)
-        require_generation(found, "synth.v2", store=self._source.redacted, role="source")
+        require_generation(found, *SOURCES, store=self._source.redacted, role="source")
+        self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
         made = detect(self._target, role="target")
-        require_generation(made, "synth.v3", store=self._target.redacted, role="target")
+        require_generation(made, self._road.target, store=self._target.redacted, role="target")
         self._report.target = store_info(self._target, made)
         self._report.environment = current_environment()
         if not made.ledger:
@@ -209,15 +221,9 @@ class _VerifyRun:
 
     def _notes(self, audit: Message) -> None:
         notes = list(audit["notes"])
-        if audit["moved_again"]:
-            notes.append(
-                {
-                    "code": "moved_again",
-                    "table": "session_traces",
-                    "count": audit["moved_again"],
-                    "examples": [],
-                }
-            )
+        for code in ("moved_again", "gone_since"):
+            if audit[code]:
+                notes.append({"code": code, "table": audit["sessions_table"], "count": audit[code], "examples": []})
         self._report.source_facts = [
             SourceFact(
                 code=each["code"],
@@ -237,9 +243,13 @@ class _VerifyRun:
                 "whether the report's counts are exact, since a later run has moved some of its sessions again: they "
                 "were held against what is left of them, and against what is possible"
             )
+        if audit["gone_since"]:
+            report.verification.cannot_see.append(
+                "whether the report's counts are exact, since some of its sessions have left the target after it"
+            )
         for code, message, table in _claims.broken(claimed, audit):
             self._error(code, message, table=table)
-        report.verification.cannot_see.extend(_claims.not_recounted(claimed))
+        report.verification.cannot_see.extend(_claims.not_recounted(claimed, audit))
 
     def _error(self, code: str, message: str, session_id: str | None = None, table: str | None = None) -> None:
         self._report.errors.append(ErrorLine(session_id=session_id, error=message, code=code, table=table))

@@ -8,29 +8,19 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import duckdb
-
 from sessionlift.errors import SessionliftError
 from sessionlift.runs._protocol import Message, error_message, receive, send
-from sessionlift.runs.verifier import (
-    CANNOT_SEE,
-    METHOD,
-    Audit,
-    Auditor,
-    SynthVerifier,
-    TargetReader,
-    open_reader,
-)
-from sessionlift.stores import DuckdbStore, parse_store_url
+from sessionlift.runs.verifier import Audit, Checker, open_reader, system_of
+from sessionlift.stores import parse_store_url
 
 
-def _audit(source: duckdb.DuckDBPyConnection, target: TargetReader, verifier: SynthVerifier, order: Message) -> Audit:
+def _audit(checker: Checker, order: Message) -> Audit:
     """Check everything that the ledger names, or that the digests file of a report names."""
 
     def progress(done: int, total: int) -> None:
-        send(sys.stdout, {"type": "checked", "sessions": done, "total": total, "rows": verifier.result.rows})
+        send(sys.stdout, {"type": "checked", "sessions": done, "total": total, "rows": checker.result.rows})
 
-    auditor = Auditor(source, target, verifier, only=order["only"], progress=progress)
+    auditor = checker.auditor(only=order["only"], progress=progress)
     run_id = order["run_id"]
     if run_id is None:
         return auditor.run(auditor.ledger())
@@ -46,28 +36,20 @@ def main() -> int:
         return 0
     audit: Audit | None = None
     try:
-        url = parse_store_url(request["source"])
+        system = system_of(request["road"])
         target = open_reader(parse_store_url(request["target"]))
-        with DuckdbStore(url, memory_limit=request["memory_limit"], threads=request["threads"]) as source:
-            verifier = SynthVerifier(
-                source.connection,
-                target,
-                zone=request["zone"],
-                message_types=request["message_types"],
-                event_types=request["event_types"],
-            )
-            with source.mapped():
-                while (order := receive(sys.stdin)) is not None:
-                    if order["kind"] == "audit":
-                        audit = _audit(source.connection, target, verifier, order)
-                        continue
-                    if order["kind"] == "catalog":
-                        verifier.check_catalog()
-                    else:
-                        verifier.check(order["ids"])
-                    send(sys.stdout, {"type": "checked", "sessions": verifier.result.sessions})
+        with system.open(parse_store_url(request["source"]), target, request["options"], request["threads"]) as checker:
+            while (order := receive(sys.stdin)) is not None:
+                if order["kind"] == "audit":
+                    audit = _audit(checker, order)
+                    continue
+                if order["kind"] == "catalog":
+                    checker.check_catalog()
+                else:
+                    checker.check(order["ids"])
+                send(sys.stdout, {"type": "checked", "sessions": checker.result.sessions})
         target.close()
-        result = verifier.result
+        result = checker.result
         send(
             sys.stdout,
             {
@@ -77,8 +59,8 @@ def main() -> int:
                 "values": result.values,
                 "differences": [asdict(each) for each in result.differences],
                 "more": result.more,
-                "method": METHOD,
-                "cannot_see": CANNOT_SEE,
+                "method": system.method,
+                "cannot_see": list(system.cannot_see),
                 "audit": None if audit is None else audit.to_message(),
                 "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             },
@@ -86,7 +68,7 @@ def main() -> int:
     except SessionliftError as error:
         send(sys.stdout, error_message(error))
         return 1
-    except (BrokenPipeError, KeyboardInterrupt, duckdb.InterruptException):
+    except (BrokenPipeError, KeyboardInterrupt):
         return 1
     return 0
 

@@ -1,0 +1,326 @@
+"""Everything that the ledger names, or that a report claims, against both stores as they are now."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from typing import Any, ClassVar
+
+from sessionlift.errors import UsageError
+from sessionlift.runs.verifier._audit import (
+    GONE,
+    SINCE,
+    Audit,
+    Finding,
+    Unit,
+    came_back,
+    changed_in_source,
+    changed_in_target,
+    parsed,
+)
+from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._units import ASIDE, AWAY, CHUNK, LOST, THERE, UnitTable
+
+
+class Checker(ABC):
+    """Compares sessions of an opened source with a target. There is one for each system."""
+
+    result: Comparison
+
+    @abstractmethod
+    def take(self, options: Mapping[str, Any]) -> None:
+        """Go on with the options of another run, as its ledger row has them."""
+
+    @abstractmethod
+    def check(self, ids: Sequence[str]) -> None:
+        """Compare the sessions ``ids``, which the ledger names as moved (wholly or in part)."""
+
+    @abstractmethod
+    def check_catalog(self) -> None:
+        """Compare the rows of no session."""
+
+    @abstractmethod
+    def auditor(self, *, only: Sequence[str] | None, progress: Callable[[int, int], None]) -> Auditor:
+        """What checks everything that a ledger or a report names."""
+
+
+class Auditor(ABC):
+    """Goes through units in the source's order, in bounded batches, each by the options of its run."""
+
+    sessions_table: ClassVar[str]
+    """the table with one row a session, in both generations"""
+    child_tables: ClassVar[tuple[str, ...]]
+    """the other tables of the target that sessions have rows in"""
+    digest_tables: ClassVar[tuple[str, ...]]
+    """the target's tables in the order of the digest"""
+    not_counted: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        target: TargetReader,
+        checker: Checker,
+        units: UnitTable,
+        *,
+        only: Sequence[str] | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._target, self._checker, self._units = target, checker, units
+        self._only, self._progress = only, progress
+        self._audit = Audit(self.sessions_table, self.not_counted)
+        runs = target.read("sessionlift_runs", ("run_id", "options", "started_at"))
+        self._options = {str(run): parsed(options) for run, options, _ in runs}
+        self._started = {str(run): str(started or "") for run, _, started in runs}
+
+    # --- what each system does in its own way -----------------------------------------------------------------
+
+    @abstractmethod
+    def _check(self, ids: Sequence[str]) -> None:
+        """Compare sessions, and their digests by ``_judge``."""
+
+    @abstractmethod
+    def _target_digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """The digests of sessions as they lie in the target now."""
+
+    @abstractmethod
+    def _quarantine(self, claim: str | None, catalog: Unit | None) -> None:
+        """Compare every row in quarantine with the source's; none that should be there may be missing."""
+
+    @abstractmethod
+    def _count_again(self, run_id: str, catalog: Unit | None) -> None:
+        """Count rows read and losses, for the units that a report is about."""
+
+    @abstractmethod
+    def _catalog(self, unit: Unit) -> None:
+        """Compare the rows of no session, and their digests."""
+
+    # --- what has to be there ---------------------------------------------------------------------------------
+
+    def ledger(self) -> Iterator[Unit]:
+        """The units as the ledger has them."""
+        columns = ("unit", "session_id", "run_id", "source_digest", "target_digest", "state")
+        for rows in self._ledger_rows(columns, "", ()):
+            for row in rows:
+                yield Unit(*map(str, row))
+
+    def _ledger_rows(self, columns: Sequence[str], where: str, params: Sequence[Any]) -> Iterator[list[Any]]:
+        order = ("unit", "session_id")
+        with closing(self._target.stream("sessionlift_units", columns, where, params, order)) as stream:
+            while rows := stream.fetch(CHUNK):
+                yield rows
+
+    def claimed(self, run_id: str, lines: Iterable[Mapping[str, str]] | None) -> Iterator[Unit]:
+        """The units of a run as a report's digests file has them, or, without one, as the ledger has them.
+
+        What a later run has moved again, and what was deleted or taken back since, is left out and told of; what
+        state a session is in, the ledger says.
+        """
+        if lines is None:
+            for unit in self.ledger():
+                if unit.run_id == run_id and not self._is_gone(unit.state):
+                    yield unit
+            return
+        columns = ("unit", "session_id", "state", "run_id")
+        other = "run_id <> ? OR state IN ('quarantined', 'deleted', 'rolled_back')"
+        for rows in self._ledger_rows(columns, other, (run_id,)):
+            self._units.remember([tuple(map(str, row)) for row in rows])
+        lines = iter(lines)
+        while some := list(islice(lines, CHUNK)):
+            states = self._units.remembered([line["session_id"] for line in some])
+            for line in some:
+                kind, key = line["unit"], line["session_id"]
+                state, run = states.get((kind, key), ("moved", run_id))
+                if self._is_gone(state):
+                    continue
+                if run != run_id and self._is_later(run, run_id):
+                    self._audit.moved_again += kind == "session"
+                    continue
+                if run != run_id:
+                    # by whichever run the ledger has it, the rows have to be there
+                    self._audit.find(
+                        Finding(
+                            "claim_run",
+                            f"the report names it as moved by run {run_id}; the ledger has run {run} for it",
+                            key if kind == "session" else None,
+                        )
+                    )
+                yield Unit(kind, key, run, line["source_digest"], line["target_digest"], state)
+        for run, sessions in self._units.remembered_by_run():
+            if run != run_id and self._is_later(run, run_id):
+                self._audit.later += sessions
+
+    def _is_gone(self, state: str) -> bool:
+        """True for a session that left the target after the report was written; counts it."""
+        self._audit.gone_since += state in GONE
+        return state in GONE
+
+    def _is_later(self, run: str, than: str) -> bool:
+        return run in self._started and than in self._started and self._started[run] > self._started[than]
+
+    def run(self, units: Iterable[Unit], *, claim: str | None = None) -> Audit:
+        """Check ``units``. With ``claim``, the id of a run, also count what its report counts."""
+        if claim is not None and claim not in self._options:
+            self._audit.run_known = False
+            self._audit.find(Finding("claim_run", f"the ledger of the target knows no run {claim!r}"))
+        catalog = self._load(units)
+        total = self._audit.units = self._units.sessions()
+        self._audit.source_sessions = self._units.in_source()
+        if catalog is not None:
+            self._catalog(catalog)
+        for run_id in self._units.runs():
+            if not self._take_options(run_id):
+                continue
+            for ids in self._units.chunks(run_id, THERE):
+                self._check(ids)
+                self._progress(self._checker.result.sessions, total)
+        self._without_rows()
+        self._lost()
+        self._quarantine(claim, catalog)
+        if claim is not None:
+            self._count_again(claim, catalog)
+            self._count_target(claim)
+        else:
+            self._strangers()
+        return self._audit
+
+    def _load(self, units: Iterable[Unit]) -> Unit | None:
+        """Take the units; returns the catalog's."""
+        catalog = self._units.load(units)
+        if self._only is None:
+            return catalog
+        self._refuse_unknown(self._only)
+        self._units.keep(self._only)
+        return None
+
+    def _refuse_unknown(self, only: Sequence[str]) -> None:
+        """An id that neither the source nor the ledger has was mistyped."""
+        unknown = self._units.unknown(only)
+        if unknown:
+            more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            raise UsageError(
+                f"neither the source nor the ledger has a session {unknown[0]!r}{more}",
+                hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
+                session_id=unknown[0],
+            )
+
+    # --- unit by unit -----------------------------------------------------------------------------------------
+
+    def _take_options(self, run_id: str) -> bool:
+        if run_id not in self._options:
+            count = self._units.of_run(run_id)
+            self._audit.find(
+                Finding("run_unknown", f"the ledger has no run {run_id!r}, by which {count:,} sessions were moved")
+            )
+            return False
+        self._checker.take(self._options[run_id])
+        return True
+
+    def _judge(self, session: str, known: Unit, source: str | None, target: str) -> None:
+        """Say what the digests of a session, computed again, and its differences come from."""
+        moved_on = source != known.source_digest
+        changed = target != known.target_digest
+        differs = session in self._checker.result.differing
+        if not (moved_on or changed or differs):
+            return
+        self._audit.failed += 1
+        if moved_on:
+            self._audit.find(changed_in_source(session))
+        if changed:
+            self._audit.find(changed_in_target(session))
+            self._explain(session)
+        if differs and not changed:
+            count = self._checker.result.differing[session]
+            why = ", which has changed since" if moved_on else ""
+            self._audit.find(
+                Finding(
+                    "differs_from_source",
+                    f"{count:,} values or rows of the session do not follow from the source{why}; "
+                    "the target is as it was written",
+                    session,
+                )
+            )
+
+    def _explain(self, session: str) -> None:
+        """Say of a session's differences that the target was changed after the move."""
+        kept = self._checker.result.differences
+        for place, found in enumerate(kept):
+            if found.session_id == session and not found.message.endswith(SINCE):
+                kept[place] = replace(found, message=found.message + SINCE)
+
+    def _without_rows(self) -> None:
+        """Sessions in quarantine, and those that were deleted or taken back, have no rows in the target."""
+        empty = hashlib.sha256("".join(f"{table}\n" for table in self.digest_tables).encode()).hexdigest()
+        for run_id in self._units.runs():
+            for ids in self._units.chunks(run_id, ASIDE):
+                known, target = self._units.known(ids), self._target_digests(ids)
+                for session in ids:
+                    self._checker.result.sessions += 1
+                    if target[session] != known[session].target_digest:
+                        self._audit.failed += 1
+                        self._audit.find(changed_in_target(session))
+            for ids in self._units.chunks(run_id, AWAY):
+                known, target = self._units.known(ids), self._target_digests(ids)
+                for session in ids:
+                    self._checker.result.sessions += 1
+                    if target[session] != empty:
+                        self._audit.failed += 1
+                        self._audit.find(came_back(session, known[session].state))
+
+    def _lost(self) -> None:
+        """Sessions that were moved and that the source no longer has."""
+        for run_id in self._units.runs():
+            for ids in self._units.chunks(run_id, LOST):
+                known, target = self._units.known(ids), self._target_digests(ids)
+                for session in ids:
+                    self._audit.failed += 1
+                    as_was = target[session] == known[session].target_digest
+                    state = "is as it was written" if as_was else "was changed since as well"
+                    self._audit.find(
+                        Finding(
+                            "gone_from_source",
+                            f"the source no longer has the session, so no value can be compared; the target {state}",
+                            session,
+                        )
+                    )
+
+    # --- what else there is -----------------------------------------------------------------------------------
+
+    def _strangers(self) -> None:
+        """Tell of sessions that only the source or only the target knows, and of those that left the target."""
+        self._audit.note("not_moved", self.sessions_table, *self._units.unmoved(self._only))
+        for state, code in (("deleted", "deleted_in_target"), ("rolled_back", "rolled_back")):
+            self._audit.note(code, self.sessions_table, *self._units.in_state(state))
+        if self._only is not None:
+            return
+        self._audit.note("native_session", self.sessions_table, *self._units.native(self._target_sessions()))
+        lost = self._units.lost()
+        for table in self.child_tables:
+            native = self._target.count(table) - self._checker.result.by_table.get(table, 0)
+            if native > 0 and not lost:
+                self._audit.note("native_rows", table, native, [])
+
+    def _target_sessions(self) -> Iterator[list[str]]:
+        with closing(self._target.stream(self.sessions_table, ("session_id",), "", (), ("session_id",))) as stream:
+            while rows := stream.fetch(5_000):
+                yield [row[0] for row in rows]
+
+    # --- the counts of a report -------------------------------------------------------------------------------
+
+    def _count_target(self, run_id: str) -> None:
+        """Count rows written and in quarantine, for the units that the report is about."""
+        audit = self._audit
+        audit.written = dict(self._checker.result.by_table)
+        for (table,) in self._target.read("sessionlift_quarantine", ("table_name",), "run_id = ?", (run_id,)):
+            audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
+        audit.aside = self._units.aside()
+
+    def _quarantine_of(self, claim: str | None) -> tuple[str, Sequence[Any]]:
+        """The condition, and its parameters, for the rows in quarantine that are looked at."""
+        if self._only is not None:
+            some, ids = id_list(self._only)
+            return f"unit = 'session' AND session_id IN ({some})", ids
+        return ("", ()) if claim is None else ("run_id = ?", (claim,))

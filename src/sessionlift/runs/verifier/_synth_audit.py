@@ -1,0 +1,200 @@
+"""synth's part of an audit: its digests, its catalog, its quarantine and its losses, by the source's engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import duckdb
+
+from sessionlift.runs.verifier import _digests, _losses, _quarantine
+from sessionlift.runs.verifier._audit import Finding, Unit, parsed
+from sessionlift.runs.verifier._auditor import Auditor, Checker
+from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier._source import Batch
+from sessionlift.runs.verifier._synth import SynthVerifier
+from sessionlift.runs.verifier._units import UnitTable
+from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
+
+MEMORY_LIMIT = "48MB"
+"""What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
+T = TypeVar("T")
+
+
+class DuckdbUnits(UnitTable):
+    """The units in temporary tables of the source's own engine."""
+
+    def listed(self, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        return "SELECT unnest(from_json(?, '[\"VARCHAR\"]'))", [json.dumps(list(ids))]
+
+    def insert(self, table: str, rows: Sequence[tuple[str, ...]]) -> None:
+        lists = [json.dumps(column) for column in zip(*rows, strict=True)]
+        columns = ", ".join(["unnest(from_json(?, '[\"VARCHAR\"]'))"] * len(lists))
+        self._engine.execute(f"INSERT INTO {quote_identifier(table)} SELECT {columns}", lists)
+
+
+class SynthChecker(Checker):
+    """synth.v2 against synth.v3."""
+
+    def __init__(self, source: duckdb.DuckDBPyConnection, target: TargetReader, options: Mapping[str, Any]) -> None:
+        self._source, self._target = source, target
+        self.verifier = SynthVerifier(source, target, zone=zone_of(options), **mappings_of(options))
+        self.result = self.verifier.result
+
+    def take(self, options: Mapping[str, Any]) -> None:
+        self.verifier.rules(zone_of(options), **mappings_of(options))
+
+    def check(self, ids: Sequence[str]) -> None:
+        self.verifier.check(ids)
+
+    def check_catalog(self) -> None:
+        self.verifier.check_catalog()
+
+    def auditor(self, *, only: Sequence[str] | None, progress: Callable[[int, int], None]) -> Auditor:
+        return SynthAuditor(self._source, self._target, self, only=only, progress=progress)
+
+
+@contextmanager
+def open_synth(url: StoreURL, target: TargetReader, options: Mapping[str, Any], threads: int) -> Iterator[Checker]:
+    """A checker of the synth.v2 store ``url``, which is opened read-only."""
+    with DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=threads) as source:
+        checker = SynthChecker(source.connection, target, options)
+        try:
+            with source.mapped():
+                yield checker
+        except duckdb.InterruptException as error:
+            raise KeyboardInterrupt from error
+
+
+def zone_of(options: Mapping[str, Any]) -> str:
+    return str(options.get("timezone", "UTC"))
+
+
+def mappings_of(options: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    mapping = options.get("mapping", {})
+    return {name: mapping.get(name, {}) for name in ("message_types", "event_types")}
+
+
+class SynthAuditor(Auditor):
+    """Everything that a ledger or a report names, of synth."""
+
+    sessions_table = "session_traces"
+    child_tables = ("session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
+    digest_tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
+    not_counted = _losses.NOT_COUNTED
+
+    def __init__(
+        self,
+        source: duckdb.DuckDBPyConnection,
+        target: TargetReader,
+        checker: SynthChecker,
+        *,
+        only: Sequence[str] | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._db, self._verifier = source, checker.verifier
+        self._catalog_orphans = False
+        super().__init__(target, checker, DuckdbUnits(source), only=only, progress=progress)
+
+    def _roomy(self, call: Callable[[], T]) -> T:
+        """Call again with more memory for the engine where a row does not fit into what it has."""
+        try:
+            return call()
+        except duckdb.OutOfMemoryException:
+            with self._verifier.room():
+                return call()
+
+    def _check(self, ids: Sequence[str]) -> None:
+        self._verifier.check(ids, self._compare_digests)
+
+    def _compare_digests(self, batch: Batch) -> None:
+        known = self._units.known(batch.ids)
+        source = _digests.source_digests(self._db, batch)
+        target = _digests.target_digests(self._target, batch.ids)
+        for session in batch.ids:
+            self._judge(session, known[session], source[session], target[session])
+
+    def _target_digests(self, ids: Sequence[str]) -> dict[str, str]:
+        return _digests.target_digests(self._target, ids)
+
+    def _quarantine(self, claim: str | None, catalog: Unit | None) -> None:
+        with self._verifier.room():
+            self._compare_quarantine(claim, catalog is not None)
+
+    def _compare_quarantine(self, claim: str | None, with_catalog: bool) -> None:
+        """Every row in quarantine against the source's; those of whole sessions and of none must all be there."""
+        result = self._verifier.result
+        for table, count in _quarantine.check(self._db, self._target, result, *self._quarantine_of(claim)).items():
+            self._audit.note("in_quarantine", table, count, [])
+        if claim is not None and claim not in self._options:
+            return
+        aside = "session_id IN (SELECT session_id FROM v_units WHERE state = 'quarantined')"
+        for table in _digests.SESSION_TABLES:
+            _quarantine.missing(self._db, result, table, aside)
+            if with_catalog and self._catalog_orphans and table != "session_traces":
+                orphans = "session_id NOT IN (SELECT session_id FROM session_traces)"
+                _quarantine.missing(self._db, result, table, orphans)
+
+    def _catalog(self, unit: Unit) -> None:
+        self._verifier.check_catalog()
+        source = self._roomy(lambda: _digests.source_catalog_digests(self._db))
+        # a run that chose sessions left the rows of none alone
+        only = self._options.get(unit.run_id, {}).get("only")
+        self._catalog_orphans = only is None
+        owned: dict[str, Any] = {}
+        for (data,) in self._target.read("sessionlift_complement", ("data",), "unit = 'catalog'"):
+            owned = self._owned(data)
+        target = _digests.target_catalog_digest(self._target, owned)
+        if unit.source_digest not in source:
+            self._audit.find(
+                Finding(
+                    "changed_in_source",
+                    "systems, versions, experiments or rows of no session changed in the source since the move",
+                )
+            )
+        if unit.target_digest != target:
+            self._audit.find(
+                Finding(
+                    "changed_in_target",
+                    "systems, versions or experiments changed in the target since the move",
+                )
+            )
+
+    def _owned(self, data: Any) -> dict[str, Any]:
+        """The keys of the catalog rows that the move made."""
+        owned = parsed(data).get("owned", {})
+        if not isinstance(owned, dict) or not all(isinstance(keys, list) for keys in owned.values()):
+            owned = {}
+        if not owned:
+            self._audit.find(
+                Finding(
+                    "complement_damaged",
+                    "the catalog's complement in the ledger cannot be read, so which rows the move made is unknown",
+                    table="sessionlift_complement",
+                )
+            )
+        return owned
+
+    def _count_again(self, run_id: str, catalog: Unit | None) -> None:
+        audit, with_catalog = self._audit, catalog is not None
+        if run_id in self._options:
+            mapping = mappings_of(self._options[run_id])
+            audit.losses = self._roomy(
+                lambda: _losses.count(
+                    self._db, run_id, **mapping, unlinked=self._verifier.unlinked, with_catalog=with_catalog
+                )
+            )
+        mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
+        for table in _digests.SESSION_TABLES:
+            audit.read[table] = self._number(f"SELECT count(*) FROM {quote_identifier(table)} {mine}")
+            if with_catalog and table != "session_traces":
+                orphans = "WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
+                audit.read[table] += self._number(f"SELECT count(*) FROM {quote_identifier(table)} {orphans}")
+        if with_catalog:
+            for table in _digests.CATALOG_TABLES:
+                audit.read[table] = self._number(f"SELECT count(*) FROM {quote_identifier(table)}")
+
+    def _number(self, sql: str) -> int:
+        return self._units.count(sql)
