@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"runs"},
     {"bridge"},
     {"cli"},
+    {"__main__"},
 ]
 # beside the layers: what each may import, and who may import it
 BESIDE: dict[str, tuple[set[str], set[str]]] = {

@@ -132,6 +132,21 @@ def test_a_wrong_url_is_refused_with_a_way_on(text: str, message: str) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "libsql://host:80?authToken=s3cret",
+        "libsql://host?authToken=s3cret",
+        "libsql://s3cret@host",
+        "libsql://user:s3cret@db.example.org/x",
+    ],
+)
+def test_a_server_written_as_a_file_is_refused_without_its_token(text: str) -> None:
+    with pytest.raises(UsageError, match="looks like a server") as caught:
+        parse_store_url(text, env={})
+    assert "s3cret" not in repr(caught.value.to_dict())
+
+
 def test_urls_compare_by_what_they_name() -> None:
     from_url = parse_store_url("libsql+http://h:1?authToken=a", env={})
     from_environment = parse_store_url("libsql+http://h:1", env={"SESSIONLIFT_TOKEN": "a"})

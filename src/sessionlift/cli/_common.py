@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from sessionlift.errors import EXIT_INTERRUPTED, EXIT_PIPE, SessionliftError
+from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE, SessionliftError
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -51,6 +51,12 @@ class Command(click.Command):
             sys.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             sys.exit(EXIT_PIPE)
+        except OSError as error:
+            # stores map their own; what has no file is standard output
+            where = error.filename or "standard output"
+            click.echo(f"Error [output]: {where} could not be written or read: {error.strerror or error}", err=True)
+            click.echo("  next: what the command did is done; its report, if it writes one, has the result", err=True)
+            sys.exit(EXIT_OUTPUT)
 
 
 class Group(click.Group):

@@ -94,10 +94,11 @@ def _from_path(text: str) -> StoreURL:
 
 
 def _from_file_url(rest: str, engine: Engine, scheme: str) -> StoreURL:
-    if engine == "libsql" and rest and not rest.startswith("/") and "." in rest.split("/")[0]:
-        # libsql://host is how a hosted server is usually written
+    if engine == "libsql" and _looks_like_server(rest):
+        # libsql://host is how a hosted server is usually written; what follows its name may hold a token
+        host = urlsplit(f"//{rest}").netloc.rpartition("@")[2]
         raise UsageError(
-            f"libsql:// names a local file here, and {rest.split('/')[0]!r} looks like a server",
+            f"libsql:// names a local file here, and {host!r} looks like a server",
             hint="write libsql+https://host for a server, libsql:///absolute/path for a file",
         )
     location = unquote(rest.split("?", 1)[0])
@@ -106,6 +107,12 @@ def _from_file_url(rest: str, engine: Engine, scheme: str) -> StoreURL:
     # three slashes are an absolute path, as in SQLAlchemy's four or ours; two are relative to here
     path = Path("/" + location.lstrip("/")) if location.startswith("/") else Path(location)
     return StoreURL(engine=engine, path=_absolute(path))
+
+
+def _looks_like_server(rest: str) -> bool:
+    if not rest or rest.startswith("/"):
+        return False
+    return any(sign in re.split(r"[/?#]", rest)[0] for sign in ".:@") or "authtoken=" in rest.lower()
 
 
 def _from_server(text: str, scheme: str, env: Mapping[str, str]) -> StoreURL:

@@ -1,0 +1,46 @@
+"""A target takes one source: another one is refused, and the same one at another place has to be said."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sessionlift._demo import make_synth_v2
+from sessionlift.errors import OtherSourceError
+from sessionlift.runs import TransferOptions, migrate
+
+
+@pytest.fixture
+def moved(tmp_path: Path) -> tuple[Path, Path]:
+    source, target = tmp_path / "old.duckdb", tmp_path / "new.db"
+    make_synth_v2(source, sessions=4, seed=3)
+    migrate(str(source), str(target), TransferOptions())
+    return source, target
+
+
+def test_a_store_with_other_sessions_is_refused_even_if_said_to_be_the_same(moved: tuple[Path, Path]) -> None:
+    other = moved[0].with_name("other.duckdb")
+    make_synth_v2(other, sessions=4, seed=99)
+    with duckdb.connect(str(other)) as store:
+        for table in ("session_traces", "session_timesteps", "events", "messages"):
+            store.execute(f"UPDATE {table} SET session_id = 'other-' || session_id")
+    before = moved[1].read_bytes()
+    for options in (TransferOptions(), TransferOptions(same_source=True)):
+        with pytest.raises(OtherSourceError, match="was filled from") as refused:
+            migrate(str(other), str(moved[1]), options)
+        assert "--same-source" in refused.value.hint
+    assert moved[1].read_bytes() == before
+
+
+def test_the_same_store_at_another_place_has_to_be_said(moved: tuple[Path, Path]) -> None:
+    there = moved[0].with_name("moved.duckdb")
+    shutil.move(moved[0], there)
+    with pytest.raises(OtherSourceError):
+        migrate(str(there), str(moved[1]), TransferOptions())
+    report = migrate(str(there), str(moved[1]), TransferOptions(same_source=True)).report
+    assert (report.skipped_sessions, report.migrated_sessions) == (4, 0)
+    # from now on the new place is known
+    assert migrate(str(there), str(moved[1]), TransferOptions()).report.skipped_sessions == 4

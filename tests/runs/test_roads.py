@@ -1,0 +1,68 @@
+"""Which generations can be moved, and what their sources promise to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sessionlift._demo import make_synth_v2
+from sessionlift.errors import UsageError
+from sessionlift.generations import MOVED
+from sessionlift.runs._roads import SOURCES, road_from, road_to
+from sessionlift.stores import parse_store_url
+
+
+def test_every_generation_that_is_said_to_move_has_a_road() -> None:
+    assert {source: road_from(source).target for source in SOURCES} == MOVED
+
+
+def test_a_road_is_found_by_its_end_too() -> None:
+    road = road_to("synth.v3")
+    assert road is not None
+    assert road.source == "synth.v2"
+    assert road_to("synth.v2") is None
+    with pytest.raises(UsageError, match=r"no converter begins at synth\.v3"):
+        road_from("synth.v3")
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2, 3])
+def test_work_that_needs_more_memory_gets_it_step_by_step_and_the_limit_comes_back(
+    tmp_path: Path, failures: int
+) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1, seed=3)
+    limits: list[float] = []
+    with road_from("synth.v2").open_source(parse_store_url(str(tmp_path / "old.duckdb")), 1) as source:
+        connection = source._store.connection  # type: ignore[attr-defined]
+
+        def limit() -> float:
+            size, unit = connection.execute("SELECT current_setting('memory_limit')").fetchone()[0].split()
+            return float(size) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
+
+        def work() -> str:
+            limits.append(limit())
+            if len(limits) <= failures:
+                raise duckdb.OutOfMemoryException("not enough")
+            return "done"
+
+        usual = limit()
+        assert source.with_room(work) == "done"
+        assert limit() == usual
+    assert limits[0] == usual
+    assert limits == sorted(set(limits)), "each try has more than the one before"
+    assert len(limits) == failures + 1
+
+
+def test_what_does_not_fit_into_half_of_the_machine_is_an_error(tmp_path: Path) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1, seed=3)
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        raise duckdb.OutOfMemoryException("not enough")
+
+    with road_from("synth.v2").open_source(parse_store_url(str(tmp_path / "old.duckdb")), 1) as source:
+        with pytest.raises(duckdb.OutOfMemoryException):
+            source.with_room(work)
+    assert len(tries) == 4
