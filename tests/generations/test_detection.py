@@ -43,10 +43,10 @@ REAL = {
     "synth/crash_1.5.6.duckdb": ("synth.v2", "duckdb", "final"),
     "synth/v3_empty_0.2.10.db": ("synth.v3", "libsql", None),
     "synth/v3_fresh.db": ("synth.v3", "libsql", None),
-    "langswarm/v1_small.db": ("langswarm.v1", "libsql", None),
-    "langswarm/v1_corrupt.db": ("langswarm.v1", "libsql", None),
-    "langswarm/v1_mem.db.enhanced": ("langswarm.v1", "libsql", None),
-    "langswarm/v1_mem.json": ("langswarm.v1", "file", None),
+    "langswarm/v1_small.db": ("langswarm.v1", "libsql", "sqlite"),
+    "langswarm/v1_corrupt.db": ("langswarm.v1", "libsql", "sqlite"),
+    "langswarm/v1_mem.db.enhanced": ("langswarm.v1", "libsql", "enhanced"),
+    "langswarm/v1_mem.json": ("langswarm.v1", "json", "dump"),
     "langswarm/v2_real.db": ("langswarm.v2", "libsql", None),
     "session_buddy/small_V1.db": ("session_buddy.v1", "libsql", None),
     "session_buddy/small_V2.db": ("session_buddy.v2", "libsql", None),
@@ -307,8 +307,9 @@ _V2_OWN = (
 )
 
 
-def test_a_file_that_the_next_generation_opened_by_mistake_is_a_mixture(tmp_path: Path) -> None:
-    error = refusal(made(tmp_path / "both.db", _V1, *_V2_OWN), MixedGenerationError)
+def test_a_file_with_rows_of_two_generations_is_a_mixture(tmp_path: Path) -> None:
+    row = "INSERT INTO session_messages VALUES (1, 's', 'm', 'user', 'hello', '2025-01-01 00:00:00')"
+    error = refusal(made(tmp_path / "both.db", _V1, *_V2_OWN, row), MixedGenerationError)
     assert "langswarm.v1 (all its tables); langswarm.v2 (session_messages, session_metrics)" in error.what
 
 

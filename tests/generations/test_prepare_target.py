@@ -129,8 +129,8 @@ def test_a_libsql_name_for_a_duckdb_generation_is_refused_and_not_made(tmp_path:
 
 
 def test_a_generation_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"langswarm\.v2"):
-        prepare_target(str(tmp_path / "t.db"), "langswarm.v2")
+    with pytest.raises(UsageError, match=r"session_buddy\.v4"):
+        prepare_target(str(tmp_path / "t.db"), "session_buddy.v4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,9 +146,12 @@ def test_a_store_of_another_system_is_refused_by_its_name(tmp_path: Path) -> Non
     path = tmp_path / "swarm.db"
     change(
         path,
-        "CREATE TABLE sessions (session_id, user_id, provider, model, status, session_control, metadata, history)",
+        "CREATE TABLE sessions (session_id, user_id, provider, model, status, session_control, created_at, "
+        "updated_at, last_activity, metadata, history)",
     )
-    assert "is a langswarm.v1 store" in refused(path, WrongGenerationError).what
+    error = refused(path, WrongGenerationError)
+    assert "is a langswarm.v1 store" in error.what
+    assert "new file" in error.hint
 
 
 def test_an_older_form_is_refused(v3: Path) -> None:

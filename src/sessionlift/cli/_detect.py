@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option
-from sessionlift.generations import Detection
+from sessionlift.generations import MOVED, Detection
 from sessionlift.generations import detect as detect_store
 from sessionlift.stores import parse_store_url
 
@@ -42,6 +42,6 @@ def _lines(found: Detection) -> list[str]:
 def _next(found: Detection) -> str:
     if found.moves_to:
         return f"moves it to {found.moves_to}: sessionlift migrate STORE TARGET"
-    if found.generation == "synth.v3" and not found.lacks and not found.newer:
+    if found.generation in MOVED.values() and not found.lacks and not found.newer:
         return "moves stores into this generation"
     return "recognises it, and moves it nowhere"

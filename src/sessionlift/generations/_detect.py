@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sessionlift.errors import MixedGenerationError, UnknownGenerationError, WrongGenerationError
-from sessionlift.generations import _textfiles
+from sessionlift.generations import _dumps, _langswarm, _textfiles
 from sessionlift.generations._revision import VERSION_TABLE
 from sessionlift.generations._signatures import SIGNATURES, Shape, Signature
 from sessionlift.stores import Role, StoreURL, open_store, parse_store_url, quote_identifier
@@ -28,7 +28,7 @@ LEDGER_TABLES = frozenset(
     )
 )
 #: What this build moves; everything else is only recognised.
-MOVED = {"synth.v2": "synth.v3"}
+MOVED = {"synth.v2": "synth.v3", "langswarm.v1": "langswarm.v2"}
 _EARLY_MESSAGE = "SessionEventMessage"
 
 
@@ -36,7 +36,8 @@ _EARLY_MESSAGE = "SessionEventMessage"
 class Detection:
     """What a store holds, and what says so.
 
-    ``dress`` is ``final`` or ``early/mid`` for synth.v2, else None. ``lacks`` names what an older form of the
+    ``dress`` is ``final`` or ``early/mid`` for synth.v2, ``sqlite``, ``dump`` or ``enhanced`` for langswarm.v1,
+    else None. ``lacks`` names what an older form of the
     generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly
     of the form that this build knows. ``rows`` counts the generation's tables.
     """
@@ -78,6 +79,16 @@ def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
     each with ``fields['found']``, and the store errors of opening it.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
+    if where.engine == "json":
+        dump = _dumps.read_dump(where, role=role)
+        return Detection(
+            system="langswarm",
+            generation="langswarm.v1",
+            engine="json",
+            dress="dump",
+            evidence=dump.evidence,
+            rows={"sessions": dump.members},
+        )
     text = _textfiles.recognise(where)
     if text is not None:
         system, generation, evidence = text
@@ -89,7 +100,7 @@ def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
 def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection:
     """The same over an open store. Reads the catalog, the stamps and one count per table."""
     shape = read_shape(query, engine)
-    signature = _choose(shape, engine, store, role)
+    signature = _choose(query, shape, engine, store, role)
     rows = {
         table: int(query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
         for table in (*signature.needs, *sorted(signature.whole.keys() - signature.needs.keys()))
@@ -100,6 +111,9 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection
     dress = None
     if signature.generation == "synth.v2":
         dress, said = _dress(query, rows)
+        evidence += said
+    elif signature.generation == "langswarm.v1":
+        dress, said = _langswarm.dress(query, rows, shape, store=store, role=role)
         evidence += said
     stamps = read_stamps(query, shape)
     ledger = shape.keys() >= LEDGER_TABLES
@@ -139,6 +153,8 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role) -
         )
     elif role == "source" and found.generation in MOVED.values():
         hint = f"this looks like a target; the source comes first, and has to be {asked}"
+    elif role == "target" and found.generation == "langswarm.v1" and "langswarm.v2" in wanted:
+        hint = _langswarm.NO_TARGET
     elif role == "target" and found.generation in MOVED:
         hint = "this looks like a source; the target comes second. Name a new file: it will be created"
     elif found.generation in MOVED:
@@ -183,7 +199,7 @@ def read_stamps(query: Query, shape: Shape) -> list[str]:
     return sorted(str(stamp) for (stamp,) in query(f"SELECT version_num FROM {VERSION_TABLE}"))
 
 
-def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
+def _choose(query: Query, shape: Shape, engine: str, store: str, role: Role) -> Signature:
     kind = "duckdb" if engine == "duckdb" else "sqlite"
     same_engine = [signature for signature in SIGNATURES if signature.engine == kind]
     fits = [signature for signature in same_engine if not signature.against(shape)]
@@ -196,8 +212,10 @@ def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
         if signature.own & shape.keys() and signature not in fits
     }
     found = [f"{table} ({', '.join(sorted(columns))})" for table, columns in shape.items()]
-    if len(fits) == 1 and not claims:
-        return fits[0]
+    if len(fits) == 1:
+        claims = _without_guests(query, claims, fits[0])
+        if not claims:
+            return fits[0]
     if fits or len(claims) > 1:
         parts = [f"{one.generation} (all its tables)" for one in fits]
         parts += [f"{generation} ({', '.join(tables)})" for generation, tables in claims.items()]
@@ -219,6 +237,16 @@ def _choose(shape: Shape, engine: str, store: str, role: Role) -> Signature:
         role=role,
         found=found,
     )
+
+
+def _without_guests(query: Query, claims: dict[str, list[str]], host: Signature) -> dict[str, list[str]]:
+    """The claims that stay when the empty tables of a program that opened the file by mistake do not count."""
+    return {
+        generation: tables
+        for generation, tables in claims.items()
+        if not host.guests.issuperset(tables)
+        or any(query(f"SELECT 1 FROM {quote_identifier(table)} LIMIT 1") for table in tables)
+    }
 
 
 def _said(shape: Shape) -> str:

@@ -20,7 +20,14 @@ from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.stores import StoreURL, open_store, parse_store_url, sniff
 
 # generation -> its revision, and whether it lives on DuckDB
-_REVISIONS = {"synth.v2": ("synth_v2", True), "synth.v3": ("synth_v3", False)}
+_REVISIONS = {
+    "synth.v2": ("synth_v2", True),
+    "synth.v3": ("synth_v3", False),
+    "langswarm.v1": ("langswarm_v1", False),
+    "langswarm.v2": ("langswarm_v2", False),
+}
+# an application that changes over step by step has new sessions in its store before the first old one comes
+_ADOPTED = {"langswarm.v2"}
 LEDGER_REVISION = "ledger_1"
 
 
@@ -28,8 +35,9 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True)
     """Make ``url`` a store of ``generation`` with a ledger, and say what it holds.
 
     A missing or empty store is made (unless ``create`` is false: StoreNotFoundError). An empty store of that
-    generation that the real program made is taken as it is. A target of ours gets what its ledger lacks. On
-    DuckDB there is no ledger.
+    generation that the real program made is taken as it is; one of langswarm.v2 with rows too, if its structure
+    is exact: they are the application's own, and stay. A target of ours gets what its ledger lacks. On DuckDB
+    there is no ledger.
 
     Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time,
     and a killed one leaves it as it was.
@@ -70,7 +78,10 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
             return None
     with open_store(where, mode="ro", role="target") as store, over(store) as connection:
         try:
-            return _looked_at(connection, where, generation)[0]
+            found, stamps = _looked_at(connection, where, generation)
+            if found is not None:
+                found.evidence.extend(_adopted(found, stamps))
+            return found
         except GenerationError as error:
             raise error.as_role("target") from None
 
@@ -86,7 +97,10 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     for revision in lacking:
         run("upgrade", connection, revision, store=where.redacted)
     query = _structure.queries(connection)
-    return detect_in(query, engine=where.engine, store=where.redacted, role="target")
+    made = detect_in(query, engine=where.engine, store=where.redacted, role="target")
+    if found is not None:
+        made.evidence.extend(_adopted(found, stamps))
+    return made
 
 
 def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tuple[Detection | None, list[str]]:
@@ -100,9 +114,23 @@ def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tupl
     if shape.keys() - {VERSION_TABLE} - LEDGER_TABLES:
         found = detect_in(query, engine=engine, store=named, role="target")
         require_generation(found, generation, store=named, role="target")
-        _refuse_foreign_rows(found, stamps, named)
-        verify_stamped(connection, stamps, store=named)
+        if generation not in _ADOPTED:
+            _refuse_foreign_rows(found, stamps, named)
+        # what the real program made has no stamp yet, and has to be exact all the same
+        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named)
     return found, stamps
+
+
+def _adopted(found: Detection, stamps: list[str]) -> list[str]:
+    """What to say of rows that the application wrote into a store of its own before it became a target."""
+    if _is_ours(found, stamps) or not any(found.rows.values()):
+        return []
+    counts = ", ".join(f"{table} {count:,}" for table, count in found.rows.items())
+    return [f"taken as it is, with what the application wrote there before: {counts}"]
+
+
+def _is_ours(found: Detection, stamps: list[str]) -> bool:
+    return found.ledger and LEDGER_REVISION in stamps
 
 
 def _require_engine(where: StoreURL, generation: str) -> None:
@@ -111,15 +139,15 @@ def _require_engine(where: StoreURL, generation: str) -> None:
         raise UsageError(f"no target of {generation} can be made", hint=f"one of {', '.join(_REVISIONS)}")
     if where.engine == "duckdb" and where.path is not None and where.path.exists():
         return
-    if (where.engine == "duckdb") != _REVISIONS[generation][1]:
+    if where.engine == "json" or (where.engine == "duckdb") != _REVISIONS[generation][1]:
         dialect = "duckdb" if _REVISIONS[generation][1] else "sqlite"
-        found = "duckdb" if where.engine == "duckdb" else "sqlite"
+        found = where.engine if where.engine in ("duckdb", "json") else "sqlite"
         raise wrong_engine(generation, dialect, found, store=where.redacted)
 
 
 def _refuse_foreign_rows(found: Detection, stamps: list[str], named: str) -> None:
     rows = sum(found.rows.values())
-    if found.engine == "duckdb" or not rows or (found.ledger and LEDGER_REVISION in stamps):
+    if found.engine == "duckdb" or not rows or _is_ours(found, stamps):
         return
     full = ", ".join(f"{table} {count:,}" for table, count in found.rows.items() if count)
     raise WrongGenerationError(

@@ -64,7 +64,7 @@ def differs(found: list[str], name: str, *, store: str | None = None) -> Generat
 
 def wrong_engine(name: str, dialect: str, found: str, *, store: str | None = None) -> WrongGenerationError:
     """The error for a revision that was asked for on an engine where it does not live."""
-    on = _ENGINES.get(found, found)
+    on = _ENGINES.get(found, "a JSON file")
     return WrongGenerationError(
         f"{name} lives on {_ENGINES[dialect]}, and {store or 'this store'} is on {on}",
         hint=f"name a store on {_ENGINES[dialect]}",

@@ -17,7 +17,9 @@ class Signature:
     """One generation. ``needs`` must all be there and ``never`` must not; ``own`` are tables no other has.
 
     ``whole`` is the rest of its tables and columns: without some of it the store is an older form, and with
-    any of ``later`` a newer one. A ``weak`` one has names that any program might use: it counts only where
+    any of ``later`` a newer one. ``guests`` are tables
+    that another generation's program adds when it opens the file by mistake: empty, they do not count. A
+    ``weak`` one has names that any program might use: it counts only where
     nothing else fits.
     """
 
@@ -28,6 +30,7 @@ class Signature:
     own: frozenset[str] = frozenset()
     whole: Shape = field(default_factory=dict)
     later: Shape = field(default_factory=dict)
+    guests: frozenset[str] = frozenset()
     weak: bool = False
 
     @property
@@ -136,6 +139,8 @@ _LANGSWARM_V1 = Signature(
     engine="sqlite",
     needs={"sessions": _words("session_id user_id provider model status session_control metadata history")},
     never={"sessions": _words("backend context_data")},
+    whole={"sessions": _words("created_at updated_at last_activity")},
+    guests=_words("session_messages session_metrics"),
 )
 
 _LANGSWARM_V1_MEMORY = Signature(
@@ -153,6 +158,11 @@ _LANGSWARM_V2 = Signature(
         "session_messages": _words("id session_id message_id role content timestamp"),
     },
     never={"sessions": _words("history session_control")},
+    whole={
+        "sessions": _words("created_at updated_at"),
+        "session_messages": _words("metadata provider_message_id token_count finish_reason"),
+        "session_metrics": _words("session_id message_count total_tokens session_duration last_activity created_at"),
+    },
     own=frozenset({"session_messages", "session_metrics"}),
 )
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from sessionlift.stores import StoreURL, sniff
 
 _HEAD = 4096
 _METRICS = "team_id,timestamp,agent,tokens,credits,wall_time_ms,model"
 _SUMMARY = ("session_id:", "tooling_version:")
-_SESSIONS = re.compile(r'\s*\{\s*"[^"]+":\s*\{\s*"metadata":\s*\{[^}]*"session_control"')
 
 
 def recognise(url: StoreURL) -> tuple[str, str, list[str]] | None:
@@ -26,6 +23,4 @@ def recognise(url: StoreURL) -> tuple[str, str, list[str]] | None:
             "semloop.v2",
             [f"a YAML file with the keys {' and '.join(key[:-1] for key in _SUMMARY)}"],
         )
-    if _SESSIONS.match(head):
-        return "langswarm", "langswarm.v1", ["a JSON file of sessions dumped from memory"]
     return None

@@ -4,7 +4,7 @@ from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
-from sessionlift.stores._open import open_store
+from sessionlift.stores._open import not_a_database, open_store
 from sessionlift.stores._private import PrivateDirectory, no_room
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
@@ -31,6 +31,7 @@ __all__ = [
     "Value",
     "listed",
     "no_room",
+    "not_a_database",
     "open_store",
     "parse_store_url",
     "probe_fidelity",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from sessionlift.errors import UsageError
+from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.stores._base import Mode, Role, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._libsql import LibsqlStore
+from sessionlift.stores._sniff import sniff, wrong_format
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._url import StoreURL, parse_store_url
 
 
 def open_store(url: StoreURL | str, *, mode: Mode, role: Role) -> Store:
-    """Open a store: ``ro`` writes nothing, ``rw`` needs it to be there, ``create`` makes it if it is not.
+    """Open a database: ``ro`` writes nothing, ``rw`` needs it to be there, ``create`` makes it if it is not.
 
     ``role`` goes into every error that the store raises, and decides the exit code.
 
@@ -28,4 +29,11 @@ def open_store(url: StoreURL | str, *, mode: Mode, role: Role) -> Store:
         return SqliteStore(where, mode=mode, role=role)
     if where.engine == "sqld":
         return SqldStore(where, mode=mode, role=role)
-    raise UsageError(f"unknown engine {where.engine!r}")
+    raise not_a_database(where, role=role)
+
+
+def not_a_database(url: StoreURL, *, role: Role) -> SessionliftError:
+    """The error for a path that a database or a dump was looked for at, by what is there."""
+    if url.path is None:
+        return UsageError(f"unknown engine {url.engine!r}")
+    return wrong_format(url.path, url.engine, sniff(url.path), store=url.redacted, role=role)

@@ -9,12 +9,13 @@ from typing import Literal
 
 from sessionlift.errors import StoreError, StoreFormatError, StoreNotFoundError
 
-Found = Literal["duckdb", "sqlite", "empty", "text", "directory", "missing", "unknown"]
+Found = Literal["duckdb", "sqlite", "json", "empty", "text", "directory", "missing", "unknown"]
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _DUCKDB_MAGIC = b"DUCK"
 _DUCKDB_MAGIC_OFFSET = 8  # after the block's checksum
 _HEAD = 512
+_BOM = b"\xef\xbb\xbf"
 
 
 def sniff(path: Path) -> Found:
@@ -47,21 +48,24 @@ def may(path: Path, mode: int) -> bool:
 
 
 def sniff_bytes(head: bytes) -> Found:
-    """The same for the first bytes of a file."""
+    """The same for the first bytes of a file. A text that begins like a JSON object or list is ``json``."""
     if not head:
         return "empty"
     if head.startswith(_SQLITE_MAGIC):
         return "sqlite"
     if head[_DUCKDB_MAGIC_OFFSET : _DUCKDB_MAGIC_OFFSET + 4] == _DUCKDB_MAGIC:
         return "duckdb"
-    return "text" if _is_text(head) else "unknown"
+    text = head.removeprefix(_BOM)
+    if not _is_text(text, cut=len(head) == _HEAD):
+        return "unknown"
+    return "json" if text.lstrip(b" \t\r\n").startswith((b"{", b"[")) else "text"
 
 
-def _is_text(head: bytes) -> bool:
+def _is_text(head: bytes, *, cut: bool) -> bool:
     if b"\0" in head:
         return False
     try:
-        text = head[:-3].decode("utf-8") if len(head) == _HEAD else head.decode("utf-8")
+        text = head[:-3].decode("utf-8") if cut else head.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 8:
             return False
@@ -72,6 +76,7 @@ def _is_text(head: bytes) -> bool:
 _NAMES: dict[Found, str] = {
     "duckdb": "a DuckDB database",
     "sqlite": "a SQLite/libSQL database",
+    "json": "a JSON text file",
     "empty": "an empty file",
     "text": "a text file",
     "directory": "a directory",
@@ -82,6 +87,7 @@ _ENGINES = {
     "duckdb": "a DuckDB database",
     "libsql": "a SQLite/libSQL database",
     "sqlite": "a SQLite/libSQL database",
+    "json": "a JSON text file",
 }
 
 
@@ -95,6 +101,7 @@ def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str
         "empty": "an empty file is often what is left of an interrupted copy: copy the store again"
         if role == "source"
         else "remove the empty file, and it will be created",
+        "json": "name the database file itself, not a text that belongs to it",
         "text": "name the database file itself, not a text that belongs to it",
         "directory": "name a file inside it",
     }

@@ -14,9 +14,9 @@ from sessionlift.errors import UsageError
 from sessionlift.stores._registry import open_engine
 from sessionlift.stores._sniff import sniff
 
-Engine = Literal["duckdb", "libsql", "sqlite", "sqld"]
+Engine = Literal["duckdb", "libsql", "sqlite", "sqld", "json"]
 
-_FILE_SCHEMES: dict[str, Engine] = {"duckdb": "duckdb", "libsql": "libsql", "sqlite": "sqlite"}
+_FILE_SCHEMES: dict[str, Engine] = {"duckdb": "duckdb", "libsql": "libsql", "sqlite": "sqlite", "json": "json"}
 _SERVER_SCHEMES = {"libsql+http": "http", "libsql+https": "https"}
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _DUCKDB_SUFFIXES = {".duckdb", ".ddb"}
@@ -50,10 +50,11 @@ class StoreURL:
 
 
 def parse_store_url(text: str, *, env: Mapping[str, str] = os.environ) -> StoreURL:
-    """The store that ``text`` names: a URL of one of the four engines, or a plain path.
+    """The store that ``text`` names: a URL of one of the engines, or a plain path.
 
     A plain path gets its engine from the file's first bytes, never from its name, but for a file that is
-    not there yet: ``*.duckdb`` is DuckDB, anything else libSQL. Reads at most those first bytes.
+    not there yet: ``*.duckdb`` is DuckDB, anything else libSQL. A JSON text (a dump) is the engine ``json``,
+    which is read whole and never opened as a database. Reads at most those first bytes.
 
     The token of a server comes from ``?authToken=``, from the URL's user part, or from the environment
     variable ``SESSIONLIFT_TOKEN``, in this order.
@@ -86,8 +87,8 @@ def _from_path(text: str) -> StoreURL:
     if held is not None:
         return StoreURL(engine=held, path=path)
     found = sniff(path)
-    if found == "duckdb":
-        return StoreURL(engine="duckdb", path=path)
+    if found == "duckdb" or found == "json":
+        return StoreURL(engine=found, path=path)
     if found != "sqlite" and path.suffix.lower() in _DUCKDB_SUFFIXES:
         return StoreURL(engine="duckdb", path=path)
     return StoreURL(engine="libsql", path=path)
