@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tests.support.moved import change_source, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
@@ -117,3 +118,23 @@ def test_sessions_that_moved_before_are_foreseen_as_skipped(sessionlift: Warm, l
     plan = json.loads(sessionlift("plan", source, target, "--json").out)
     assert (plan["total_sessions"], plan["skipped_sessions"], plan["migrated_sessions"]) == (20, 1, 19)
     assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '[{"metadata_type": "a", "data": {"x": 1,}}]',
+        '[{"metadata_type": "a", "data": -inf}]',
+        '[{"metadata_type": "a", "data": ' + "[" * 2_000 + "]" * 2_000 + "}]",
+        '[{"metadata_type": "a", "data": ' + "9" * 5_000 + "}]",
+        '[{"metadata_type": "a", "data": "nan, [inf,] is a text"}]',
+    ],
+)
+def test_metadata_that_python_may_not_read(sessionlift: Warm, legacy: Legacy, target: Path, metadata: str) -> None:
+    source = legacy(sessions=6)
+    with duckdb.connect(str(source)) as store:
+        store.execute(
+            "UPDATE session_traces SET metadata = ? WHERE session_id = (SELECT max(session_id) FROM session_traces)",
+            [metadata],
+        )
+    assert_foreseen(sessionlift, source, target)

@@ -62,7 +62,10 @@ def test_what_does_not_fit_into_half_of_the_machine_is_an_error(tmp_path: Path) 
         tries.append(1)
         raise duckdb.OutOfMemoryException("not enough")
 
-    with road_from("synth.v2").open_source(parse_store_url(str(tmp_path / "old.duckdb")), 1) as source:
-        with pytest.raises(duckdb.OutOfMemoryException):
-            source.with_room(work)
+    store = parse_store_url(str(tmp_path / "old.duckdb"))
+    with (
+        road_from("synth.v2").open_source(store, 1) as source,
+        pytest.raises(duckdb.OutOfMemoryException),
+    ):
+        source.with_room(work)
     assert len(tries) == 4

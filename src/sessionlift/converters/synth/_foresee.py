@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 
 from sessionlift.converters._batch import Loss
 from sessionlift.converters._forward import Forecast, Inventory
 from sessionlift.converters.synth import _sql
+from sessionlift.converters.synth._metadata import reshape
 from sessionlift.stores import quote_identifier
+
+_DOUBTFUL = (r",\s*[\]}]", r"(?i)[:,\[]\s*-?(nan|inf)", "[0-9]{1000}")
+"""What the engine's JSON reader lets pass and Python's may not: trailing commas, odd spellings, huge integers."""
+
+_DEEP = 300
+"""Opening brackets in a document that may be nested deeper than Python reads."""
 
 
 def foresee(
@@ -19,11 +28,15 @@ def foresee(
 ) -> Forecast:
     """Count by the very conditions that the run uses, for the sessions in ``sl_units``."""
     forecast = Forecast()
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r "
+        f"WHERE {trace_unreadable.sql} OR r.session_id IN ({_sql.texts()})",
+        [_sql.bind_texts(_unreadable(connection))],
+    )
     row = connection.execute(
         "SELECT count(*), coalesce(sum(u.session_timesteps_rows), 0)::BIGINT, "
-        "coalesce(sum(u.events_rows), 0)::BIGINT, "
-        f"coalesce(sum(u.messages_rows), 0)::BIGINT FROM session_traces AS r JOIN sl_units AS u "
-        f"ON u.session_id = r.session_id WHERE {trace_unreadable.sql}"
+        "coalesce(sum(u.events_rows), 0)::BIGINT, coalesce(sum(u.messages_rows), 0)::BIGINT "
+        "FROM sl_units AS u WHERE u.session_id IN (SELECT session_id FROM sl_bad)"
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always gives a row
     forecast.sessions_quarantined = row[0]
@@ -31,10 +44,6 @@ def foresee(
     if row[0]:
         forecast.quarantined = dict(
             zip(("session_traces", "session_timesteps", "events", "messages"), row, strict=True)
-        )
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r "
-            f"WHERE {trace_unreadable.sql}"
         )
         bad = "r.session_id NOT IN (SELECT session_id FROM sl_bad)"
     chosen = bad
@@ -80,6 +89,21 @@ def foresee(
         if count:
             forecast.quarantined[table] = forecast.quarantined.get(table, 0) + count
     return forecast
+
+
+def _unreadable(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """Sessions whose metadata Python cannot read: the engine picks those in doubt, and each of them is tried."""
+    doubts = " OR ".join(f"regexp_matches(m, {_sql.literal(pattern)})" for pattern in _DOUBTFUL)
+    result = connection.cursor().execute(
+        "SELECT session_id, m FROM (SELECT session_id, metadata::VARCHAR AS m FROM session_traces) "
+        f"WHERE {doubts} OR strlen(m) - strlen(replace(replace(m, '[', ''), '{{', '')) > {_DEEP}"
+    )
+    while rows := result.fetchmany(100):
+        for session_id, metadata in rows:
+            try:
+                reshape(metadata)
+            except (ValueError, RecursionError):
+                yield session_id
 
 
 def _unlinked(connection: duckdb.DuckDBPyConnection, child: str, counter: str, bad: str) -> int:
