@@ -28,7 +28,13 @@
     ├── VerificationError           what was written does not read back as it was made
     ├── InterruptedRunError         a signal ended the run
     ├── WorkerLostError             a process of the run ended before its work was done
-    └── ReportError                 a report cannot be read, or breaks its contract
+    ├── ReportError                 a report cannot be read, or breaks its contract
+    └── SessionError                a session cannot be used as was asked; raised by the bridge
+        ├── SessionNotFoundError        no store holds it (any more)
+        ├── SessionExistsError          its id is taken, or was used before
+        ├── SessionInLegacyError        it is served from the legacy store, which is never written (transient)
+        ├── SessionConflictError        both stores have gone on with it
+        └── ProviderError               no provider can answer, or the one there failed
 """
 
 from __future__ import annotations
@@ -217,3 +223,41 @@ class WorkerLostError(SessionliftError):
 class ReportError(SessionliftError):
     code = "report"
     default_exit_code = EXIT_USAGE
+
+
+class SessionError(SessionliftError):
+    """A session cannot be used as was asked. ``fields['session_id']`` names it."""
+
+    code = "session"
+    default_exit_code = EXIT_TARGET
+
+
+class SessionNotFoundError(SessionError):
+    """Neither store holds the session: it never was there, or it was deleted, from wherever."""
+
+    code = "session_not_found"
+
+
+class SessionExistsError(SessionError):
+    """The id of a session to be created is taken in one of the stores, or was deleted before."""
+
+    code = "session_exists"
+
+
+class SessionInLegacyError(SessionError):
+    """A write to a session that is served from the legacy store. Nothing was written."""
+
+    code = "session_in_legacy"
+    transient = True
+
+
+class SessionConflictError(SessionError):
+    """Both stores have gone on with the session. ``fields`` hold both tails."""
+
+    code = "session_conflict"
+
+
+class ProviderError(SessionError):
+    """No provider is known for the session, or the provider failed. Nothing of the exchange was stored."""
+
+    code = "provider"
