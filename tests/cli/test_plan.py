@@ -27,7 +27,7 @@ def test_a_plan_as_text_and_as_json(sessionlift: Warm, legacy: Legacy) -> None:
     text = sessionlift("plan", source)
     assert "4 of 4 sessions would be moved" in text.out
     assert "Nothing was changed" in text.out
-    plan = json.loads(sessionlift("plan", source, "--json").out)
+    plan = json.loads(sessionlift("plan", source, "--json").out)["report"]
     assert (plan["kind"], plan["status"], plan["total_sessions"]) == ("plan", "completed_with_findings", 4)
     assert {line["code"] for line in plan["errors"]} == {"quarantine_foreseen"}
 

@@ -81,7 +81,7 @@ def test_list_is_the_current_directory_if_none_is_given(run_json: Path, monkeypa
 
 def test_list_json_gives_one_object_per_file(run_json: Path) -> None:
     (run_json.parent / "broken.json").write_text('{"report_version": "1.0", "run_id": "r"}')
-    found = json.loads(run("list", run_json.parent, "--json").stdout)
+    found = json.loads(run("list", run_json.parent, "--json").stdout)["reports"]
     assert [(item["file"], item.get("run_id")) for item in found] == [
         (str(run_json), "run-1"),
         (str(run_json.parent / "broken.json"), None),
@@ -92,7 +92,7 @@ def test_list_json_gives_one_object_per_file(run_json: Path) -> None:
 
 def test_list_of_nothing_says_so(tmp_path: Path) -> None:
     assert run("list", tmp_path).output.startswith("No reports in ")
-    assert json.loads(run("list", tmp_path, "--json").stdout) == []
+    assert json.loads(run("list", tmp_path, "--json").stdout) == {"ok": True, "reports": []}
     assert run("list", tmp_path / "none").exit_code == 2
 
 

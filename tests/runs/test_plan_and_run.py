@@ -32,7 +32,7 @@ def assert_foreseen(sessionlift: Warm, source: Path, target: Path, *options: obj
     done = sessionlift("migrate", source, target, "--json", *options)
     assert done.code in (0, 1), done.err + done.out
     assert snapshot(source.parent) == before
-    plan, run = json.loads(foreseen.out), json.loads(done.out)["report"]
+    plan, run = (json.loads(each.out)["report"] for each in (foreseen, done))
     for name in ("total_sessions", "migrated_sessions", "skipped_sessions", "failed_sessions"):
         assert plan[name] == run[name], name
     assert tables(plan) == tables(run)
@@ -115,7 +115,7 @@ def test_sessions_that_moved_before_are_foreseen_as_skipped(sessionlift: Warm, l
     chosen = session_ids(source)[3]
     assert sessionlift("migrate", source, target, "--only", chosen, "--json").code == 0
     before = target.read_bytes()
-    plan = json.loads(sessionlift("plan", source, target, "--json").out)
+    plan = json.loads(sessionlift("plan", source, target, "--json").out)["report"]
     assert (plan["total_sessions"], plan["skipped_sessions"], plan["migrated_sessions"]) == (20, 1, 19)
     assert target.read_bytes() == before
 

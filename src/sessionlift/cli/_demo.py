@@ -39,6 +39,6 @@ def demo_store(path: Path, sessions: int, seed: int, dress: Dress, traps: Traps,
     """
     made = make_synth_v2(path, sessions=sessions, seed=seed, dress=dress, traps=traps)
     if as_json:
-        emit_json({**asdict(made), "path": str(made.path), "total_rows": made.total_rows})
+        emit_json({"ok": True, **asdict(made), "path": str(made.path), "total_rows": made.total_rows})
     elif not quiet:
         click.echo(f"{made.path}: {made.sessions:,} sessions, {made.total_rows:,} rows")

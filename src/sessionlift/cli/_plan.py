@@ -37,6 +37,7 @@ def plan(
     """Say what moving SOURCE (into TARGET) would read, write, lose and put aside; changes nothing."""
     report = run_plan(source, target, transfer_options(timezone, mapping_file, only), report_file=report_file)
     if as_json:
-        emit_json(report.to_dict())
+        path = None if report_file is None else str(report_file)
+        emit_json({"ok": True, "report": report.to_dict(), "path": path})
     else:
         click.echo(render_text(report))

@@ -47,7 +47,7 @@ def list_(directory: Path, as_json: bool) -> None:
     """
     found = reports.find_reports(directory)
     if as_json:
-        emit_json([_entry(item) for item in found])
+        emit_json({"ok": True, "reports": [_entry(item) for item in found]})
     elif found:
         click.echo(reports.render_list(found), nl=False)
     else:

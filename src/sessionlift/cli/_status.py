@@ -15,7 +15,7 @@ def status(target: str, as_json: bool) -> None:
     """Say what was moved into TARGET, by which runs, and what waits in quarantine."""
     found = read_status(target)
     if as_json:
-        emit_json(found.to_dict())
+        emit_json({"ok": True, **found.to_dict()})
         return
     click.echo(f"{found.target}: {found.generation}")
     for state in ("moved", "partial", "quarantined"):
