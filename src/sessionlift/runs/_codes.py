@@ -37,7 +37,7 @@ LOSSES: dict[str, tuple[str, str]] = {
     ),
     "time_nonexistent": (
         "an hour that a clock change leaves out; read with the offset in force before the change",
-        "sessionlift_complement, cells",
+        "sessionlift_complement, cells; for LangSwarm the text stands beside the target's time",
     ),
     "double_not_storable": (
         "SQLite holds no NaN and no double the cents of such a cost (they became NULL), and no negative zero (0.0)",
@@ -54,6 +54,50 @@ LOSSES: dict[str, tuple[str, str]] = {
     "column_to_metadata": (
         "v3 has no columns for these; they became keys of metadata",
         "system_versions.metadata",
+    ),
+    "time_clamped": (
+        "the UTC of this time lies outside of the years 1 to 9999; it became the nearest time inside",
+        "session_messages.metadata, sessionlift.timestamp; for sessions context_data, provider_context",
+    ),
+    "time_shifted": (
+        "V2 orders messages by their times; this one had to move so that V1's order comes out",
+        "session_messages.metadata, sessionlift.timestamp",
+    ),
+    "provider_mapped": (
+        "V1's spelling of the provider became V2's",
+        "sessions.context_data, provider_context.provider",
+    ),
+    "provider_unknown": (
+        "V2 has no such provider; the name stays as it is spelled",
+        "sessions.provider",
+    ),
+    "text_surrogate": (
+        "half of a surrogate pair, which UTF-8 cannot hold, became U+FFFD",
+        "session_messages.metadata, sessionlift; for sessions sessionlift_complement, metadata, or provider_context",
+    ),
+    "value_reshaped": (
+        "a value of another type than the column's became its text, or 0 for a number",
+        "session_messages.metadata, sessionlift; for sessions sessionlift_complement, metadata, or provider_context",
+    ),
+    "content_surrogate": (
+        "half of a surrogate pair in a message's content, which UTF-8 cannot hold, became U+FFFD",
+        "session_messages.metadata, sessionlift.content",
+    ),
+    "content_reshaped": (
+        "content that is no text (null, a list, an object, a number) became text that V2 can store and show",
+        "session_messages.metadata, sessionlift.content",
+    ),
+    "message_metadata_wrapped": (
+        "the message's metadata is no object (or holds a key that V2's needs), so it stands under our key",
+        "session_messages.metadata, sessionlift.metadata",
+    ),
+    "number_too_large": (
+        "an integer outside of 64 bits became 0",
+        "sessions.context_data, provider_context.total_tokens",
+    ),
+    "search_index": (
+        "rows of the enhanced store that are no session: an index that is made from the sessions, left out",
+        "the legacy store; the sessions that it was made from have moved",
     ),
 }
 """Code of a loss: its meaning, and where the original is kept."""
@@ -73,4 +117,13 @@ FACTS: dict[str, str] = {
         "sessions whose text holds a NUL character: whole in the target, but SQLite's length() and shell stop there"
     ),
     "json_not_strict": "JSON text with NaN or Infinity: kept as it is, strict readers refuse it",
+    "columns_disagree": "V1 sessions whose columns differ from their JSON, which V1 reads; the JSON was taken",
+    "counter_disagrees": "V1 sessions whose message_count is not the number of their messages; the list was counted",
+    "duplicate_message_id": "messages whose id another one of the same session has; all of them moved",
+    "unknown_keys": "keys that V1's reader does not know, and its next save would drop; they are kept for the way back",
+    "times_in_future": (
+        "messages whose time lies after the start of the move: what the application writes now sorts before them; "
+        "usually the time zone is wrong"
+    ),
+    "history_salvaged": "sessions of whose broken history only the readable messages moved",
 }

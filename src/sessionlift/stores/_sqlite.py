@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from sessionlift.errors import UsageError
 from sessionlift.stores._registry import LocalEngine
 from sessionlift.stores._sqlfile import SqliteFileStore
 from sessionlift.stores._sqlite_errors import unstorable
@@ -18,6 +20,22 @@ class SqliteStore(SqliteFileStore):
     @property
     def driver(self) -> str:
         return f"sqlite3 {sqlite3.sqlite_version}"
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The driver's own connection. Its errors are the driver's too: put ``mapped()`` around its use."""
+        if self._connection is None:
+            raise UsageError(f"{self.url.redacted} is closed")
+        found: sqlite3.Connection = self._connection
+        return found
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        """Turn the driver's errors inside the block into ours."""
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise self._mapped(error) from error
 
     def _connect(self, uri: str) -> Any:
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)

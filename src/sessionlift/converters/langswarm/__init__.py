@@ -1,0 +1,38 @@
+"""LangSwarm's session stores."""
+
+from sessionlift.converters.langswarm._backward import BackRow, backward
+from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V1_COLUMNS, V2_COLUMNS
+from sessionlift.converters.langswarm._convert import LangswarmOptions, forward, keep_for_forward
+from sessionlift.converters.langswarm._forward import Group, LangswarmForward
+from sessionlift.converters.langswarm._message import MessageCells, Told
+from sessionlift.converters.langswarm._reader import LegacyReader
+from sessionlift.converters.langswarm._row import LegacyRow, source_digest
+from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows
+from sessionlift.converters.langswarm._source import LegacySource, open_legacy
+from sessionlift.converters.langswarm._target import LangswarmRows, read_session
+
+__all__ = [
+    "DERIVED_TABLES",
+    "SESSION_TABLES",
+    "V1_COLUMNS",
+    "V2_COLUMNS",
+    "Aside",
+    "BackRow",
+    "Group",
+    "LangswarmForward",
+    "LangswarmOptions",
+    "LangswarmRows",
+    "LegacyReader",
+    "LegacyRow",
+    "LegacySource",
+    "MessageCells",
+    "Moved",
+    "SessionRows",
+    "Told",
+    "backward",
+    "forward",
+    "keep_for_forward",
+    "open_legacy",
+    "read_session",
+    "source_digest",
+]

@@ -1,0 +1,160 @@
+"""``forward``: a legacy row to everything that its move consists of, as a pure function."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sessionlift.converters._batch import SESSION, Quarantined
+from sessionlift.converters._jsontext import is_strict
+from sessionlift.converters.langswarm._backward import backward, keep_cells
+from sessionlift.converters.langswarm._columns import OUR_KEY
+from sessionlift.converters.langswarm._message import MessageCells
+from sessionlift.converters.langswarm._reading import Parsed, read, read_metadata
+from sessionlift.converters.langswarm._row import LegacyRow, Unreadable, raw_row, source_digest, texts_of
+from sessionlift.converters.langswarm._salvage import salvage
+from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows, disagreeing, make_rows
+from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text
+
+Kept = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LangswarmOptions:
+    """``timezone`` is the zone of the legacy store's naive times; ``only`` picks sessions (None: all).
+
+    ``salvage``: move what can be read of a session whose history cannot be read as a whole.
+    """
+
+    timezone: str = "UTC"
+    only: tuple[str, ...] | None = None
+    salvage: bool = False
+
+
+def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None) -> Moved | Aside:
+    """V2's rows for ``row``, or why it goes to quarantine whole.
+
+    ``kept`` is what ``keep_for_forward`` gave when the session was taken back to V1: what V1 has not changed since
+    becomes what it was in V2.
+    """
+    zone = Zone(options.timezone)
+    try:
+        parsed = read(row)
+    except Unreadable as unreadable:
+        if unreadable.code != "history_unreadable" or not options.salvage:
+            return Aside(unreadable.code, unreadable.reason)
+        return _salvaged(row, zone, unreadable)
+    try:
+        moved = make_rows(row.key, parsed, zone)
+    except Unreadable as unreadable:
+        return Aside(unreadable.code, unreadable.reason)
+    if kept is not None:
+        _restore(moved, parsed, kept, source_digest(row))
+    texts = texts_of(row)
+    documents = {"metadata": texts.metadata, "history": texts.history}
+    keep_cells(moved.rows, moved.complement, row.cells if row.dress == "sqlite" else documents)
+    columns = disagreeing(row, parsed.metadata)
+    if columns:
+        moved.facts.append(("columns_disagree", "sessions", 1, columns))
+    if not all(_is_strict(text) for text in documents.values()):
+        moved.facts.append(("json_not_strict", "sessions", 1, None))
+    return moved
+
+
+def _is_strict(cell: Any) -> bool:
+    text = cell if isinstance(cell, str) else bytes(cell).decode(json.detect_encoding(cell), "surrogatepass")
+    return not ("NaN" in text or "Infinity" in text) or is_strict(text.removeprefix("\ufeff"))
+
+
+def _salvaged(row: LegacyRow, zone: Zone, unreadable: Unreadable) -> Moved | Aside:
+    texts = texts_of(row)
+    metadata = read_metadata(texts.metadata)
+    found = salvage(texts.history)
+    history = {"session_id": row.key, "messages": found.messages, **found.history}
+    try:
+        moved = make_rows(row.key, Parsed(metadata, history, found.messages), zone)
+    except Unreadable as error:
+        return Aside(error.code, error.reason)
+    # its keys are those that could be read: what comes back is written as V1 writes it
+    moved.complement.pop("history", None)
+    original = {**row.cells} if row.dress == "sqlite" else {"metadata": texts.metadata}
+    original.pop("history", None)
+    keep_cells(moved.rows, moved.complement, original)
+    moved.quarantine = [
+        Quarantined(SESSION, row.key, "session_messages", str(place), "message_unreadable", reason, {"entry": text})
+        for place, reason, text in found.entries
+    ]
+    moved.quarantine.append(
+        Quarantined(SESSION, row.key, "history", "history", "history_salvaged", unreadable.reason, raw_row(row))
+    )
+    moved.facts.append(("history_salvaged", "history", 1, {"moved": len(found.messages)}))
+    columns = disagreeing(row, metadata)
+    if columns:
+        moved.facts.append(("columns_disagree", "sessions", 1, columns))
+    return moved
+
+
+# --- what the way back keeps for the next move forward
+
+
+def keep_for_forward(
+    rows: SessionRows, complement: Mapping[str, Any] | None, zone: str = "UTC"
+) -> dict[str, Any] | None:
+    """What of ``rows`` would not come again if V1's row, as ``backward`` makes it, were moved; None if all would.
+
+    JSON-ready. Raises ConversionError where V2 itself could not read the session.
+    """
+    cells = backward(rows, complement, zone).cells
+    zone = (complement or {}).get("zone") or zone
+    row = LegacyRow(rows.session[0], cells)
+    again = forward(row, LangswarmOptions(timezone=zone))
+    if isinstance(again, Moved) and again.rows == rows:
+        return None
+    messages = json.loads(cells["history"])["messages"] or []
+    return {
+        "made": source_digest(row),
+        "session": list(rows.session),
+        "metrics": None if rows.metrics is None else list(rows.metrics),
+        "messages": [[_digest(each), *now] for each, now in zip(messages, rows.messages, strict=True)],
+    }
+
+
+def _restore(moved: Moved, parsed: Parsed, kept: Kept, digest: str) -> None:
+    """Put V2's own rows where V1 still has what was made of them."""
+    if digest == kept["made"]:
+        rows = [MessageCells(*cells) for _, *cells in kept["messages"]]
+        metrics = None if kept["metrics"] is None else tuple(kept["metrics"])
+        moved.rows = SessionRows(tuple(kept["session"]), rows, metrics)
+        return
+    known: dict[str, list[MessageCells]] = {}
+    for name, *cells in reversed(kept["messages"]):
+        known.setdefault(name, []).append(MessageCells(*cells))
+    messages, last = [], ""
+    for message, cells in zip(parsed.messages, moved.rows.messages, strict=True):
+        same = known.get(_digest(message))
+        now = same.pop() if same else cells
+        if now.timestamp <= last:
+            # another message stands before it now, and V2 orders by this text
+            now = _after(now, last)
+        messages.append(now)
+        last = now.timestamp
+    moved.rows = replace(moved.rows, messages=messages)
+
+
+def _after(cells: MessageCells, last: str) -> MessageCells:
+    """The row with the first time after ``last``, noted under our key as any other time that had to move."""
+    time = utc_text(datetime.fromisoformat(last) + TICK)
+    metadata = json.loads(cells.metadata or "{}")
+    our = metadata.get(OUR_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(our, dict):
+        return cells._replace(timestamp=time)
+    our["moved_to"] = time
+    return cells._replace(timestamp=time, metadata=json.dumps(metadata))
+
+
+def _digest(message: Any) -> str:
+    return hashlib.sha256(json.dumps(message).encode()).hexdigest()

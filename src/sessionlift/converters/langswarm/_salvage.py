@@ -1,0 +1,134 @@
+"""Every readable message of a history that V1 cannot read as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from sessionlift.converters.langswarm._reading import check_message
+from sessionlift.converters.langswarm._row import NotUtf8
+
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_WHITE = re.compile(r"[ \t\n\r]*")
+_BROKEN_BYTES = re.compile("[\udc80-\udcff]")
+_TRIES = 500
+"""Places at which a broken list is taken up again; each may cost a look at the rest of the text."""
+
+
+@dataclass
+class Salvaged:
+    """``messages`` can be read; ``entries`` cannot: place in the list, reason, text."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[tuple[int, str, str]] = field(default_factory=list)
+    history: dict[str, Any] = field(default_factory=dict)
+    """the history's other values, as far as V1 can read them"""
+
+    def take(self, text: str, value: Any) -> None:
+        """Add one entry of the list."""
+        reason = "its text is no UTF-8" if _BROKEN_BYTES.search(text) else _reason(value)
+        if reason is None:
+            self.messages.append(value)
+        else:
+            self.refuse(text, reason)
+
+    def refuse(self, text: str, reason: str) -> None:
+        shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        self.entries.append((len(self.messages) + len(self.entries), reason, shown))
+
+
+def salvage(cell: Any) -> Salvaged:
+    """What can be read of the history in ``cell``."""
+    found = Salvaged()
+    text = _text(cell)
+    at = _list_begins(text)
+    if at is not None:
+        _items(text, at, found)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        for key in ("summary", "total_tokens"):
+            if key in document and not _BROKEN_BYTES.search(json.dumps(document[key], ensure_ascii=False)):
+                found.history[key] = document[key]
+    return found
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, bytes):
+        encoding = "utf-8" if isinstance(cell, NotUtf8) else json.detect_encoding(cell)
+        return cell.decode(encoding, "surrogateescape").removeprefix("\ufeff")
+    return cell.removeprefix("\ufeff") if isinstance(cell, str) else ""
+
+
+def _list_begins(text: str) -> int | None:
+    """Where the value of the outer object's ``messages`` begins, if that is a list; the last one if there are more."""
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        return None
+    found, at = None, _skip(text, at + 1)
+    while text[at : at + 1] == '"':
+        try:
+            key, at = scanstring(text, at + 1, True)
+            at = _skip(text, at)
+            if text[at : at + 1] != ":":
+                break
+            at = _skip(text, at + 1)
+            if key == "messages":
+                found = at + 1 if text[at : at + 1] == "[" else None
+            _, at = _scan(text, at)
+        except (ValueError, StopIteration, RecursionError):
+            break
+        at = _skip(text, at)
+        if text[at : at + 1] != ",":
+            break
+        at = _skip(text, at + 1)
+    return found
+
+
+def _items(text: str, at: int, found: Salvaged) -> None:
+    tries = _TRIES
+    at = _skip(text, at)
+    while at < len(text) and text[at] != "]":
+        try:
+            value, end = _scan(text, at)
+        except (ValueError, StopIteration, RecursionError) as error:
+            end, tries = _taken_up(text, at + 1, tries)
+            found.refuse(text[at:end].rstrip(", \t\n\r"), f"no JSON: {error or 'the text ends'}")
+            at = end
+            continue
+        found.take(text[at:end], value)
+        at = _skip(text, end)
+        if text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+
+
+def _taken_up(text: str, at: int, tries: int) -> tuple[int, int]:
+    """The next place from ``at`` on where an object begins that is a message; the text's end if there is none."""
+    while tries and (at := text.find("{", at)) >= 0:
+        tries -= 1
+        try:
+            value, _ = _scan(text, at)
+        except (ValueError, StopIteration, RecursionError):
+            value = None
+        if _reason(value) is None:
+            return at, tries
+        at += 1
+    return len(text), tries
+
+
+def _reason(value: Any) -> str | None:
+    try:
+        check_message(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _skip(text: str, at: int) -> int:
+    match = _WHITE.match(text, at)
+    return match.end() if match else at
