@@ -3,7 +3,7 @@
 #   make demo     a made-up legacy store: planned, migrated, verified, reported (writes only into demo/)
 #   make test     the whole suite but the peers      make quick    without the slow ones
 #   make lint     ruff                               make types    mypy
-#   make peers    the real synth-ai programs read migrated stores (needs PyPI, about two minutes at first)
+#   make peers    the real synth-ai and LangSwarm on our stores (needs PyPI, about two minutes at first)
 #   make bench    us and others on 20,000 sessions
 #   make clean    remove all that the other targets made
 

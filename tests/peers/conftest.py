@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.peers import environments
+from tests.peers import environments, swarm
 from tests.peers.environments import Peer
+from tests.peers.swarm import SwarmV1, SwarmV2
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,18 @@ def peer(request: pytest.FixtureRequest) -> Peer:
     """Each release in turn."""
     fixture: Peer = request.getfixturevalue("synth_" + request.param.replace(".", "_"))
     return fixture
+
+
+@pytest.fixture(scope="session")
+def swarm_v1() -> SwarmV1:
+    """The real LangSwarm with V1's sessions."""
+    return swarm.build_v1()
+
+
+@pytest.fixture(scope="session")
+def swarm_v2() -> SwarmV2:
+    """The real LangSwarm with V2's sessions."""
+    return swarm.build_v2()
 
 
 Move = Callable[[Path], tuple[Path, Path]]

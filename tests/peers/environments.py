@@ -60,25 +60,37 @@ class Peer:
         return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
     def _run(self, arguments: list[str], workplace: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.python), "-X", "utf8", *arguments],
-            cwd=workplace,  # the program looks for a .env file upwards of where it stands
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        return run(self.python, arguments, workplace)
+
+
+def run(
+    python: Path, arguments: list[str], workplace: Path, *, given: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in an environment. ``given`` is its standard input, ``settings`` are variables for it."""
+    return subprocess.run(
+        [str(python), "-X", "utf8", *arguments],
+        cwd=workplace,  # the programs look for a .env file upwards of where they stand
+        env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **settings},
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
 
 
 def build(version: str, *, decodes: bool) -> Peer:
-    """The release in its own environment, made at first use; skips where that cannot be done.
+    """The release in its own environment, made at first use; skips where that cannot be done."""
+    return Peer(version, environment(f"synth-ai-{version}", interpreter()), decodes)
+
+
+def environment(name: str, interpreter: str) -> Path:
+    """The Python of an environment with what ``NAME.txt`` pins, made at first use; skips where that cannot be done.
 
     With ``SESSIONLIFT_REQUIRE_PEERS=1`` it fails instead of skipping, so that a gate cannot pass by silence.
     """
-    pins = HERE / f"synth-ai-{version}.txt"
-    interpreter = _interpreter()
-    folder = CACHE / f"synth-ai-{version}"
+    pins = HERE / f"{name}.txt"
+    folder = CACHE / name
     python = folder / "bin" / "python"
     stamp = folder / "made-from"
     recipe = hashlib.sha256(pins.read_bytes()).hexdigest() + f" {interpreter}"
@@ -90,12 +102,13 @@ def build(version: str, *, decodes: bool) -> Peer:
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
             if done.returncode != 0:
-                _give_up(f"cannot make an environment with synth-ai {version}: {done.stderr.strip()[-800:]}")
+                _give_up(f"cannot make an environment with {name}: {done.stderr.strip()[-800:]}")
         stamp.write_text(recipe)
-    return Peer(version, python, decodes)
+    return python
 
 
-def _interpreter() -> str:
+def interpreter() -> str:
+    """A Python that synth-ai runs on: 3.11 or newer."""
     if sys.version_info >= (3, 11):
         return sys.executable
     found = next(filter(None, map(shutil.which, ("python3.11", "python3.12", "python3.13"))), None)

@@ -174,7 +174,8 @@ def _memory_rows(session: MadeSession) -> Iterator[tuple[str, str, str]]:
         "type": "session",
         "session_id": session.key,
         **labels,
-        **{name: metadata.get(name) for name in ("status", "created_at", "updated_at", "message_count")},
+        **{name: metadata.get(name) for name in ("status", "created_at", "updated_at")},
+        "message_count": len(session.history.get("messages") or []),
         "session_data": json.dumps(session.to_dict()),
     }
     yield f"session:{session.key}", f"Session {session.key} for user {_text(labels['user_id'])}", repr(said)
