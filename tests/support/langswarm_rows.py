@@ -16,7 +16,7 @@ from sessionlift.converters.langswarm import (
     LegacySource,
     open_legacy,
 )
-from sessionlift.stores import StoreURL
+from sessionlift.stores import parse_store_url
 
 V1_TABLE = (
     "CREATE TABLE sessions (session_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, provider TEXT NOT NULL, "
@@ -98,7 +98,7 @@ class Keep:
 
 
 def source(path: Path) -> LegacySource:
-    return open_legacy(StoreURL("sqlite", path), snapshot=True)
+    return open_legacy(parse_store_url(str(path)), snapshot=True)
 
 
 def moved(path: Path, **options: Any) -> tuple[Keep, list[Batch]]:

@@ -16,7 +16,7 @@ from sessionlift.converters.langswarm._columns import V1_COLUMNS
 from sessionlift.converters.langswarm._dump import dump_entries
 from sessionlift.converters.langswarm._row import CELLS, Dress, LegacyRow, NotUtf8
 from sessionlift.errors import StoreError, StoreFormatError, StoreLockedError, UsageError, WrongGenerationError
-from sessionlift.stores import PrivateDirectory, SqliteStore, StoreURL, no_room, quote_identifier, sniff
+from sessionlift.stores import PrivateDirectory, SqliteStore, StoreURL, no_room, quote_identifier
 
 _COPIES = 5
 _STEP_PAGES = 2_000
@@ -165,7 +165,7 @@ def open_legacy(url: StoreURL, *, snapshot: bool) -> LegacySource:
     """
     if url.path is None:
         raise UsageError(f"{url.redacted} names no file", hint="LangSwarm's V1 store is a file")
-    if sniff(url.path) == "text":
+    if url.engine == "json":
         return _open_dump(url.path)
     if snapshot or _needs_recovery(url.path):
         return _open_snapshot(url.path)
