@@ -88,7 +88,7 @@ def test_the_truth_is_what_the_cells_say(full: SwarmStore) -> None:
     for row in rows(full.path):
         if row[0] in full.unreadable:
             continue
-        metadata, history = json.loads(row[9]), json.loads(row[10])
+        metadata, history = json.loads(row[9]), json.loads(row[10])  # bytes too, in any UTF
         answer = full.truth[row[0]]
         assert answer["metadata"]["user_id"] == metadata["user_id"]
         assert [one["content"] for one in answer["history"]["messages"]] == [

@@ -225,6 +225,26 @@ def _odd_types(session: MadeSession) -> None:
     third.update(provider_message_id=5, tool_call_id=["x"])
     fourth.update(metadata="text", tool_calls=[])
     session.metadata.update(tags=None, custom_metadata=[1], total_tokens="many", context_limit=2.5)
+    session.metadata.update(user_id=7, model=None)
+    session.columns = {"user_id": "7", "model": "none"}
+
+
+def _time_forms(session: MadeSession) -> None:
+    _times(
+        session,
+        "2025-09-03",
+        "2025-09-03 10",
+        "2025-09-03X10:30",
+        "2025-09-03T10:30:00.123",
+        "2025-09-03T10:30:00+05:30:15.000001",
+        "0001-01-01T00:00:00",
+        "9999-12-31T23:59:59.999999",
+    )
+
+
+def _empty_in_other_words(session: MadeSession) -> None:
+    session.metadata.update(last_activity="", message_count=0)
+    session.history.update(messages={}, truncated_at=0, summary="")
 
 
 def _surrogate_names(session: MadeSession) -> None:
@@ -235,6 +255,16 @@ def _surrogate_names(session: MadeSession) -> None:
 
 def _blob(session: MadeSession) -> None:
     session.cells["history"] = json.dumps(session.history).encode()
+
+
+def _blob_utf16(session: MadeSession) -> None:
+    session.cells["metadata"] = json.dumps(session.metadata, ensure_ascii=False).encode("utf-16")
+
+
+def _repeated_keys(session: MadeSession) -> None:
+    # the last one counts
+    session.cells["metadata"] = '{"status": "no status", ' + json.dumps(session.metadata)[1:]
+    session.cells["history"] = '{"messages": null, ' + json.dumps(session.history)[1:]
 
 
 def _other_json(session: MadeSession) -> None:
@@ -249,10 +279,14 @@ ALSO_READABLE: dict[str, Trap] = {
     "missing_keys": _missing_keys,
     "no_messages_key": _no_messages_key,
     "odd_types": _odd_types,
+    "time_forms": _time_forms,
+    "empty_in_other_words": _empty_in_other_words,
     "surrogate_names": _surrogate_names,
     "langchain": _spelling("langchain-openai"),
     "azure": _spelling("azure"),
     "blob": _blob,
+    "blob_utf16": _blob_utf16,
+    "repeated_keys": _repeated_keys,
     "other_json": _other_json,
 }
 
@@ -298,6 +332,9 @@ def _message_is_text(session: MadeSession) -> None:
     session.messages.append("just a line")
 
 
+# what the old program reads where its Python is 3.11 or newer; the rule is that of the oldest it runs on
+READ_BY_NEWER = frozenset({"time_with_z", "time_without_dashes", "time_of_a_week", "time_in_tenths"})
+
 UNREADABLE: dict[str, Trap] = {
     "history_cut": _cell("history", lambda text: text[: len(text) * 2 // 3]),
     "metadata_python": _cell("metadata", lambda _: "{'python': 'repr'}"),
@@ -309,6 +346,10 @@ UNREADABLE: dict[str, Trap] = {
     "status": _set("metadata", "status", "paused"),
     "control": _set("metadata", "session_control", "client_side"),
     "time_with_z": _first_message(timestamp="2025-09-03T00:00:00Z"),
+    "time_without_dashes": _first_message(timestamp="20250903T100000"),
+    "time_of_a_week": _first_message(timestamp="2025-W36-3"),
+    "time_in_tenths": _first_message(timestamp="2025-09-03T10:00:00.1"),
+    "time_of_no_day": _first_message(timestamp="2025-02-29T10:00:00"),
     "time_a_number": _first_message(timestamp=1756857600.0),
     "created_empty": _set("metadata", "created_at", ""),
     "messages_null": _set("history", "messages", None),
