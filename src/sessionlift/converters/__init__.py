@@ -1,6 +1,17 @@
 """From one generation's rows to the next one's: what is mapped, what is lost, and what is kept for the way back."""
 
-from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit, UnitKind
+from sessionlift.converters._batch import (
+    CATALOG,
+    SESSION,
+    Batch,
+    Fact,
+    Loss,
+    Quarantined,
+    Sink,
+    Unit,
+    UnitKind,
+    UnitState,
+)
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
@@ -23,6 +34,7 @@ __all__ = [
     "TypeMapping",
     "Unit",
     "UnitKind",
+    "UnitState",
     "encode_rows",
     "load_mapping",
 ]

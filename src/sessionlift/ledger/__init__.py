@@ -1,6 +1,23 @@
 """What was moved, from where, by which run, with which digests; and everything the target cannot hold."""
 
+from sessionlift.ledger._attempts import CONFLICT, Attempt, Attempts
 from sessionlift.ledger._ledger import Ledger, LedgerRun, LedgerUnit
+from sessionlift.ledger._notes import Notes
 from sessionlift.ledger._rows import LEDGER_TABLES, STAGED_COLUMNS, ledger_rows, to_json
+from sessionlift.ledger._shadow import COMPARED, ShadowCounts
 
-__all__ = ["LEDGER_TABLES", "STAGED_COLUMNS", "Ledger", "LedgerRun", "LedgerUnit", "ledger_rows", "to_json"]
+__all__ = [
+    "COMPARED",
+    "CONFLICT",
+    "LEDGER_TABLES",
+    "STAGED_COLUMNS",
+    "Attempt",
+    "Attempts",
+    "Ledger",
+    "LedgerRun",
+    "LedgerUnit",
+    "Notes",
+    "ShadowCounts",
+    "ledger_rows",
+    "to_json",
+]

@@ -159,6 +159,18 @@ class Ledger:
             # rows of no session stand under the catalog, each with the id of the session it names
             self._store.execute("DELETE FROM sessionlift_quarantine WHERE unit = 'catalog'")
 
+    def bury(self, session_id: str, *, run_id: str, at: str, source_digest: str) -> None:
+        """Say that a session is deleted, so that it never comes back from the legacy store by itself.
+
+        What the ledger has of it besides stays, for the way back. Belongs into the transaction that removes its rows.
+        """
+        self._store.execute(
+            "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
+            "converter, read_counts, written_counts, state) VALUES ('session', ?, ?, ?, ?, '', '', '{}', '{}', "
+            "'deleted') ON CONFLICT (unit, session_id) DO UPDATE SET state = 'deleted'",
+            (session_id, run_id, at, source_digest),
+        )
+
     def states(self) -> dict[str, int]:
         """How many sessions are in which state."""
         rows = self._store.query("SELECT state, count(*) FROM sessionlift_units WHERE unit = 'session' GROUP BY state")

@@ -7,41 +7,75 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from sessionlift.runs._interrupts import Interrupts
-    from sessionlift.runs._migrate import MigrateResult, migrate
-    from sessionlift.runs._mover import Moved, SessionMover
+    from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
+    from sessionlift.runs._mover import Converted, Moved, SessionMover
     from sessionlift.runs._options import TransferOptions
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
+    from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
+    from sessionlift.runs._roads import SOURCES, Road, Source, road_from
     from sessionlift.runs._status import TargetStatus, status
+    from sessionlift.runs._tally import Tally
+    from sessionlift.runs._transfer import Committed
     from sessionlift.runs._verify import VerifyResult, verify
 
 __all__ = [
+    "SOURCES",
+    "Committed",
+    "Converted",
     "Interrupts",
     "MigrateResult",
     "Moved",
     "Progress",
+    "Road",
     "SessionMover",
+    "Source",
+    "Tally",
     "TargetStatus",
     "TransferOptions",
     "VerifyResult",
+    "assumptions",
+    "is_blank",
     "migrate",
+    "new_run_id",
     "plan",
+    "refuse_same",
+    "report_path",
+    "road_from",
     "status",
+    "store_info",
+    "store_size",
+    "unit_digests",
     "verify",
 ]
 
 _HOME = {
+    "SOURCES": "_roads",
+    "Committed": "_transfer",
+    "Converted": "_mover",
     "Interrupts": "_interrupts",
     "MigrateResult": "_migrate",
     "Moved": "_mover",
     "Progress": "_progress",
+    "Road": "_roads",
     "SessionMover": "_mover",
+    "Source": "_roads",
+    "Tally": "_tally",
     "TargetStatus": "_status",
     "TransferOptions": "_options",
     "VerifyResult": "_verify",
+    "assumptions": "_migrate",
+    "is_blank": "_migrate",
     "migrate": "_migrate",
+    "new_run_id": "_report_files",
     "plan": "_plan",
+    "refuse_same": "_migrate",
+    "report_path": "_report_files",
+    "road_from": "_roads",
     "status": "_status",
+    "store_info": "_report_files",
+    "store_size": "_report_files",
+    "unit_digests": "_report_files",
     "verify": "_verify",
 }
 

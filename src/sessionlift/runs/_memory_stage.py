@@ -30,6 +30,13 @@ class MemoryStage:
         """The tables that got rows, in the order they came, and their columns."""
         return {table: list(columns) for table, columns in self._columns.items()}
 
+    def held(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows by table, each as values by column."""
+        return {
+            table: [dict(zip(self._columns[table], row, strict=True)) for row in rows]
+            for table, rows in self._rows.items()
+        }
+
     def copy(
         self,
         table: str,

@@ -27,22 +27,19 @@ from sessionlift.errors import (
 from sessionlift.generations import detect, prepare_target, require_generation
 from sessionlift.ledger import LEDGER_TABLES, Ledger, LedgerRun
 from sessionlift.reports import (
-    Digest,
     ErrorLine,
     LedgerUse,
     Report,
     Throughput,
     current_environment,
-    digests_path,
     utc_now,
     write,
-    write_digests,
 )
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
 from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
@@ -57,8 +54,6 @@ from sessionlift.stores import (
     probe_fidelity,
     sniff,
 )
-
-DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
 
 @dataclass(frozen=True)
@@ -422,17 +417,8 @@ class _Run:
     # --- the report -------------------------------------------------------------------------------------------
 
     def _write_digests(self, ledger: Ledger) -> None:
-        digests = (
-            Digest(
-                unit.session_id,
-                unit.source_digest,
-                unit.target_digest,
-                "catalog" if unit.kind == CATALOG else "session",
-            )
-            for unit in ledger.units_of_run(self._run_id)
-        )
         self._make_place()
-        self._report.digests = write_digests(digests_path(self._path), digests, algorithm=DIGEST_ALGORITHM)
+        self._report.digests = unit_digests(ledger, self._run_id, self._path)
 
     def _make_place(self) -> None:
         """The reports' directory. Of a path that was mistyped nothing is made, so its parent has to be there."""

@@ -7,12 +7,12 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION, Batch, UnitKind
+from sessionlift.converters import CATALOG, SESSION, Batch, Quarantined, UnitKind, UnitState
 from sessionlift.errors import StoreLockedError
-from sessionlift.generations import detect, prepare_target, require_generation
+from sessionlift.generations import Detection, detect, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
@@ -23,12 +23,24 @@ from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, road_from
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
-from sessionlift.stores import Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
+from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
 
 State = Literal["moved", "partial", "quarantined", "deleted", "rolled_back", "changed_on_both_sides", "absent"]
 """What became of a session: its state in the ledger, or why it has none. "absent": the source does not hold it."""
 
 _ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A session as the target would hold it: ``rows`` by table, each as values by column. Nothing was written."""
+
+    session_id: str
+    state: UnitState
+    source_digest: str
+    rows: dict[str, list[dict[str, Any]]]
+    complement: dict[str, Any]
+    quarantine: list[Quarantined]
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class SessionMover:
     back and its digest compared before it is committed.
 
     ``committed`` is called after each transaction with what it brought. Raises StoreLockedError when another writer
-    keeps the target for longer than the busy timeout; then nothing was written.
+    keeps the target for longer than ``wait`` seconds; then nothing was written. Other threads run while it waits.
     """
 
     def __init__(
@@ -61,26 +73,29 @@ class SessionMover:
         options: TransferOptions,
         *,
         kind: str = "bridge",
+        run_id: str | None = None,
+        wait: float = BUSY_SECONDS,
         committed: Callable[[Committed], None] | None = None,
     ) -> None:
         self.source = parse_store_url(source) if isinstance(source, str) else source
         self.target = parse_store_url(target) if isinstance(target, str) else target
-        self.options, self.kind = options, kind
-        self.run_id = new_run_id(kind)
+        self.options, self.kind, self.wait = options, kind, wait
+        self.run_id = run_id or new_run_id(kind)
         self._told = committed or (lambda _: None)
         self._stack = ExitStack()
 
     def __enter__(self) -> SessionMover:
         with ExitStack() as stack:
             refuse_same(self.source, self.target)
-            found = detect(self.source)
-            require_generation(found, *SOURCES, store=self.source.redacted, role="source")
-            self.road: Road = road_from(found.generation)
+            self.found: Detection = detect(self.source)
+            require_generation(self.found, *SOURCES, store=self.source.redacted, role="source")
+            self.road: Road = road_from(self.found.generation)
             self.fidelity: Fidelity = probe_fidelity(self.target)
             self.fidelity.refuse_if_changed()
-            prepare_target(self.target, self.road.target)
+            self.made: Detection = prepare_target(self.target, self.road.target)
             self._legacy: Source = stack.enter_context(self.road.open_live(self.source))
             self.store: Store = stack.enter_context(open_store(self.target, mode="rw", role="target"))
+            self.store.be_patient(self.wait)
             self.ledger = Ledger(self.store)
             self.ledger.start_run(
                 self.run_id,
@@ -134,6 +149,35 @@ class SessionMover:
             store=self.target.redacted,
             role="target",
             session_id=session_id,
+        )
+
+    def holds(self, session_id: str) -> bool:
+        """Whether the source holds the session. Reads the source only."""
+        with self._legacy.mapped():
+            return not self._forward.missing([session_id])
+
+    def changed(self, session_id: str, digest: str) -> bool:
+        """Whether the session's source rows have another digest now. False where the source has lost it."""
+        with self._legacy.mapped():
+            self._forward.know([(session_id, digest)])
+            try:
+                group = next(iter(self._forward.pick([session_id])), None)
+                return group is not None and bool(self._forward.convert(group, MemoryStage(self.store)).units)
+            finally:
+                # known, it would give no rows when it is to be moved
+                self._forward.know([(session_id, "")])
+
+    def convert(self, session_id: str) -> Converted | None:
+        """What a move would write now; None where the source does not hold the session. Writes nothing."""
+        stage = MemoryStage(self.store)
+        with self._legacy.mapped():
+            group = next(iter(self._forward.pick([session_id])), None)
+            if group is None:
+                return None
+            batch = self._forward.convert(group, stage)
+        (unit,) = batch.units
+        return Converted(
+            session_id, unit.state, unit.source_digest, stage.held(), unit.complement, list(batch.quarantine)
         )
 
     def _move_catalog(self) -> None:

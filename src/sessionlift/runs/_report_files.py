@@ -6,10 +6,14 @@ import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 
+from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import UsageError
 from sessionlift.generations import Detection
-from sessionlift.reports import StoreInfo, digests_path
+from sessionlift.ledger import Ledger
+from sessionlift.reports import Digest, Digests, StoreInfo, digests_path, write_digests
 from sessionlift.stores import StoreURL
+
+DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
 
 def new_run_id(kind: str) -> str:
@@ -54,6 +58,15 @@ def _is_report(path: Path) -> bool:
             return b'"report_version"' in file.read(200)
     except OSError:
         return False
+
+
+def unit_digests(ledger: Ledger, run_id: str, path: Path) -> Digests:
+    """Write the digests of every unit that ``run_id`` moved beside the report at ``path``."""
+    digests = (
+        Digest(each.session_id, each.source_digest, each.target_digest, CATALOG if each.kind == CATALOG else SESSION)
+        for each in ledger.units_of_run(run_id)
+    )
+    return write_digests(digests_path(path), digests, algorithm=DIGEST_ALGORITHM)
 
 
 def store_size(url: StoreURL) -> int | None:

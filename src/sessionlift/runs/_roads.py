@@ -50,6 +50,8 @@ class Road:
     """the legacy store as it is now, read-only, by its URL and the number of threads that may read it"""
     open_live: Callable[[StoreURL], Source]
     """the legacy store while others may write to it: each ``pick`` sees what they have committed by then"""
+    home: str = "sessions"
+    """the target's table with one row for each session, by ``session_id``"""
 
 
 class _SynthSource:
@@ -101,7 +103,7 @@ class _SynthSource:
 def _synth() -> Road:
     from sessionlift.converters.synth import SynthRows
 
-    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource, _SynthSource)
+    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource, _SynthSource, home="session_traces")
 
 
 _ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth}

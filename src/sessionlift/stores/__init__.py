@@ -1,6 +1,6 @@
 """Open a store by URL and move values through it exactly, whatever its driver gets wrong."""
 
-from sessionlift.stores._base import Mode, Role, Staged, Store
+from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
@@ -14,6 +14,7 @@ from sessionlift.stores._url import Engine, StoreURL, parse_store_url
 from sessionlift.stores._value import Row, Value, quote_identifier
 
 __all__ = [
+    "BUSY_SECONDS",
     "DuckdbStore",
     "Engine",
     "Fidelity",

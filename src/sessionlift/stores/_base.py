@@ -97,6 +97,9 @@ class Store(abc.ABC):
     def staged(self, stage: Path) -> AbstractContextManager[Staged]:
         """Make the rows of a stage file ready for copying. Enter it before ``transaction()``."""
 
+    def be_patient(self, seconds: float) -> None:  # noqa: B027 - a server waits by itself
+        """From now on wait for so long where another writer is in the way, and let other threads run meanwhile."""
+
     def begin_bulk(self) -> None:  # noqa: B027 - most engines need nothing
         """Get ready for many large transactions. May be called on a store that a killed run left so."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import itertools
+import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 from sessionlift.errors import StoreError, StoreLockedError, UsageError
@@ -27,6 +29,9 @@ _MAX_ROWS_PER_INSERT = 200  # more does not get faster
 _CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s*with\b", re.IGNORECASE)
 _STAGE = "sessionlift_stage"
+_POLL_SECONDS = 0.02
+_BUSY_MS = 5
+_Done = TypeVar("_Done")
 _OPEN_MODES: dict[Mode, str] = {"ro": "ro", "rw": "rw", "create": "rwc"}
 
 
@@ -42,6 +47,7 @@ class SqliteFileStore(Store):
             raise UsageError(f"{url.redacted} names no file")
         self.url, self.mode, self.role, self._path = url, mode, role, url.path
         self._connection: Any = None
+        self._patience = 0.0
         check_openable(self._path, self.engine, create=mode == "create", store=url.redacted, role=role)
         uri = f"file:{quote(str(self._path))}?mode={_OPEN_MODES[mode]}"
         self._clean_before = mode == "ro" and not self._side_file("-wal").exists()
@@ -160,15 +166,29 @@ class SqliteFileStore(Store):
         tail += f" WHERE {where}" if where else ""
         tail += f" ORDER BY {column_list(order_by)}" if order_by else ""
         sql = self._exact_select([quote_identifier(column) for column in columns], tail)
-        cursor = self._run(sql, params, table=table)
-        while True:
+        cursor, rows = self._first_rows(sql, params, table)
+        while rows:
+            yield from self._exact_rows(rows)
             try:
                 rows = cursor.fetchmany(_CHUNK_ROWS)
             except BaseException as error:  # noqa: BLE001 - raised again there
                 self._raise(error, table=table)
-            if not rows:
-                return
-            yield from self._exact_rows(rows)
+
+    def _first_rows(self, sql: str, params: Sequence[Value], table: str) -> tuple[Any, list[Any]]:
+        """The cursor of a query and its first rows: where it meets a lock, it does so there."""
+
+        def begin() -> tuple[Any, list[Any]]:
+            cursor = self._connection.execute(text, bound)
+            return cursor, cursor.fetchmany(_CHUNK_ROWS)
+
+        if self._patience and self._connection is not None:
+            text, bound = expand(sql, params, self._special) if params else (sql, ())
+            return self._patiently(begin, table=table, params=params)
+        cursor = self._run(sql, params, table=table)
+        try:
+            return cursor, cursor.fetchmany(_CHUNK_ROWS)
+        except BaseException as error:  # noqa: BLE001 - raised again there
+            self._raise(error, table=table)
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> int:
         width = len(columns)
@@ -209,6 +229,11 @@ class SqliteFileStore(Store):
             if self._connection is not None:
                 self._run(f"DETACH {_STAGE}")
 
+    def be_patient(self, seconds: float) -> None:
+        """See Store. The wait is ours: inside the libsql driver it would hold the interpreter as well."""
+        self._patience = seconds
+        self._rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")
         if mode != [("wal",)]:
@@ -241,17 +266,41 @@ class SqliteFileStore(Store):
         if self._connection is None:
             raise UsageError(f"{self.url.redacted} is closed")
         text, bound = expand(sql, params, self._special) if params else (sql, ())
+        if self._patience:
+            return self._patiently(lambda: self._connection.execute(text, bound), table=table, params=params)
         try:
             return self._connection.execute(text, bound)
         except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error, table=table, params=params)
 
     def _rows(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        if self._patience and self._connection is not None:
+            text, bound = expand(sql, params, self._special) if params else (sql, ())
+            return self._patiently(lambda: self._connection.execute(text, bound).fetchall(), params=params) or []
         cursor = self._run(sql, params)
         try:
             return cursor.fetchall() or []  # libsql gives None for a statement without columns
         except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error)
+
+    def _patiently(
+        self, attempt: Callable[[], _Done], *, table: str | None = None, params: Sequence[Value] = ()
+    ) -> _Done:
+        """Try again while another connection is in the way. A statement that met a lock has changed nothing, and a
+        COMMIT that met one leaves its transaction open."""
+        deadline, pause = time.monotonic() + self._patience, 0.0005
+        while True:
+            try:
+                return attempt()
+            except BaseException as error:
+                if not self._is_driver_error(error):
+                    raise
+                ours = self._mapped(error, table=table, params=params)
+                if not isinstance(ours, StoreLockedError) or time.monotonic() >= deadline:
+                    raise ours from error
+            # not in step with the others that wait
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            pause = min(2 * pause, _POLL_SECONDS)
 
     def _raise(self, error: BaseException, *, table: str | None = None, params: Sequence[Value] = ()) -> NoReturn:
         if not self._is_driver_error(error):
