@@ -14,6 +14,8 @@ import pytest
 from sessionlift._demo import make_synth_v2
 from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = [sys.executable, "-m", "sessionlift"]
 
 

@@ -14,6 +14,8 @@ from sessionlift._demo import Dress, Traps, make_synth_v2
 from sessionlift.cli._demo import demo_store
 from sessionlift.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 TABLES = (
     "session_traces",
     "session_timesteps",

@@ -11,6 +11,8 @@ import pytest
 
 from sessionlift.generations import schema_config, schema_current, schema_verify
 
+pytestmark = pytest.mark.slow
+
 
 def alembic(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -22,6 +22,8 @@ from tests.support.moved import (
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Outcome, Warm
 
+pytestmark = pytest.mark.slow
+
 
 def report_of(outcome: Outcome) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(outcome.out)["report"]

@@ -12,6 +12,8 @@ from sessionlift._demo import make_synth_v2
 from sessionlift.errors import OtherSourceError
 from sessionlift.runs import TransferOptions, migrate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def moved(tmp_path: Path) -> tuple[Path, Path]:

@@ -13,6 +13,8 @@ from tests.support.moved import change_source, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
+pytestmark = pytest.mark.slow
+
 REAL = (
     "small.duckdb",
     "small_mid.duckdb",

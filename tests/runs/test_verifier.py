@@ -72,7 +72,11 @@ class Moved:
         return [(row[1], row[2].upper(), not row[3]) for row in self.query(f"PRAGMA table_info({table})")]
 
 
-@pytest.fixture(scope="module", params=[("mixed", "UTC"), ("final", "America/New_York")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[("mixed", "UTC"), pytest.param(("final", "America/New_York"), marks=pytest.mark.slow)],
+    ids="-".join,
+)
 def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
     dress, zone = request.param
     folder = tmp_path_factory.mktemp("moved")
@@ -351,6 +355,7 @@ def test_sessions_are_compared_alike_in_any_order_and_number(moved: Moved) -> No
     assert (verifier.result.rows, verifier.result.values) == (whole.rows, whole.values)
 
 
+@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", ["small", "small_mid", "partial", "w_1.0.0", "w_2.0.0", "crash_1.1.3", "crash_1.5.6"])
 def test_a_moved_real_store_has_no_difference(real_stores: Path, tmp_path: Path, name: str) -> None:

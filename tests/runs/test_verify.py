@@ -19,6 +19,8 @@ from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError,
 from sessionlift.reports import Report, check_file, load
 from sessionlift.runs import TransferOptions, VerifyResult, migrate, verify
 
+pytestmark = pytest.mark.slow
+
 
 class Road:
     """A source, its target, and the report of the run between them."""

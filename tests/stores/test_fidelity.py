@@ -22,6 +22,8 @@ from sessionlift.stores import (
 )
 from sessionlift.stores._fidelity_values import classes
 
+pytestmark = pytest.mark.slow
+
 COMPLEMENT = "exact by the complement"
 
 
