@@ -53,7 +53,7 @@ def source_rows(db: duckdb.DuckDBPyConnection, table: str, names: list[str], res
     for row in db.execute(f"SELECT {cells} FROM {table} {rest}", params).fetchall():
         for name, value in zip(names, row, strict=True):
             if value is None:
-                field = b"~"
+                field = b":" if name.endswith("*") else b""
             else:
                 field = value.encode()
                 field = b"%d:%b" % (len(field), field) if name.endswith("*") else field

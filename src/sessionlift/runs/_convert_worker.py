@@ -10,10 +10,12 @@ import gc
 import json
 import resource
 import shutil
+import sqlite3
 import sys
 from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError
@@ -152,6 +154,8 @@ def main() -> int:
         return 0
     # rows are tuples of texts and numbers: nothing here makes cycles, and looking for them takes a tenth of the time
     gc.disable()
+    # the driver asks for an adapter of each None that it binds, and looks long for one that is not there
+    sqlite3.register_adapter(type(None), cast("Callable[[None], None]", {}.get))
     try:
         url = parse_store_url(request["source"])
         with road_from(request["road"]).open_source(url, request["threads"]) as source, source.mapped():

@@ -14,6 +14,9 @@ from typing import Any
 from sessionlift.errors import StoreError, StoreFullError
 from sessionlift.stores import quote_identifier
 
+_PRAGMAS = ("page_size = 32768", "journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
+"""Large pages, since a stage is written once from its beginning to its end and read the same way."""
+
 
 class StageWriter:
     """Makes a stage file at ``path``. Not a store: losing it loses nothing, so it never waits for the disk."""
@@ -28,7 +31,7 @@ class StageWriter:
         except sqlite3.Error as error:
             raise _mapped(error, path) from error
         try:
-            for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+            for pragma in _PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()
             self._connection.execute("BEGIN")
         except sqlite3.Error as error:

@@ -321,12 +321,12 @@ class SynthForward:
         order, though, so the places are looked at, and a session that came otherwise is put together again.
         """
         grouped = (
-            f"SELECT session_id, line, {marks}, places FROM (SELECT session_id, string_agg(line, '') AS line, "
-            f"list(pos) AS places FROM ({lines}) GROUP BY session_id)"
+            f"SELECT session_id, line, {marks}, places = range(places[1], places[1] + len(places)) FROM "
+            f"(SELECT session_id, string_agg(line, '') AS line, list(pos) AS places FROM ({lines}) GROUP BY session_id)"
         )
         otherwise = []
-        for session_id, line, loose, nul, places in self._in_parts(grouped):
-            if places == list(range(places[0], places[0] + len(places))):
+        for session_id, line, loose, nul, in_order in self._in_parts(grouped):
+            if in_order:
                 yield session_id, line, loose, nul
             else:
                 otherwise.append((session_id, loose, nul))

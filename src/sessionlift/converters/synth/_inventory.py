@@ -110,9 +110,9 @@ def groups(
     chosen = "" if between is None else f" WHERE n BETWEEN {int(between[0])} AND {int(between[1])}"
     found = connection.execute(
         f"SELECT min(n), max(n), sum(all_rows)::BIGINT, sum(all_bytes)::BIGINT, {ranges} FROM ("
-        f"SELECT *, (sum(all_rows) OVER (ORDER BY n) - all_rows) // {int(max_rows)} AS by_rows, "
-        f"(sum(all_bytes) OVER (ORDER BY n) - all_bytes) // {int(max_bytes)} AS by_bytes FROM sl_units{chosen}"
-        ") GROUP BY by_rows, by_bytes ORDER BY 1"
+        "SELECT *, floor(sum(share) OVER (ORDER BY n) - share) AS batch FROM ("
+        f"SELECT *, greatest(all_rows / {int(max_rows)}, all_bytes / {int(max_bytes)}) AS share FROM sl_units{chosen})"
+        ") GROUP BY batch ORDER BY 1"
     ).fetchall()
     for first, last, rows, size, *bounds in found:
         yield Group(

@@ -128,7 +128,7 @@ def exceptions(times: LocalTime) -> list[str]:
     cell("events", "sl_ev", "event_metadata", _sql.is_json_null("r.event_metadata"), "r.event_metadata::VARCHAR")
     cell("events", "sl_ev", "metadata", _sql.metadata_needs_original("r"), "r.metadata::VARCHAR")
     for column in ("latency_ms", "reward"):
-        odd = f"isnan(r.{column}) OR (r.{column} = 0 AND r.{column}::VARCHAR = '-0.0')"
+        odd = f"isnan(r.{column}) OR {_sql.is_negative_zero(f'r.{column}')}"
         cell("events", "sl_ev", column, odd, f"r.{column}::VARCHAR")
     cell(
         "events",

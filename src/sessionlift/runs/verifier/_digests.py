@@ -65,9 +65,12 @@ def _line(table: str) -> str:
     """SQL for a source row's text: each field, then 0x1F; 0x1E at the end."""
     fields = []
     for name in SOURCE[table].split():
-        cell = f"{quote_identifier(name.lstrip('*'))}::VARCHAR"
-        text = f"strlen({cell}) || ':' || {cell}" if name[0] == "*" else cell
-        fields.append(f"CASE WHEN {cell} IS NULL THEN '~' ELSE {text} END || chr(31)")
+        cell = f"coalesce({quote_identifier(name.lstrip('*'))}::VARCHAR, '')"
+        if name[0] == "*":
+            length = f"coalesce(strlen({quote_identifier(name[1:])}::VARCHAR)::VARCHAR, '')"
+            fields.append(f"{length} || ':' || {cell} || chr(31)")
+        else:
+            fields.append(f"{cell} || chr(31)")
     return " || ".join(fields) + " || chr(30)"
 
 
