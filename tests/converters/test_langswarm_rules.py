@@ -278,7 +278,8 @@ def test_content_is_a_text_that_v2_can_store_and_the_original_stands_beside_it(
 
 
 def test_metadata_that_collides_with_our_keys_is_wrapped_whole() -> None:
-    for bad in ({"sessionlift": 1, "a": 2}, {"tool_calls": []}, {"tool_call_id": None}, ["list"], None, "text"):
+    odd: list[Any] = [{"sessionlift": 1, "a": 2}, {"tool_calls": []}, {"tool_call_id": None}, ["list"], None, "text"]
+    for bad in odd:
         made = move(messages=[message(metadata=bad, tool_calls=[1])])
         found = json.loads(made.rows.messages[0].metadata or "")
         assert list(found) == ["tool_calls", "sessionlift"]

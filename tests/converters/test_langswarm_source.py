@@ -132,7 +132,7 @@ def test_a_snapshot_is_one_moment_while_the_application_writes(tmp_path: Path) -
     path = tmp_path / "v1.db"
     make_v1(path, *(row(f"s{n}", ["x" * 2_000]) for n in range(300)))
     stop = threading.Event()
-    rounds = []
+    rounds: list[int] = []
 
     def write() -> None:
         connection = sqlite3.connect(path, timeout=30)

@@ -81,14 +81,17 @@ def test_very_many_rows_come_back_text_for_text(row: LegacyRow, zone: str) -> No
 
 def changed(draw: st.DrawFn, made: Moved) -> SessionRows:
     """What V2 may have made of a moved session: messages added, changed and deleted, its context changed."""
-    messages = [cells for cells in made.rows.messages if draw(st.integers(0, 3))]
-    if messages and draw(st.booleans()):
+    messages: list[MessageCells] = [cells for cells in made.rows.messages if draw(st.integers(0, 3))]
+    change: bool = draw(st.booleans())
+    if messages and change:
         place = draw(st.integers(0, len(messages) - 1))
         messages[place] = messages[place]._replace(content="changed")
-    messages = sorted(messages + draw(st.lists(NEW_MESSAGES, max_size=3)), key=lambda cells: cells.timestamp)
+    messages.extend(draw(st.lists(NEW_MESSAGES, max_size=3)))
+    messages.sort(key=lambda cells: cells.timestamp)
     session = list(made.rows.session)
     context = json.loads(session[5])
-    if draw(st.booleans()):
+    other: bool = draw(st.booleans())
+    if other:
         context["provider_context"] |= {"preference": "short", "status": "archived"}
         context["provider_session_id"] = "conv_new"
     session[5], session[7] = json.dumps(context), "2026-01-01 10:00:00.000001"

@@ -98,7 +98,7 @@ MESSAGES = objects(
         "provider_message_id": st.one_of(st.none(), ID_LIKE),
     },
 )
-FALSE = st.sampled_from([None, "", 0, False, [], {}])
+FALSE: Strategy[Any] = st.sampled_from([None, "", 0, False, [], {}])
 METADATA = objects(
     {
         "user_id": ID_LIKE,

@@ -24,7 +24,7 @@ from sessionlift.converters.langswarm._session import (
     provider_of,
     provider_session_of,
 )
-from sessionlift.converters.langswarm._zone import Zone, utc_text
+from sessionlift.converters.langswarm._zone import Zone, utc_text, zone_named
 from sessionlift.errors import ConversionError
 
 _V1_SPELLING = {"anthropic": "claude"}
@@ -58,7 +58,7 @@ def backward(rows: SessionRows, complement: Mapping[str, Any] | None = None, zon
     told: list[Told] = []
     key = rows.session[0]
     try:
-        cells = _cells(rows, kept, Zone(kept.get("zone") or zone), told)
+        cells = _cells(rows, kept, zone_named(kept.get("zone") or zone), told)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConversionError(
             f"session {key!r} cannot be read from the new store: {error}",

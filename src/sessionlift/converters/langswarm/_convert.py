@@ -18,7 +18,7 @@ from sessionlift.converters.langswarm._reading import Parsed, read, read_metadat
 from sessionlift.converters.langswarm._row import LegacyRow, Unreadable, raw_row, source_digest, texts_of
 from sessionlift.converters.langswarm._salvage import salvage
 from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows, disagreeing, make_rows
-from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text
+from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text, zone_named
 
 Kept = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None)
     ``kept`` is what ``keep_for_forward`` gave when the session was taken back to V1: what V1 has not changed since
     becomes what it was in V2.
     """
-    zone = Zone(options.timezone)
+    zone = zone_named(options.timezone)
     try:
         parsed = read(row)
     except Unreadable as unreadable:

@@ -26,7 +26,7 @@ from sessionlift.converters.langswarm._row import (
 )
 from sessionlift.converters.langswarm._session import Aside, Moved
 from sessionlift.converters.langswarm._source import LegacySource, Stray
-from sessionlift.converters.langswarm._zone import Zone, utc_text
+from sessionlift.converters.langswarm._zone import utc_text, zone_named
 
 MAX_ROWS = 20_000
 MAX_BYTES = 8_000_000
@@ -61,7 +61,7 @@ class LangswarmForward:
     derived_tables = DERIVED_TABLES
 
     def __init__(self, source: LegacySource, options: LangswarmOptions, kept: Mapping[str, Kept] | None = None) -> None:
-        Zone(options.timezone)
+        zone_named(options.timezone)
         self._source, self._options, self._kept = source, options, kept or {}
         self._started = datetime.now(timezone.utc).replace(tzinfo=None)
         self._known: dict[str, bytes] = {}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sessionlift.converters.langswarm._row import LegacyRow, NotUtf8, Unreadable, texts_of
@@ -25,6 +26,9 @@ _TIME = re.compile(
     re.DOTALL,
 )
 
+_REMEMBERED = 4096
+"""Times kept as read: each is looked at when it is checked, when it is converted, and on the way back."""
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -37,9 +41,16 @@ class Parsed:
 
 def read_time(value: Any) -> datetime:
     """The time that V1 reads from ``value``, naive or aware. Raises ValueError where it reads none."""
-    if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+    if not isinstance(value, str):
         raise ValueError(f"not a time that V1 reads: {_short(value)}")
-    return datetime.fromisoformat(value if len(value) == 10 else f"{value[:10]}T{value[11:]}")
+    return _time_in(value)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _time_in(text: str) -> datetime:
+    if _TIME.fullmatch(text) is None:
+        raise ValueError(f"not a time that V1 reads: {_short(text)}")
+    return datetime.fromisoformat(text if len(text) == 10 else f"{text[:10]}T{text[11:]}")
 
 
 def read(row: LegacyRow) -> Parsed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from sessionlift.converters._times import load_zone
@@ -22,7 +23,9 @@ class Zone:
 
     def utc(self, text: Any) -> tuple[datetime, str | None]:
         """A V1 time as naive UTC, and the code of what was lost. Raises ValueError for what V1 cannot read."""
-        time = read_time(text)
+        return self._utc(read_time(text))
+
+    def _utc(self, time: datetime) -> tuple[datetime, str | None]:
         if self._is_utc and time.tzinfo is None:
             return time, None
         code = None
@@ -54,6 +57,12 @@ class Zone:
         except OverflowError:
             return time.replace(tzinfo=None).isoformat(), "time_clamped"
         return local.replace(tzinfo=None, fold=0).isoformat(), "time_ambiguous" if local.fold else None
+
+
+@lru_cache(maxsize=16)
+def zone_named(name: str) -> Zone:
+    """The zone of that name, made once."""
+    return Zone(name)
 
 
 def utc_text(time: datetime) -> str:
