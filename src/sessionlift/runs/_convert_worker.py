@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
