@@ -269,3 +269,54 @@ def test_a_v2_store_without_its_metrics_is_an_older_form(tmp_path: Path) -> None
 def test_the_rows_of_the_real_stores_are_counted(real_stores: Path, tmp_path: Path, name: str, rows: object) -> None:
     shutil.copyfile(real_stores / "langswarm" / name, tmp_path / name)
     assert detect(str(tmp_path / name)).rows == rows
+
+
+# --- what a killed program left
+
+
+def left_by_a_killed_program(path: Path, into: Path, *, journal: str) -> Path:
+    """The files of a store as they lie while a program writes, or has written and not closed."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        connection.execute("PRAGMA cache_size = 2")  # so that pages reach the file before the end
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM sessions WHERE rowid > 20")
+        connection.execute("UPDATE sessions SET user_id = user_id || '!', history = history || ' '")
+        if journal == "wal":
+            connection.execute("COMMIT")
+        into.mkdir()
+        for suffix in ("", "-journal", "-wal"):
+            if Path(f"{path}{suffix}").exists():
+                shutil.copyfile(f"{path}{suffix}", into / f"left.db{suffix}")
+    return into / "left.db"
+
+
+@pytest.mark.parametrize(("journal", "sessions"), [("delete", 60), ("wal", 20)])
+@pytest.mark.parametrize("scheme", ["libsql", "sqlite"])
+def test_a_store_that_a_killed_program_left_is_read_in_a_copy(
+    tmp_path: Path, journal: str, sessions: int, scheme: str
+) -> None:
+    made = make_langswarm_v1(tmp_path / "v1.db", sessions=60, traps="usual")
+    left = left_by_a_killed_program(made.path, tmp_path / "left", journal=journal)
+    before = {path.name: path.read_bytes() for path in left.parent.iterdir()}
+    assert len(before) == 2, "the journal or the log lies beside"
+
+    found = detect(f"{scheme}://{left}")
+
+    assert (found.generation, found.dress, found.rows) == ("langswarm.v1", "sqlite", {"sessions": sessions})
+    assert found.engine == scheme
+    assert any("private copy" in said for said in found.evidence)
+    assert {path.name: path.read_bytes() for path in left.parent.iterdir()} == before
+
+
+def test_a_refusal_of_such_a_store_names_the_store_and_not_the_copy(tmp_path: Path) -> None:
+    made = make_langswarm_v1(tmp_path / "v1.db", sessions=60, traps="usual")
+    run(made.path, "ALTER TABLE sessions RENAME COLUMN history TO past")
+    left = tmp_path / "left" / "left.db"
+    with closing(sqlite3.connect(made.path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("UPDATE sessions SET user_id = 'x'")
+        left.parent.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{made.path}{suffix}", f"{left}{suffix}")
+    assert str(left) in refused(left, UnknownGenerationError).what

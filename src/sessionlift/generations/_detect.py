@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from sessionlift.errors import MixedGenerationError, UnknownGenerationError, WrongGenerationError
+from sessionlift.errors import (
+    MixedGenerationError,
+    StoreReadOnlyError,
+    UnknownGenerationError,
+    WrongGenerationError,
+)
 from sessionlift.generations import _dumps, _langswarm, _textfiles
 from sessionlift.generations._revision import VERSION_TABLE
 from sessionlift.generations._signatures import SIGNATURES, Shape, Signature
-from sessionlift.stores import Role, StoreURL, open_store, parse_store_url, quote_identifier
+from sessionlift.stores import (
+    Mode,
+    PrivateDirectory,
+    Role,
+    StoreURL,
+    copy_with_side_files,
+    needs_recovery,
+    no_room,
+    open_store,
+    parse_store_url,
+    quote_identifier,
+    side_file,
+)
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
 LEDGER_TABLES = frozenset(
@@ -93,8 +111,32 @@ def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
     if text is not None:
         system, generation, evidence = text
         return Detection(system=system, generation=generation, engine="file", evidence=evidence)
-    with open_store(where, mode="ro", role=role) as store:
-        return detect_in(store.query, engine=where.engine, store=where.redacted, role=role)
+    if where.engine not in ("libsql", "sqlite") or where.path is None or not needs_recovery(where.path):
+        try:
+            return _detected(where, where, role)
+        except StoreReadOnlyError:
+            # a journal that has to be rolled back, which a reader may not do
+            if where.path is None or not side_file(where.path, "-journal").exists():
+                raise
+    return _detected_in_copy(where, where.path, role)
+
+
+def _detected(opened: StoreURL, named: StoreURL, role: Role, *, mode: Mode = "ro") -> Detection:
+    with open_store(opened, mode=mode, role=role) as store:
+        return detect_in(store.query, engine=named.engine, store=named.redacted, role=role)
+
+
+def _detected_in_copy(where: StoreURL, path: Path, role: Role) -> Detection:
+    """The same for a store that a killed program left in need of recovery, which happens in a private copy."""
+    with PrivateDirectory("detect") as directory:
+        copy = directory / "copy.db"
+        try:
+            copy_with_side_files(path, copy)
+        except OSError as error:
+            raise no_room(error) from error
+        found = _detected(replace(where, path=copy), where, role, mode="rw")
+    found.evidence.append("read in a private copy, for a program that was killed left it in need of recovery")
+    return found
 
 
 def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection:

@@ -6,6 +6,7 @@ from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store
 from sessionlift.stores._private import PrivateDirectory, no_room
+from sessionlift.stores._recovery import copy_with_side_files, needs_recovery, side_file
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
@@ -30,12 +31,15 @@ __all__ = [
     "Store",
     "StoreURL",
     "Value",
+    "copy_with_side_files",
     "listed",
+    "needs_recovery",
     "no_room",
     "not_a_database",
     "open_store",
     "parse_store_url",
     "probe_fidelity",
     "quote_identifier",
+    "side_file",
     "sniff",
 ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,9 +14,17 @@ from sessionlift.converters.langswarm._columns import V1_COLUMNS
 from sessionlift.converters.langswarm._dump import dump_entries
 from sessionlift.converters.langswarm._row import CELLS, Dress, LegacyRow, NotUtf8
 from sessionlift.errors import StoreError, StoreFormatError, StoreLockedError, UsageError, WrongGenerationError
-from sessionlift.stores import PrivateDirectory, SqliteStore, StoreURL, no_room, quote_identifier
+from sessionlift.stores import (
+    PrivateDirectory,
+    SqliteStore,
+    StoreURL,
+    copy_with_side_files,
+    needs_recovery,
+    no_room,
+    quote_identifier,
+    side_file,
+)
 
-_COPIES = 5
 _STEP_PAGES = 2_000
 _BEGINNINGS = 200
 """Steps of a backup without progress: it begins again when the store is written to, and waits while it is locked."""
@@ -167,12 +173,12 @@ def open_legacy(url: StoreURL, *, snapshot: bool) -> LegacySource:
         raise UsageError(f"{url.redacted} names no file", hint="LangSwarm's V1 store is a file")
     if url.engine == "json":
         return _open_dump(url.path)
-    if snapshot or _needs_recovery(url.path):
+    if snapshot or needs_recovery(url.path):
         return _open_snapshot(url.path)
     try:
         store = _open(url.path)
     except StoreError as error:
-        if isinstance(error, StoreLockedError) or not _side(url.path, "-journal").exists():
+        if isinstance(error, StoreLockedError) or not side_file(url.path, "-journal").exists():
             raise
         return _open_snapshot(url.path)
     try:
@@ -216,8 +222,8 @@ def _open_snapshot(path: Path) -> LegacySource:
     directory = PrivateDirectory("langswarm")
     try:
         copy = directory.path / "snapshot.db"
-        if _needs_recovery(path) or not _backed_up(path, copy):
-            _copy_with_side_files(path, copy)
+        if needs_recovery(path) or not _backed_up(path, copy):
+            copy_with_side_files(path, copy)
         store = SqliteStore(StoreURL("sqlite", copy), mode="rw", role="source")
         try:
             return LegacySource(store, _dress_of(store), directory)
@@ -232,14 +238,6 @@ def _open_snapshot(path: Path) -> LegacySource:
         raise
 
 
-def _needs_recovery(path: Path) -> bool:
-    """Whether a log lies there that nobody has open, so that a reader would have to make an index beside it; or a
-    journal in a directory where nobody could roll it back."""
-    if _side(path, "-wal").exists() and not _side(path, "-shm").exists():
-        return True
-    return _side(path, "-journal").exists() and not os.access(path.parent, os.W_OK)
-
-
 def _backed_up(path: Path, copy: Path) -> bool:
     """Copy the store as it is at one moment; false where only a writer could, since a journal has to be rolled back."""
     try:
@@ -250,7 +248,7 @@ def _backed_up(path: Path, copy: Path) -> bool:
             finally:
                 target.close()
     except StoreError as error:
-        if isinstance(error, StoreLockedError) or not _side(path, "-journal").exists():
+        if isinstance(error, StoreLockedError) or not side_file(path, "-journal").exists():
             raise
         return False
     return True
@@ -275,38 +273,6 @@ def _back_up(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 class _TooBusy(Exception):  # noqa: N818 - it is no error
     """Leaves a backup that has to begin again too often."""
-
-
-def _copy_with_side_files(path: Path, copy: Path) -> None:
-    """Copy the files as they lie, together with their journal or log; the copy is recovered when it is opened."""
-    suffixes = ("", "-journal", "-wal")
-    for _ in range(_COPIES):
-        before = [_state(_side(path, suffix)) for suffix in suffixes]
-        for suffix in suffixes:
-            source, target = _side(path, suffix), _side(copy, suffix)
-            target.unlink(missing_ok=True)
-            if source.exists():
-                shutil.copyfile(source, target)
-        if before == [_state(_side(path, suffix)) for suffix in suffixes]:
-            return
-    raise StoreLockedError(
-        f"{path} changes faster than it can be copied",
-        hint="another program writes to it without end; try again, or stop it",
-        store=str(path),
-        role="source",
-    )
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _side(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 # --- the dump
