@@ -20,6 +20,7 @@
     │       ├── UnknownGenerationError  no known schema fits
     │       ├── MixedGenerationError    parts of more than one schema
     │       ├── WrongGenerationError    a known one, but not the one that this place asks for
+    │       ├── DependentObjectsError   objects of the user's need what a way down takes away
     │       └── TargetNewerError        the target was made by a newer build of this tool
     ├── FidelityError               the driver would change a class of values and no exact way is known
     ├── ConversionError             a row cannot be converted
@@ -167,6 +168,12 @@ class MixedGenerationError(GenerationError):
 
 class WrongGenerationError(GenerationError):
     code = "generation_wrong"
+
+
+class DependentObjectsError(GenerationError):
+    """Views, triggers, tables or indexes of the user's need what would go. ``fields['found']`` names each."""
+
+    code = "dependent_objects"
 
 
 class TargetNewerError(GenerationError):

@@ -1,5 +1,6 @@
 """Made-up legacy stores for ``make demo``, the benchmarks and the tests."""
 
+from sessionlift._demo._buddy_store import BuddyStore, BuddyTraps, make_session_buddy
 from sessionlift._demo._store import DemoStore, Dress, Traps, make_synth_v2
 from sessionlift._demo._swarm_store import (
     SwarmStore,
@@ -10,6 +11,8 @@ from sessionlift._demo._swarm_store import (
 )
 
 __all__ = [
+    "BuddyStore",
+    "BuddyTraps",
     "DemoStore",
     "Dress",
     "SwarmStore",
@@ -18,5 +21,6 @@ __all__ = [
     "make_langswarm_dump",
     "make_langswarm_enhanced",
     "make_langswarm_v1",
+    "make_session_buddy",
     "make_synth_v2",
 ]

@@ -47,7 +47,8 @@ def schema_history() -> list[RevisionInfo]:
     """Every revision of this build, by name. Opens no store."""
     found = []
     for script in _scripts().walk_revisions():
-        label = sorted(script.branch_labels)[0] if script.branch_labels else script.revision
+        # Alembic hands the labels of a chain on to all of it; each file says which one is its own
+        label = (script.module.branch_labels or (script.revision,))[0]
         down = script.down_revision
         found.append(
             RevisionInfo(
@@ -152,13 +153,25 @@ def stamps_in(connection: Connection) -> list[str]:
     return read_stamps(query, read_shape(query, engine))
 
 
+def revision_module(revision: str) -> Any:
+    """The file of a revision, loaded."""
+    return _scripts().get_revision(revision).module
+
+
 def run(
-    verb: str, connection: Connection, revision: str, *, store: str, options: Mapping[str, str] | None = None
+    verb: str,
+    connection: Connection,
+    revision: str,
+    *,
+    store: str,
+    options: Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """One Alembic command on a connection whose transaction is the caller's."""
+    """One Alembic command on a connection whose transaction is the caller's. The revisions see ``attributes``."""
     refuse_newer(stamps_in(connection), store=store)
     config = _config()
     config.attributes["connection"] = connection
+    config.attributes.update(attributes or {})
     config.cmd_opts = argparse.Namespace(x=[f"{name}={value}" for name, value in (options or {}).items()])
     try:
         getattr(command, verb)(config, revision)

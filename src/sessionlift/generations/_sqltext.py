@@ -59,3 +59,9 @@ def table_options(sql: str) -> str:
     if "without" in tail:
         options = ["without rowid"]
     return ", ".join(options + (["strict"] if "strict" in tail else []))
+
+
+def index_table(sql: str) -> str:
+    """The table that a CREATE INDEX is on."""
+    words = tokens(sql)
+    return words[words.index("on") + 1]

@@ -1,0 +1,317 @@
+"""The complement of a store that is changed in place: what an older shape cannot hold, value by value.
+
+One table, ``sessionlift_kept``, made when there is something to keep and dropped when it is empty. Every value is
+a row of its own in a column without a type, so that SQLite moves it and nothing turns it into text on the way.
+Rows are told apart by the revision that took them away and by the run that did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sessionlift.stores import quote_identifier
+
+KEPT_TABLE = "sessionlift_kept"
+STEPS_TABLE = "sessionlift_steps"
+
+_MAKE_KEPT = """
+CREATE TABLE IF NOT EXISTS sessionlift_kept (
+    revision TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    row_id INTEGER NOT NULL,
+    column_name TEXT NOT NULL,
+    value,
+    PRIMARY KEY (revision, run_id, table_name, row_id, column_name)
+) WITHOUT ROWID
+"""
+_MAKE_STEPS = """
+CREATE TABLE IF NOT EXISTS sessionlift_steps (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    direction TEXT NOT NULL CHECK (direction IN ('adopted', 'up', 'down')),
+    revision TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    detail TEXT NOT NULL
+)
+"""
+# names of no table: what a step has to know of its own way down
+_MARK = "(mark)"
+_SEQUENCES = "sqlite_sequence"
+_OBJECTS = "sqlite_master"
+_BROKEN_LINKS = "foreign_key_check"
+_LINK_COLUMNS = ("table", "rowid", "parent", "fkid")
+_ASIDE = {_MARK, _SEQUENCES, _OBJECTS, _BROKEN_LINKS}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one step down of one run keeps. Every method is one statement or a few, in the caller's transaction."""
+
+    connection: Connection
+    revision: str
+    run_id: str
+
+    @classmethod
+    def new(cls, connection: Connection, revision: str, run_id: str) -> Kept:
+        """An empty one; its table is made where it is missing."""
+        connection.exec_driver_sql(_MAKE_KEPT)
+        return cls(connection, revision, run_id)
+
+    @classmethod
+    def latest(cls, connection: Connection, revision: str) -> Kept | None:
+        """What the latest step down from ``revision`` kept and no step up has brought back since."""
+        if not _exists(connection, KEPT_TABLE):
+            return None
+        found = _rows(
+            connection,
+            "SELECT run_id FROM sessionlift_kept WHERE revision = ? AND table_name = ? ORDER BY value DESC LIMIT 1",
+            revision,
+            _MARK,
+        )
+        return cls(connection, revision, str(found[0][0])) if found else None
+
+    # --- on the way down
+
+    def mark(self, at: str, position: int) -> None:
+        """Say when this was, and up to which row of the store's history everything had been counted."""
+        self._put(_MARK, 0, "at", at)
+        self._put(_MARK, 1, "position", position)
+
+    def keep_rows(self, table: str, *, where: str = "1", params: Sequence[Any] = ()) -> int:
+        """Keep whole rows of ``table``, each under its row id; returns how many."""
+        name = quote_identifier(table)
+        self._keep_broken_links(table)
+        count = int(_rows(self.connection, f"SELECT count(*) FROM {name} WHERE {where}", *params)[0][0])
+        for column in _columns(self.connection, table) if count else []:
+            self.keep_values(table, column, where=where, params=params)
+        return count
+
+    def keep_values(self, table: str, column: str, *, where: str, params: Sequence[Any] = ()) -> int:
+        """Keep the values of one column; returns how many."""
+        self.connection.exec_driver_sql(
+            "INSERT INTO sessionlift_kept (revision, run_id, table_name, row_id, column_name, value) "
+            f"SELECT ?, ?, ?, rowid, ?, {quote_identifier(column)} FROM {quote_identifier(table)} WHERE {where}",
+            (self.revision, self.run_id, table, column, *params),
+        )
+        return int(_rows(self.connection, "SELECT changes()")[0][0])
+
+    def keep_sequences(self, tables: Sequence[str]) -> None:
+        """Keep where the row ids of ``tables`` stand, so that none is given out twice."""
+        if not _exists(self.connection, _SEQUENCES):
+            return
+        for table in tables:
+            for (seq,) in _rows(self.connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", table):
+                self._put(_SEQUENCES, 0, table, seq)
+
+    def keep_object(self, number: int, kind: str, name: str, sql: str) -> None:
+        """Keep a user's index or trigger that goes with one of the tables."""
+        for column, value in (("kind", kind), ("name", name), ("sql", sql)):
+            self._put(_OBJECTS, number, column, value)
+
+    def _keep_broken_links(self, table: str) -> None:
+        for link in _broken_links(self.connection, table):
+            number = int(_rows(self.connection, "SELECT count(*) FROM sessionlift_kept")[0][0])
+            for column, value in zip(_LINK_COLUMNS, link, strict=True):
+                self._put(_BROKEN_LINKS, number, column, value)
+
+    def _put(self, table: str, row: int, column: str, value: Any) -> None:
+        self.connection.exec_driver_sql(
+            "INSERT INTO sessionlift_kept (revision, run_id, table_name, row_id, column_name, value) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (self.revision, self.run_id, table, row, column, value),
+        )
+
+    # --- on the way up
+
+    def position(self) -> int:
+        """The position of :meth:`mark`."""
+        return int(self._values(_MARK, "position")[0][1])
+
+    def restore_rows(self, table: str, *, new_ids: bool = False) -> int:
+        """Put the rows of ``table`` back, in their places; returns how many. With ``new_ids`` at its end."""
+        if not self._count(table):
+            return 0  # an INSERT of no rows would leave a sequence of 0 behind
+        columns = _columns(self.connection, table)
+        alias = _row_id_alias(self.connection, table)
+        wanted = [column for column in columns if column != alias]
+        picked = ", ".join("max(CASE WHEN column_name = ? THEN value END)" for _ in wanted)
+        names = ", ".join(quote_identifier(column) for column in wanted)
+        row_id, head = ("", "") if new_ids else ("row_id, ", "rowid, ")
+        self.connection.exec_driver_sql(
+            f"INSERT INTO {quote_identifier(table)} ({head}{names}) SELECT {row_id}{picked} FROM sessionlift_kept "
+            "WHERE revision = ? AND run_id = ? AND table_name = ? GROUP BY row_id ORDER BY row_id",
+            (*wanted, self.revision, self.run_id, table),
+        )
+        return int(_rows(self.connection, "SELECT changes()")[0][0])
+
+    def restore_values(self, table: str, column: str) -> int:
+        """Put the values of one column back into the rows that are still there; returns how many."""
+        name, target = quote_identifier(table), quote_identifier(column)
+        mine = (self.revision, self.run_id, table, column)
+        self.connection.exec_driver_sql(
+            f"UPDATE {name} SET {target} = kept.value FROM sessionlift_kept AS kept WHERE kept.revision = ? "
+            f"AND kept.run_id = ? AND kept.table_name = ? AND kept.column_name = ? AND kept.row_id = {name}.rowid",
+            mine,
+        )
+        restored = int(_rows(self.connection, "SELECT changes()")[0][0])
+        self.connection.exec_driver_sql(
+            "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? AND column_name = ? "
+            f"AND row_id IN (SELECT rowid FROM {name})",
+            mine,
+        )
+        return restored
+
+    def restore_sequences(self) -> None:
+        """Let the row ids go on from where they stood."""
+        for table, seq in self._pairs(_SEQUENCES):
+            there = _rows(self.connection, "SELECT 1 FROM sqlite_sequence WHERE name = ?", table)
+            sql = (
+                "UPDATE sqlite_sequence SET seq = ? WHERE name = ?"
+                if there
+                else "INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)"
+            )
+            self.connection.exec_driver_sql(sql, (seq, table))
+
+    def objects(self) -> list[str]:
+        """The statements of the user's indexes and triggers that went with the tables."""
+        return [str(sql) for _, sql in self._values(_OBJECTS, "sql")]
+
+    def withhold(self, tables: Sequence[str]) -> dict[str, int]:
+        """Take those restored rows out again whose parent has been deleted since; returns how many by table.
+
+        They stay in the complement. A link that was broken before already comes back as it was.
+        """
+        known = set(self._broken_before())
+        held: dict[str, int] = {}
+        while True:
+            orphans = {
+                (str(table), int(row))
+                for name in tables
+                for table, row, parent, number in _broken_links(self.connection, name)
+                if (table, row, parent, number) not in known
+            }
+            if not orphans:
+                return held
+            for table, row in sorted(orphans):
+                self.connection.exec_driver_sql(f"DELETE FROM {quote_identifier(table)} WHERE rowid = ?", (row,))
+                held[table] = held.get(table, 0) + 1
+
+    def forget(self, tables: Sequence[str]) -> int:
+        """Remove what is in the store again; returns how many rows are left because they could not come back."""
+        mine = (self.revision, self.run_id)
+        for table in tables:
+            self.connection.exec_driver_sql(
+                "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+                f"AND row_id IN (SELECT rowid FROM {quote_identifier(table)})",
+                (*mine, table),
+            )
+        for aside in sorted(_ASIDE):
+            self.connection.exec_driver_sql(
+                "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?", (*mine, aside)
+            )
+        left = _rows(
+            self.connection,
+            "SELECT count(*) FROM (SELECT DISTINCT table_name, row_id FROM sessionlift_kept "
+            "WHERE revision = ? AND run_id = ?)",
+            *mine,
+        )
+        drop_if_empty(self.connection)
+        return int(left[0][0])
+
+    def drop(self, table: str) -> None:
+        """Remove what is kept of ``table``."""
+        self.connection.exec_driver_sql(
+            "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
+            (self.revision, self.run_id, table),
+        )
+
+    def _broken_before(self) -> list[tuple[Any, ...]]:
+        parts = [dict(self._values(_BROKEN_LINKS, column)) for column in _LINK_COLUMNS]
+        return [tuple(part.get(row) for part in parts) for row in parts[0]]
+
+    def _values(self, table: str, column: str) -> list[tuple[Any, ...]]:
+        return _rows(
+            self.connection,
+            "SELECT row_id, value FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+            "AND column_name = ? ORDER BY row_id",
+            self.revision,
+            self.run_id,
+            table,
+            column,
+        )
+
+    def _pairs(self, table: str) -> list[tuple[Any, ...]]:
+        return _rows(
+            self.connection,
+            "SELECT column_name, value FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
+            self.revision,
+            self.run_id,
+            table,
+        )
+
+    def _count(self, table: str) -> int:
+        found = _rows(
+            self.connection,
+            "SELECT count(*) FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
+            self.revision,
+            self.run_id,
+            table,
+        )
+        return int(found[0][0])
+
+
+def kept_rows(query: Callable[[str], Sequence[Sequence[Any]]]) -> dict[str, int]:
+    """How many rows of which table are kept in an open store. Read-only."""
+    if not query(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{KEPT_TABLE}'"):
+        return {}
+    counted = query(
+        "SELECT table_name, count(*) FROM (SELECT DISTINCT revision, run_id, table_name, row_id "
+        "FROM sessionlift_kept) GROUP BY table_name ORDER BY table_name"
+    )
+    return {str(table): int(count) for table, count in counted if table not in _ASIDE}
+
+
+def note_step(
+    connection: Connection, *, run_id: str, at: str, direction: str, revision: str, tool: str, detail: str
+) -> None:
+    """Write one line of the store's history; its table is made where it is missing."""
+    connection.exec_driver_sql(_MAKE_STEPS)
+    connection.exec_driver_sql(
+        "INSERT INTO sessionlift_steps (run_id, at, direction, revision, tool, detail) VALUES (?, ?, ?, ?, ?, ?)",
+        (run_id, at, direction, revision, tool, detail),
+    )
+
+
+def drop_if_empty(connection: Connection) -> None:
+    """Drop the complement's table where nothing is left in it."""
+    if _exists(connection, KEPT_TABLE) and not _rows(connection, "SELECT 1 FROM sessionlift_kept LIMIT 1"):
+        connection.exec_driver_sql(f"DROP TABLE {KEPT_TABLE}")
+
+
+def _exists(connection: Connection, table: str) -> bool:
+    return bool(_rows(connection, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
+
+
+def _columns(connection: Connection, table: str) -> list[str]:
+    return [str(name) for (name,) in _rows(connection, "SELECT name FROM pragma_table_info(?) ORDER BY cid", table)]
+
+
+def _row_id_alias(connection: Connection, table: str) -> str | None:
+    keys = _rows(connection, "SELECT name, type FROM pragma_table_info(?) WHERE pk > 0", table)
+    if len(keys) == 1 and str(keys[0][1]).upper() == "INTEGER":
+        return str(keys[0][0])
+    return None
+
+
+def _broken_links(connection: Connection, table: str) -> list[tuple[Any, ...]]:
+    return _rows(connection, 'SELECT "table", rowid, parent, fkid FROM pragma_foreign_key_check(?)', table)
+
+
+def _rows(connection: Connection, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.exec_driver_sql(sql, params)]

@@ -1,0 +1,325 @@
+"""One generation of a chain, in place: what it adds to the one before, how it goes up, and how it comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+from alembic import context, op
+from sqlalchemy import Connection
+
+from sessionlift._version import __version__
+from sessionlift.errors import DependentObjectsError, GenerationError, UsageError
+from sessionlift.generations import _sqltext, _structure
+from sessionlift.generations._dependents import Dependent, dependents
+from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE, Kept, drop_if_empty, kept_rows, note_step
+from sessionlift.generations._revision import Revision, _children_first, table_exists
+from sessionlift.stores import quote_identifier
+
+Replay = Callable[[Connection, int], dict[str, int]]
+_SECOND = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The program's own record of its generations: a table, and the row that it writes for this one."""
+
+    table: str
+    version: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Step(Revision):
+    """One generation as what it adds to ``after``, the one before it in the chain.
+
+    ``columns`` are added to tables of earlier generations; ``record`` is the row that the real program writes;
+    ``history`` is the table whose row ids tell what was written while the store was on the older generation, and
+    ``replay`` counts that in: it gets the last row id that had been counted, and says how much it did.
+    """
+
+    revision: str = ""
+    after: Step | None = None
+    columns: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    triggers: Mapping[str, str] = field(default_factory=dict)
+    record: Record | None = None
+    history: str = ""
+    replay: Replay | None = None
+
+    # --- what it is
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The statements that lead here from the generation before, in order."""
+        added = [
+            f"ALTER TABLE {quote_identifier(table)} ADD COLUMN {quote_identifier(column)} {declared}"
+            for (table, column), declared in self.columns.items()
+        ]
+        parts = (self.tables, self.indexes, self.views, self.triggers)
+        return (*added, *(statement.strip() for part in parts for statement in part.values()))
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (*(self.after.statements if self.after else ()), *self.own)
+
+    @property
+    def names(self) -> set[str]:
+        before = self.after.names if self.after else set()
+        return {*before, *self.tables, *self.views}
+
+    @property
+    def all_names(self) -> set[str]:
+        """Those of its indexes and triggers too."""
+        before = self.after.all_names if self.after else set()
+        return {*before, *self.tables, *self.views, *self.indexes, *self.triggers}
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        """The statements that lead back to the generation before."""
+        kinds = (("TRIGGER", list(self.triggers)), ("VIEW", list(self.views)[::-1]), ("INDEX", self._loose_indexes()))
+        dropped = [f"DROP {kind} {quote_identifier(name)}" for kind, names in kinds for name in names]
+        dropped += [f"DROP TABLE {quote_identifier(name)}" for name in _children_first(self.tables)]
+        return (
+            *dropped,
+            *(
+                f"ALTER TABLE {quote_identifier(table)} DROP COLUMN {quote_identifier(column)}"
+                for table, column in reversed(list(self.columns))
+            ),
+        )
+
+    def _loose_indexes(self) -> list[str]:
+        """Its indexes on tables that stay."""
+        on = {name: _sqltext.index_table(sql) for name, sql in self.indexes.items()}
+        return [name for name, table in on.items() if table not in self.tables]
+
+    def differences(self, connection: Connection) -> list[str]:
+        """Every difference but what the user has added beside: triggers and indexes."""
+        ours = self.all_names
+        return [
+            said
+            for said in super().differences(connection)
+            if not (
+                ": unexpected (" in said
+                and ((", trigger " in said and said.split(", trigger ")[1].split(":")[0] not in ours) or ", index " in said)
+            )
+        ]
+
+    def in_the_way(self, connection: Connection, down_to: Step | None = None) -> list[Dependent]:
+        """The user's objects that need what goes on the way down to ``down_to`` (one step if it is not given)."""
+        drops: list[str] = []
+        stop = (down_to or self.after or self).revision
+        at: Step | None = self
+        while at is not None and at.revision != stop:
+            drops += at.drops
+            at = at.after
+        return dependents(_structure.queries(connection), self.all_names, drops)
+
+    # --- up and down
+
+    def upgrade(self) -> None:
+        """Make what it adds, bring back what was kept, and verify the whole.
+
+        A store that has exactly the chain's first generation already is taken as it is.
+        """
+        if context.is_offline_mode():
+            self._require_engine(op.get_context().dialect.name)
+            for statement in self.own:
+                op.execute(statement)
+            if self.record is not None:
+                op.execute(self._plain_record(self.record))
+            return
+        connection = op.get_bind()
+        self._require_engine(connection.dialect.name)
+        taken = self.after is None and any(table_exists(connection, name) for name in self.tables)
+        told: dict[str, Any] = {}
+        if not taken:
+            for statement in self.own:
+                connection.exec_driver_sql(statement)
+            told = self._bring_back(connection)
+        try:
+            self.verify(connection)
+        except GenerationError as error:
+            if taken:
+                error.hint = "if it is of a later generation, `sessionlift upgrade STORE` takes it over as what it is"
+            raise
+        self._note(connection, "adopted" if taken else "up", told)
+
+    def downgrade(self) -> None:
+        """Keep what only this generation holds, take its parts away, and verify the generation before.
+
+        The chain's first one goes only while it holds no rows. Raises DependentObjectsError where objects of the
+        user's need what would go, and names each.
+        """
+        if self.after is None:
+            self._downgrade_first()
+            return
+        connection = op.get_bind()
+        self._require_engine(connection.dialect.name)
+        self.verify(connection)
+        hindering = self.in_the_way(connection)
+        if hindering and not context.config.attributes.get("let_dangle"):
+            raise hindered(hindering, self.after.name)
+        told = self._keep(connection, [one for one in hindering if one.goes])
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")  # a view that dangles would stop DROP COLUMN
+        for statement in self.drops:
+            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
+        self.after.verify(connection)
+        self._note(connection, "down", told)
+
+    def _keep(self, connection: Connection, going: list[Dependent]) -> dict[str, Any]:
+        kept = Kept.new(connection, self.revision, run_id())
+        position = 0
+        if self.history:
+            rows = connection.exec_driver_sql(f"SELECT max(rowid) FROM {quote_identifier(self.history)}").fetchall()
+            position = int(rows[0][0] or 0)
+        kept.mark(_now().isoformat(timespec="microseconds"), position)
+        counted = {table: kept.keep_rows(table) for table in self.tables}
+        for table, column in self.columns:
+            there = f"{quote_identifier(column)} IS NOT NULL"
+            counted[f"{table}.{column}"] = kept.keep_values(table, column, where=there)
+        kept.keep_sequences(list(self.tables))
+        for number, one in enumerate(going):
+            kept.keep_object(number, one.kind, one.name, one.sql)
+            if one.table not in self.tables:
+                kind = "TRIGGER" if one.kind == "trigger" else "INDEX"
+                connection.exec_driver_sql(f"DROP {kind} {quote_identifier(one.name)}")
+        if self.record is not None:
+            kept.keep_rows(self.record.table, where="version = ?", params=(self.record.version,))
+            connection.exec_driver_sql(
+                f"DELETE FROM {quote_identifier(self.record.table)} WHERE version = ?", (self.record.version,)
+            )
+        return {"kept": {name: count for name, count in counted.items() if count}}
+
+    def _bring_back(self, connection: Connection) -> dict[str, Any]:
+        kept = Kept.latest(connection, self.revision)
+        if kept is None:
+            self._write_record(connection)
+            return {}
+        # no trigger of this generation may count what is only brought back
+        for name in self.triggers:
+            connection.exec_driver_sql(f"DROP TRIGGER {quote_identifier(name)}")
+        restored = {table: kept.restore_rows(table) for table in self.tables}
+        for table, column in self.columns:
+            restored[f"{table}.{column}"] = kept.restore_values(table, column)
+        withheld = kept.withhold(list(self.tables))
+        kept.restore_sequences()
+        if self.record is None or not self._restore_record(connection, kept, self.record):
+            self._write_record(connection)
+        replayed = self.replay(connection, kept.position()) if self.replay is not None else {}
+        for sql in (*self.triggers.values(), *kept.objects()):
+            connection.exec_driver_sql(sql)
+        left = kept.forget(list(self.tables))
+        told = {"restored": restored, "replayed": replayed, "withheld": withheld}
+        return {name: {k: v for k, v in part.items() if v} for name, part in told.items()} | {"left": left}
+
+    def _downgrade_first(self) -> None:
+        if context.is_offline_mode():
+            raise UsageError(
+                "a downgrade looks at the store before it drops anything, so it has no --sql form",
+                hint="run it against the store itself",
+            )
+        connection = op.get_bind()
+        waiting = kept_rows(_structure.queries(connection))
+        data = {name: count for name, count in waiting.items() if self.record is None or name != self.record.table}
+        if data:
+            listed = ", ".join(f"{name} {count:,}" for name, count in data.items())
+            raise GenerationError(
+                f"{self.name} cannot be taken away: its complement keeps {sum(data.values()):,} rows ({listed})",
+                hint="go up again first, or remove the store itself if nothing in it is needed",
+                generation=self.name,
+                rows=data,
+            )
+        if self.record is not None:
+            self._forget_record(connection, self.record)
+        super().downgrade()
+        for table in (KEPT_TABLE, STEPS_TABLE):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quote_identifier(table)}")
+
+    # --- the program's own record
+
+    def _forget_record(self, connection: Connection, record: Record) -> None:
+        connection.exec_driver_sql(
+            f"DELETE FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,)
+        )
+
+    def _restore_record(self, connection: Connection, kept: Kept, record: Record) -> bool:
+        there = connection.exec_driver_sql(
+            f"SELECT 1 FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,)
+        ).fetchall()
+        restored = bool(there) or kept.restore_rows(record.table, new_ids=True) > 0
+        kept.drop(record.table)
+        return restored
+
+    def _write_record(self, connection: Connection) -> None:
+        """As the real program writes it; only later than every row that is there, for it sorts by the time."""
+        record = self.record
+        if record is None:
+            return
+        rows = connection.exec_driver_sql(f"SELECT max(applied_at) FROM {quote_identifier(record.table)}").fetchall()
+        connection.exec_driver_sql(
+            f"INSERT INTO {quote_identifier(record.table)} (version, applied_at, description) VALUES (?, ?, ?)",
+            (record.version, _after(rows[0][0]), record.description),
+        )
+
+    @staticmethod
+    def _plain_record(record: Record) -> Any:
+        from sqlalchemy import column, insert, table
+
+        into = table(record.table, column("version"), column("applied_at"), column("description"))
+        return insert(into).values(
+            version=record.version, applied_at=_now().strftime(_SECOND), description=record.description
+        )
+
+    def _note(self, connection: Connection, direction: str, told: Mapping[str, Any]) -> None:
+        note_step(
+            connection,
+            run_id=run_id(),
+            at=_now().isoformat(timespec="microseconds"),
+            direction=direction,
+            revision=self.revision,
+            tool=f"sessionlift {__version__}",
+            detail=json.dumps(told),
+        )
+        drop_if_empty(connection)
+
+
+def hindered(found: list[Dependent], target: str) -> DependentObjectsError:
+    """The error for a way down that would break objects of the user's."""
+    listed = "\n  - ".join(str(one) for one in found)
+    return DependentObjectsError(
+        f"{len(found)} of your own objects need what {target} does not have:\n  - {listed}",
+        hint="drop them first, or say --let-dangle: views and tables stay as they are and lead nowhere, triggers and "
+        "indexes are kept in the complement and come back with the next upgrade",
+        found=[str(one) for one in found],
+    )
+
+
+def run_id() -> str:
+    """The id of the run that an Alembic command belongs to; one of its own for a command by hand."""
+    attributes = context.config.attributes
+    given = attributes.get("run_id")
+    if given is None:
+        given = attributes["run_id"] = f"schema-{_now().strftime('%Y%m%dT%H%M%SZ')}-{uuid4().hex[:8]}"
+    return str(given)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _after(latest: Any) -> str:
+    """The present second, or the one after ``latest`` if that is not past: two rows must never tie."""
+    now = _now().strftime(_SECOND)
+    if latest is None or str(latest) < now:
+        return now
+    try:
+        return (datetime.strptime(str(latest), _SECOND) + timedelta(seconds=1)).strftime(_SECOND)
+    except ValueError:
+        return now  # not a time as the program writes it; the check before the run tells of it
+
+
