@@ -43,13 +43,18 @@ def test_json_has_the_store_and_the_revisions(tmp_path: Path) -> None:
 
 
 def test_history_lists_every_revision_with_its_generation() -> None:
+    buddies = [f"session_buddy_v{number}" for number in (1, 2, 3, 4)]
     lines = call("history").output.splitlines()
-    assert [line.split()[0] for line in lines] == ["langswarm_v1", "langswarm_v2", "ledger_1", "synth_v2", "synth_v3"]
-    assert all("(after base)" in line for line in lines)
+    names = ["langswarm_v1", "langswarm_v2", "ledger_1", *buddies, "synth_v2", "synth_v3"]
+    assert [line.split()[0] for line in lines] == names
+    after = dict(zip(buddies[1:], buddies, strict=False))
+    assert all(f"(after {after.get(line.split()[0], 'base')})" in line for line in lines)
     listed = json.loads(call("history", "--json").output)["revisions"]
-    generations = ["langswarm.v1", "langswarm.v2", "ledger", "synth.v2", "synth.v3"]
-    assert [one["generation"] for one in listed] == generations
-    assert [one["dialect"] for one in listed] == ["sqlite", "sqlite", "sqlite", "duckdb", "sqlite"]
+    labels = [one.replace("_v", ".v") for one in buddies]
+    assert [one["generation"] for one in listed] == [
+        "langswarm.v1", "langswarm.v2", "ledger", *labels, "synth.v2", "synth.v3"
+    ]  # fmt: skip
+    assert [one["dialect"] for one in listed] == ["duckdb" if one == "synth_v2" else "sqlite" for one in names]
 
 
 def test_config_prints_the_path_for_plain_alembic() -> None:

@@ -87,9 +87,7 @@ def test_fifty_invocations_written_in_between_are_all_counted_once(tmp_path: Pat
 
     after = dict(ask(path, "SELECT skill_name, invocation_count_24h FROM skill_metrics_cache"))
     assert sum(after.values()) == sum(cache.values()) + 50
-    new = dict(
-        ask(path, "SELECT skill_name, count(*) FROM skill_invocation WHERE session_id LIKE 'late-%' GROUP BY 1")
-    )
+    new = dict(ask(path, "SELECT skill_name, count(*) FROM skill_invocation WHERE session_id LIKE 'late-%' GROUP BY 1"))
     assert after == {skill: cache.get(skill, 0) + new.get(skill, 0) for skill in cache | new}
     last = "SELECT last_invocation_at FROM skill_metrics_cache WHERE skill_name = 'git-push'"
     assert ask(path, last) == ask(

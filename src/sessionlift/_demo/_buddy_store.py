@@ -15,13 +15,28 @@ from typing import Any, Literal
 
 from sessionlift.errors import UsageError
 from sessionlift.generations import chain_of, schema_upgrade
+from sessionlift.stores import quote_identifier
 
 BuddyTraps = Literal["none", "usual", "all"]
 
-_SKILLS = (
-    "ruff-check black-format pytest-run coverage-report git-commit git-push sphinx-build docker-build k8s-deploy "
-    "markdown-lint mypy-check profile-run db-migrate api-design code-review log-search"
-).split()
+_SKILLS = [
+    "ruff-check",
+    "black-format",
+    "pytest-run",
+    "coverage-report",
+    "git-commit",
+    "git-push",
+    "sphinx-build",
+    "docker-build",
+    "k8s-deploy",
+    "markdown-lint",
+    "mypy-check",
+    "profile-run",
+    "db-migrate",
+    "api-design",
+    "code-review",
+    "log-search",
+]
 _PATHS = (None, "quick", "standard", "comprehensive")
 _PHASES = (None, "plan", "execute", "review", "rollback")
 _ERRORS = ("timeout", "validation", "not_found")
@@ -87,7 +102,7 @@ def make_session_buddy(
                     if traps == "all":
                         _orphan(connection)
             rows = {
-                str(table): int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])
+                table: int(connection.execute(f"SELECT count(*) FROM {quote_identifier(table)}").fetchone()[0])
                 for table in _tables(connection)
             }
     except BaseException:
@@ -268,7 +283,7 @@ def _fill(connection: sqlite3.Connection) -> None:
     for table, rows in _FILLED.items():
         for row in rows:
             marks = ", ".join("?" * len(row))
-            connection.execute(f'INSERT INTO "{table}" ({", ".join(row)}) VALUES ({marks})', tuple(row.values()))
+            connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
     connection.execute(
         "INSERT INTO skill_anomalies (skill_name, detected_at, anomaly_type) VALUES ('git-push', 'x', 'spike')"
     )
@@ -277,6 +292,4 @@ def _fill(connection: sqlite3.Connection) -> None:
 
 def _orphan(connection: sqlite3.Connection) -> None:
     """A row whose skill was never used, as the program's own taxonomy script leaves it."""
-    connection.execute(
-        "INSERT INTO skill_modalities (skill_name, modality_type) VALUES ('never-used', 'testing')"
-    )
+    connection.execute("INSERT INTO skill_modalities (skill_name, modality_type) VALUES ('never-used', 'testing')")

@@ -201,9 +201,7 @@ def way_down(connection: Connection, at: str, to: str) -> list[Dependent]:
     return step_of(at).in_the_way(connection, step_of(to))
 
 
-def change(
-    connection: Connection, where: StoreURL, *, at: str, to: str, run_id: str, let_dangle: bool = False
-) -> None:
+def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id: str, let_dangle: bool = False) -> None:
     """Lead a stamped store from one revision of its chain to another, in the caller's transaction.
 
     Every step verifies what it made. Raises GenerationError and the store errors; the caller rolls back.
@@ -242,5 +240,3 @@ def chain_target(chain: list[RevisionInfo], asked: str | None) -> RevisionInfo:
         f"--to {asked} names no generation of this store",
         hint=f"one of {', '.join(info.generation for info in chain)}",
     )
-
-

@@ -80,7 +80,8 @@ class _Copy:
             if kind == "view":
                 self._try(sql)
         self.tables = {
-            str(name) for (name,) in self._memory.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+            str(name)
+            for (name,) in self._memory.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         }
 
     def _try(self, sql: str) -> str | None:
@@ -121,4 +122,6 @@ class _Copy:
 
 def _is_shadow(name: str, names: Collection[str]) -> bool:
     """Tables that SQLite keeps behind a virtual table of ours, and our own."""
-    return name.startswith("sessionlift_") or any(name.startswith(f"{ours}_") for ours in names if ours.endswith("_fts"))
+    return name.startswith("sessionlift_") or any(
+        name.startswith(f"{ours}_") for ours in names if ours.endswith("_fts")
+    )

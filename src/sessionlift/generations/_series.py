@@ -21,11 +21,13 @@ HAS_SKILL = "EXISTS (SELECT 1 FROM skill_metrics AS metrics WHERE metrics.skill_
 # rows of another making do not begin with the hour: what such a row covers is counted already
 OFF_THE_HOUR = "strftime('%Y-%m-%dT%H:00:00', timestamp) IS NOT timestamp"
 _NOT_COVERED = (
-    "NOT EXISTS (SELECT 1 FROM (SELECT skill_name, datetime(timestamp) AS start, datetime(timestamp, '+1 hour') AS stop "
-    f"FROM skill_time_series WHERE {OFF_THE_HOUR}) AS other WHERE other.skill_name = used.skill_name "
-    "AND other.start <= datetime(used.invoked_at) AND datetime(used.invoked_at) < other.stop)"
+    "NOT EXISTS (SELECT 1 FROM (SELECT skill_name, datetime(timestamp) AS start, "
+    f"datetime(timestamp, '+1 hour') AS stop FROM skill_time_series WHERE {OFF_THE_HOUR}) AS other "
+    "WHERE other.skill_name = used.skill_name AND other.start <= datetime(used.invoked_at) AND datetime(used.invoked_at) < other.stop)"
 )
-_SINCE = f"(used.skill_name, {HOUR}) IN (SELECT used.skill_name, {HOUR} FROM skill_invocation AS used WHERE used.id > ?)"
+_SINCE = (
+    f"(used.skill_name, {HOUR}) IN (SELECT used.skill_name, {HOUR} FROM skill_invocation AS used WHERE used.id > ?)"
+)
 
 
 def derive_hours(connection: Connection, *, since_id: int | None = None, since: str | None = None) -> dict[str, int]:
@@ -35,7 +37,8 @@ def derive_hours(connection: Connection, *, since_id: int | None = None, since: 
     An invocation whose time cannot be read, or whose skill has no row in ``skill_metrics``, is in none of them.
     Returns how many rows were ``added`` and ``changed``.
     """
-    conditions, params = [IS_TIME, HAS_SKILL], []
+    conditions = [IS_TIME, HAS_SKILL]
+    params: list[int | str] = []
     if connection.exec_driver_sql(f"SELECT 1 FROM skill_time_series WHERE {OFF_THE_HOUR} LIMIT 1").fetchall():
         conditions.append(_NOT_COVERED)
     if since_id is not None:

@@ -98,15 +98,15 @@ class Step(Revision):
 
     def differences(self, connection: Connection) -> list[str]:
         """Every difference but what the user has added beside: triggers and indexes."""
-        ours = self.all_names
-        return [
-            said
-            for said in super().differences(connection)
-            if not (
-                ": unexpected (" in said
-                and ((", trigger " in said and said.split(", trigger ")[1].split(":")[0] not in ours) or ", index " in said)
-            )
-        ]
+        return [said for said in super().differences(connection) if not self._is_the_users(said)]
+
+    def _is_the_users(self, difference: str) -> bool:
+        """An index of the user's, unique or not, changes no answer; a trigger has a name that is not ours."""
+        subject, unexpected, _ = difference.partition(": unexpected (")
+        if not unexpected:
+            return False
+        trigger = subject.partition(", trigger ")[2]
+        return ", index " in subject or bool(trigger and trigger not in self.all_names)
 
     def in_the_way(self, connection: Connection, down_to: Step | None = None) -> list[Dependent]:
         """The user's objects that need what goes on the way down to ``down_to`` (one step if it is not given)."""
@@ -243,9 +243,7 @@ class Step(Revision):
     # --- the program's own record
 
     def _forget_record(self, connection: Connection, record: Record) -> None:
-        connection.exec_driver_sql(
-            f"DELETE FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,)
-        )
+        connection.exec_driver_sql(f"DELETE FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,))
 
     def _restore_record(self, connection: Connection, kept: Kept, record: Record) -> bool:
         there = connection.exec_driver_sql(
@@ -288,6 +286,14 @@ class Step(Revision):
         drop_if_empty(connection)
 
 
+def create_indexes(on: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """The statements of indexes: name -> table, columns."""
+    return {
+        name: f"CREATE INDEX {quote_identifier(name)} ON {quote_identifier(table)} ({columns})"
+        for name, (table, columns) in on.items()
+    }
+
+
 def hindered(found: list[Dependent], target: str) -> DependentObjectsError:
     """The error for a way down that would break objects of the user's."""
     listed = "\n  - ".join(str(one) for one in found)
@@ -321,5 +327,3 @@ def _after(latest: Any) -> str:
         return (datetime.strptime(str(latest), _SECOND) + timedelta(seconds=1)).strftime(_SECOND)
     except ValueError:
         return now  # not a time as the program writes it; the check before the run tells of it
-
-

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from sessionlift.generations._step import Record, Step
+from sessionlift.generations._step import Record, Step, create_indexes
 
 revision = "session_buddy_v1"
 down_revision = None
@@ -97,15 +97,15 @@ CREATE TABLE mv_daily_skills (
 """
 
 # index -> table and columns
-_INDEXES = {
-    "idx_invocation_session": "skill_invocation (session_id)",
-    "idx_invocation_skill": "skill_invocation (skill_name)",
-    "idx_invocation_invoked_at": "skill_invocation (invoked_at DESC)",
-    "idx_invocation_session_completed": "skill_invocation (session_id, completed)",
-    "idx_session_skills_skill": "session_skills (skill_name)",
-    "idx_migrations_applied_at": "skill_migrations (applied_at DESC)",
-    "idx_mv_daily_date": "mv_daily_skills (date DESC)",
-    "idx_mv_daily_skill": "mv_daily_skills (skill_name)",
+_V1_INDEXES = {
+    "idx_invocation_session": ("skill_invocation", "session_id"),
+    "idx_invocation_skill": ("skill_invocation", "skill_name"),
+    "idx_invocation_invoked_at": ("skill_invocation", "invoked_at DESC"),
+    "idx_invocation_session_completed": ("skill_invocation", "session_id, completed"),
+    "idx_session_skills_skill": ("session_skills", "skill_name"),
+    "idx_migrations_applied_at": ("skill_migrations", "applied_at DESC"),
+    "idx_mv_daily_date": ("mv_daily_skills", "date DESC"),
+    "idx_mv_daily_skill": ("mv_daily_skills", "skill_name"),
 }
 
 V_SESSION_SKILL_SUMMARY = """
@@ -243,13 +243,7 @@ REVISION = Step(
         "session_skills": SESSION_SKILLS,
         "mv_daily_skills": MV_DAILY_SKILLS,
     },
-    indexes={name: f"CREATE INDEX {name} ON {on}" for name, on in _INDEXES.items()},
-    views={
-        "v_session_skill_summary": V_SESSION_SKILL_SUMMARY,
-        "v_skill_effectiveness": V_SKILL_EFFECTIVENESS,
-        "v_top_skills": V_TOP_SKILLS,
-        "v_daily_skill_source": V_DAILY_SKILL_SOURCE,
-    },
+    indexes=create_indexes(_V1_INDEXES),
     triggers={
         "trg_skill_metrics_after_insert": TRG_SKILL_METRICS,
         "trg_session_skills_after_insert": TRG_SESSION_SKILLS,

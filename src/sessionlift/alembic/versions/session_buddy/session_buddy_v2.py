@@ -25,9 +25,7 @@ REVISION = Step(
             "CREATE INDEX idx_invocation_embedding ON skill_invocation (embedding) WHERE embedding IS NOT NULL"
         ),
     },
-    record=Record(
-        "skill_migrations", "V2__add_semantic_search", "Add vector embedding support for semantic search"
-    ),
+    record=Record("skill_migrations", "V2__add_semantic_search", "Add vector embedding support for semantic search"),
 )
 
 

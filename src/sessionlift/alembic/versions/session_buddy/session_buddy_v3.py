@@ -86,9 +86,7 @@ REVISION = Step(
         "v_workflow_phase_patterns": V_WORKFLOW_PHASE_PATTERNS,
         "v_skills_by_phase_usage": V_SKILLS_BY_PHASE_USAGE,
     },
-    record=Record(
-        "skill_migrations", "V3__add_workflow_correlation", "Add Oneiric workflow phase tracking for skills"
-    ),
+    record=Record("skill_migrations", "V3__add_workflow_correlation", "Add Oneiric workflow phase tracking for skills"),
 )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from sessionlift.alembic.versions.session_buddy import session_buddy_v3
 from sessionlift.generations._series import replay
-from sessionlift.generations._step import Record, Step
+from sessionlift.generations._step import Record, Step, create_indexes
 
 revision = "session_buddy_v4"
 down_revision = "session_buddy_v3"
@@ -192,23 +192,23 @@ CREATE TABLE skill_modalities (
 """
 
 # index -> table and columns
-_INDEXES = {
-    "idx_metrics_cache_updated": "skill_metrics_cache (updated_at)",
-    "idx_time_series_skill_timestamp": "skill_time_series (skill_name, timestamp DESC)",
-    "idx_anomalies_detected_at": "skill_anomalies (detected_at DESC)",
-    "idx_anomalies_skill": "skill_anomalies (skill_name, detected_at DESC)",
-    "idx_user_interactions_user": "skill_user_interactions (user_id, invoked_at DESC)",
-    "idx_user_interactions_skill": "skill_user_interactions (skill_name, completed)",
-    "idx_user_interactions_session": "skill_user_interactions (session_id)",
-    "idx_cluster_membership_cluster": "skill_cluster_membership (cluster_id)",
-    "idx_ab_assignments_test_user": "ab_test_assignments (test_id, user_id)",
-    "idx_ab_assignments_group": "ab_test_assignments (test_id, group_name)",
-    "idx_ab_outcomes_test": "ab_test_outcomes (test_id)",
-    "idx_ab_outcomes_user": "ab_test_outcomes (test_id, user_id)",
-    "idx_category_mapping_skill": "skill_category_mapping (skill_name)",
-    "idx_category_mapping_category": "skill_category_mapping (category_id)",
-    "idx_dependencies_skill_a": "skill_dependencies (skill_a)",
-    "idx_dependencies_lift": "skill_dependencies (lift_score DESC)",
+_V4_INDEXES = {
+    "idx_metrics_cache_updated": ("skill_metrics_cache", "updated_at"),
+    "idx_time_series_skill_timestamp": ("skill_time_series", "skill_name, timestamp DESC"),
+    "idx_anomalies_detected_at": ("skill_anomalies", "detected_at DESC"),
+    "idx_anomalies_skill": ("skill_anomalies", "skill_name, detected_at DESC"),
+    "idx_user_interactions_user": ("skill_user_interactions", "user_id, invoked_at DESC"),
+    "idx_user_interactions_skill": ("skill_user_interactions", "skill_name, completed"),
+    "idx_user_interactions_session": ("skill_user_interactions", "session_id"),
+    "idx_cluster_membership_cluster": ("skill_cluster_membership", "cluster_id"),
+    "idx_ab_assignments_test_user": ("ab_test_assignments", "test_id, user_id"),
+    "idx_ab_assignments_group": ("ab_test_assignments", "test_id, group_name"),
+    "idx_ab_outcomes_test": ("ab_test_outcomes", "test_id"),
+    "idx_ab_outcomes_user": ("ab_test_outcomes", "test_id, user_id"),
+    "idx_category_mapping_skill": ("skill_category_mapping", "skill_name"),
+    "idx_category_mapping_category": ("skill_category_mapping", "category_id"),
+    "idx_dependencies_skill_a": ("skill_dependencies", "skill_a"),
+    "idx_dependencies_lift": ("skill_dependencies", "lift_score DESC"),
 }
 
 V_REALTIME_SKILL_DASHBOARD = """
@@ -362,15 +362,7 @@ REVISION = Step(
         "skill_dependencies": SKILL_DEPENDENCIES,
         "skill_modalities": SKILL_MODALITIES,
     },
-    indexes={name: f"CREATE INDEX {name} ON {on}" for name, on in _INDEXES.items()},
-    views={
-        "v_realtime_skill_dashboard": V_REALTIME_SKILL_DASHBOARD,
-        "v_skill_effectiveness_trend": V_SKILL_EFFECTIVENESS_TREND,
-        "v_community_baseline_comparison": V_COMMUNITY_BASELINE_COMPARISON,
-        "v_skill_dependency_network": V_SKILL_DEPENDENCY_NETWORK,
-        "v_ab_test_summary": V_AB_TEST_SUMMARY,
-        "v_multimodal_skill_catalog": V_MULTIMODAL_SKILL_CATALOG,
-    },
+    indexes=create_indexes(_V4_INDEXES),
     triggers={"trg_metrics_cache_after_insert": TRG_METRICS_CACHE},
     record=Record(
         "skill_migrations",
