@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sessionlift.converters import TypeMapping
+from sessionlift.converters.langswarm import LangswarmOptions
 from sessionlift.converters.synth import SynthOptions
 
 OnError = Literal["quarantine", "stop"]
@@ -31,6 +32,9 @@ class TransferOptions:
 
     def synth(self) -> SynthOptions:
         return SynthOptions(timezone=self.timezone, mapping=self.mapping, only=self.only)
+
+    def langswarm(self) -> LangswarmOptions:
+        return LangswarmOptions(timezone=self.timezone, only=self.only, salvage=self.salvage)
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)

@@ -106,7 +106,47 @@ def _synth() -> Road:
     return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource, _SynthSource, home="session_traces")
 
 
-_ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth}
+class _LangswarmSource:
+    def __init__(self, url: StoreURL, *, snapshot: bool) -> None:
+        from sessionlift.converters.langswarm import open_legacy
+
+        self._source = open_legacy(url, snapshot=snapshot)
+
+    def forward(self, options: TransferOptions) -> Forward:
+        from sessionlift.converters.langswarm import LangswarmForward
+
+        return LangswarmForward(self._source, options.langswarm())
+
+    def with_room(self, work: Callable[[], Made]) -> Made:
+        return work()  # one session at a time is in memory, however large
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        with self._source.mapped():
+            yield
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.close()
+
+
+def _langswarm() -> Road:
+    from sessionlift.converters.langswarm import LangswarmRows
+
+    return Road(
+        "langswarm.v1",
+        "langswarm.v2",
+        LangswarmRows(),
+        lambda url, _threads: _LangswarmSource(url, snapshot=True),
+        lambda url: _LangswarmSource(url, snapshot=False),
+    )
+
+
+_ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth, "langswarm.v1": _langswarm}
 
 SOURCES = tuple(_ROADS)
 """The generations that can be moved."""

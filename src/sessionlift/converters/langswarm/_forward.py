@@ -58,7 +58,7 @@ class LangswarmForward:
     version = 1
     source_generation = "langswarm.v1"
     target_generation = "langswarm.v2"
-    derived_tables = DERIVED_TABLES
+    derived_tables: tuple[str, ...] = DERIVED_TABLES
 
     def __init__(self, source: LegacySource, options: LangswarmOptions, kept: Mapping[str, Kept] | None = None) -> None:
         zone_named(options.timezone)
