@@ -126,7 +126,11 @@ def _metadata(
     found["created_at"] = created if _is_time(created) else _local(session["created_at"], "created_at", zone, told)
     found["updated_at"] = _time(of_v1, "updated_at", session["updated_at"], zone, told)
     found["last_activity"] = _time(of_v1, "last_activity", metrics.get("last_activity"), zone, told)
-    status, control = of_v1.get("status"), of_v1.get("session_control")
+    status, control = of_v1.get("status", "active"), of_v1.get("session_control")
+    if status not in STATUSES:
+        told.append(Told("no_place_in_v1", "sessions", "provider_context"))
+    if not (context.get("auto_archive", True) and context.get("persist_messages", True)):
+        told.append(Told("no_place_in_v1", "sessions", "context_data"))
     found["status"] = status if status in STATUSES else "active"
     found["session_control"] = (
         control if control in CONTROLS else _CONTROL_OF.get(context.get("backend", ""), "langswarm")

@@ -26,7 +26,7 @@ _TIME = re.compile(
     re.DOTALL,
 )
 
-_REMEMBERED = 4096
+REMEMBERED = 4096
 """Times kept as read: each is looked at when it is checked, when it is converted, and on the way back."""
 
 
@@ -46,7 +46,7 @@ def read_time(value: Any) -> datetime:
     return _time_in(value)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _time_in(text: str) -> datetime:
     if _TIME.fullmatch(text) is None:
         raise ValueError(f"not a time that V1 reads: {_short(text)}")

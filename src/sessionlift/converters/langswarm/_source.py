@@ -117,20 +117,27 @@ class LegacySource:
         """The rows of no session, in their order."""
         with self.mapped():
             # a key that is no UTF-8 is a text for the engine: only here it is seen
-            for place, *cells in self._db.execute(f"SELECT rowid, {self._cells} {self._from} ORDER BY rowid"):
-                key = cells[0]
-                if self.dress == "enhanced":
-                    if isinstance(key, NotUtf8) and key.startswith(_PREFIX.encode()):
-                        yield Stray(place, tuple(cells), "session_id_unusable")
-                    elif not isinstance(key, str) or not key.startswith(_PREFIX):
-                        yield Stray(place, tuple(cells), None)
-                elif not isinstance(key, str):
-                    yield Stray(place, tuple(cells), "session_id_unusable")
+            for place, key in self._db.execute(
+                f"SELECT rowid, {quote_identifier(self._key_column)} {self._from} ORDER BY rowid"
+            ):
+                code = self._why_no_session(key)
+                if code is None:
+                    continue
+                cells = self._db.execute(f"SELECT {self._cells} {self._from} WHERE rowid = ?", (place,)).fetchone()
+                yield Stray(place, tuple(cells), code or None)
             if self.dress == "dump":
                 for place, key, entry, code in self._db.execute(
                     "SELECT rowid, session_id, entry, code FROM strays ORDER BY rowid"
                 ):
                     yield Stray(place, (key, entry), code)
+
+    def _why_no_session(self, key: Any) -> str | None:
+        """None for a session's key; the code of the quarantine, or nothing for a row that is left out."""
+        if self.dress == "enhanced":
+            if isinstance(key, NotUtf8) and key.startswith(_PREFIX.encode()):
+                return "session_id_unusable"
+            return None if isinstance(key, str) and key.startswith(_PREFIX) else ""
+        return None if isinstance(key, str) else "session_id_unusable"
 
     def _key(self, session_id: str) -> str | None:
         try:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from sessionlift.converters._times import load_zone
-from sessionlift.converters.langswarm._reading import read_time
+from sessionlift.converters.langswarm._reading import REMEMBERED, read_time
 
 TICK = timedelta(microseconds=1)
 _NONE = timedelta(0)
@@ -20,12 +20,15 @@ class Zone:
         self.name = name
         self._rules = load_zone(name)
         self._is_utc = name == "UTC"
+        # the way back, which each move forward looks at, asks for every time again
+        self._known = lru_cache(maxsize=REMEMBERED)(self._utc)
 
     def utc(self, text: Any) -> tuple[datetime, str | None]:
         """A V1 time as naive UTC, and the code of what was lost. Raises ValueError for what V1 cannot read."""
-        return self._utc(read_time(text))
+        return self._known(text) if isinstance(text, str) else self._utc(text)
 
-    def _utc(self, time: datetime) -> tuple[datetime, str | None]:
+    def _utc(self, text: Any) -> tuple[datetime, str | None]:
+        time = read_time(text)
         if self._is_utc and time.tzinfo is None:
             return time, None
         code = None
