@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from sessionlift._demo import (
     SwarmStore,
@@ -20,7 +21,9 @@ from sessionlift._demo import (
     make_langswarm_v1,
 )
 from sessionlift._demo._swarm_traps import ALSO_READABLE, UNREADABLE, USUAL
+from sessionlift.cli._demo import demo_store
 from sessionlift.errors import UsageError
+from sessionlift.generations import detect
 
 Make = Callable[..., SwarmStore]
 MAKERS: dict[str, Make] = {
@@ -156,3 +159,22 @@ def test_a_store_of_no_sessions_is_refused_and_not_made(tmp_path: Path, name: st
 
 def test_a_path_with_the_signs_of_a_url_is_only_a_path(tmp_path: Path) -> None:
     assert make_langswarm_v1(tmp_path / "a%20b?c.db", sessions=1).path.name == "a%20b?c.db"
+
+
+@pytest.mark.parametrize("dress", ["sqlite", "dump", "enhanced"])
+def test_the_command_makes_each_dress(tmp_path: Path, dress: str) -> None:
+    path = tmp_path / "store"
+    asked = [str(path), "--system", "langswarm", "--sessions", "60", "--traps", "all", "--dress", dress, "--json"]
+    done = CliRunner().invoke(demo_store, asked)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)
+    assert (said["ok"], said["dress"], said["sessions"]) == (True, dress, 60)
+    found = detect(str(path))
+    assert (found.generation, found.dress, found.rows) == ("langswarm.v1", dress, said["rows"])
+
+
+def test_the_command_refuses_a_dress_of_another_system(tmp_path: Path) -> None:
+    done = CliRunner().invoke(demo_store, [str(tmp_path / "s"), "--system", "langswarm", "--dress", "mixed"])
+    assert done.exit_code == 2
+    assert "sqlite, dump, enhanced" in done.output
+    assert not list(tmp_path.iterdir())

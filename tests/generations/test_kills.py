@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,24 @@ def test_preparing_a_target_killed_at_every_statement_ends_the_same_when_run_aga
 
     assert_whole(runs, least=60)
     assert runs[-1]["left"]["stamps"] == ["ledger_1", "synth_v3"]
+
+
+def test_an_applications_own_store_adopted_under_kills_keeps_its_sessions(tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    store = tmp_path / "start" / "t.db"
+    schema_upgrade(str(store), "langswarm_v2")
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("DROP TABLE sessionlift_version")
+        connection.execute(
+            "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) "
+            "VALUES ('new', 'u', 'openai', 'gpt-4o', 'hybrid', '{}')"
+        )
+
+    runs = boundaries(tmp_path, "t.db", "prepare", "langswarm.v2")
+
+    assert_whole(runs, least=20)
+    assert runs[0]["left"]["tables"] == ["session_messages", "session_metrics", "sessions"]
+    assert runs[-1]["left"]["stamps"] == ["langswarm_v2", "ledger_1"]
 
 
 def test_a_ledger_added_under_kills_leaves_the_generation_alone(tmp_path: Path) -> None:

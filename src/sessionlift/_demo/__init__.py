@@ -3,8 +3,10 @@
 from sessionlift._demo._buddy_store import BuddyStore, BuddyTraps, make_session_buddy
 from sessionlift._demo._store import DemoStore, Dress, Traps, make_synth_v2
 from sessionlift._demo._swarm_store import (
+    SwarmDress,
     SwarmStore,
     SwarmTraps,
+    make_langswarm,
     make_langswarm_dump,
     make_langswarm_enhanced,
     make_langswarm_v1,
@@ -15,9 +17,11 @@ __all__ = [
     "BuddyTraps",
     "DemoStore",
     "Dress",
+    "SwarmDress",
     "SwarmStore",
     "SwarmTraps",
     "Traps",
+    "make_langswarm",
     "make_langswarm_dump",
     "make_langswarm_enhanced",
     "make_langswarm_v1",

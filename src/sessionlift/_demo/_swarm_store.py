@@ -17,6 +17,7 @@ from sessionlift.errors import UsageError
 from sessionlift.generations import schema_upgrade
 
 SwarmTraps = Literal["none", "usual", "all"]
+SwarmDress = Literal["sqlite", "dump", "enhanced"]
 
 # with traps, each of the first sessions has one; after these, every so many sessions one more of the light ones
 _EVERY = 10
@@ -31,12 +32,12 @@ class SwarmStore:
     sessions: int
     seed: int
     traps: SwarmTraps
+    dress: SwarmDress
     rows: dict[str, int]
-    bendable: bool
 
     def made(self) -> Iterator[MadeSession]:
         """Every session again, in the order of the store."""
-        return _in_this_dress(self.sessions, self.seed, self.traps, bendable=self.bendable)
+        return _in_dress(self.dress, self.sessions, self.seed, self.traps)
 
     @cached_property
     def truth(self) -> dict[str, Json]:
@@ -88,6 +89,11 @@ def made_sessions(sessions: int, seed: int, traps: SwarmTraps) -> Iterator[MadeS
 UNREADABLE_NAMED = {f"unreadable_{name}": trap for name, trap in UNREADABLE.items()}
 
 
+def make_langswarm(path: Path, *, dress: SwarmDress, sessions: int, seed: int, traps: SwarmTraps) -> SwarmStore:
+    """Make the store in one of its dresses; see the functions for each."""
+    return _MAKERS[dress](path, sessions=sessions, seed=seed, traps=traps)
+
+
 def make_langswarm_v1(path: Path, *, sessions: int, seed: int = 1, traps: SwarmTraps = "usual") -> SwarmStore:
     """Make the SQLite store at ``path``, which must not exist yet. The same arguments give the same rows.
 
@@ -106,7 +112,7 @@ def make_langswarm_v1(path: Path, *, sessions: int, seed: int = 1, traps: SwarmT
             count = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
         return {"sessions": int(count)}
 
-    return _made(path, sessions, seed, traps, fill, bendable=True)
+    return _made(path, sessions, seed, traps, "sqlite", fill)
 
 
 def make_langswarm_dump(path: Path, *, sessions: int, seed: int = 1, traps: SwarmTraps = "usual") -> SwarmStore:
@@ -119,13 +125,13 @@ def make_langswarm_dump(path: Path, *, sessions: int, seed: int = 1, traps: Swar
         count = 0
         with path.open("x", encoding="utf-8") as file:
             file.write("{")
-            for one in _in_this_dress(sessions, seed, traps, bendable=False):
+            for one in _in_dress("dump", sessions, seed, traps):
                 file.write(f"{', ' if count else ''}{json.dumps(one.key)}: {json.dumps(one.to_dict())}")
                 count += 1
             file.write("}")
         return {"sessions": count}
 
-    return _made(path, sessions, seed, traps, fill, bendable=False)
+    return _made(path, sessions, seed, traps, "dump", fill)
 
 
 def make_langswarm_enhanced(path: Path, *, sessions: int, seed: int = 1, traps: SwarmTraps = "usual") -> SwarmStore:
@@ -134,16 +140,23 @@ def make_langswarm_enhanced(path: Path, *, sessions: int, seed: int = 1, traps: 
     def fill() -> dict[str, int]:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute('CREATE TABLE memory ("key" TEXT PRIMARY KEY, value TEXT NOT NULL, metadata TEXT)')
-            for one in _in_this_dress(sessions, seed, traps, bendable=False):
+            for one in _in_dress("enhanced", sessions, seed, traps):
                 connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?, ?)", _memory_rows(one))
             count = connection.execute("SELECT count(*) FROM memory").fetchone()[0]
         return {"memory": int(count)}
 
-    return _made(path, sessions, seed, traps, fill, bendable=False)
+    return _made(path, sessions, seed, traps, "enhanced", fill)
+
+
+_MAKERS: dict[SwarmDress, Callable[..., SwarmStore]] = {
+    "sqlite": make_langswarm_v1,
+    "dump": make_langswarm_dump,
+    "enhanced": make_langswarm_enhanced,
+}
 
 
 def _made(
-    path: Path, sessions: int, seed: int, traps: SwarmTraps, fill: Callable[[], dict[str, int]], *, bendable: bool
+    path: Path, sessions: int, seed: int, traps: SwarmTraps, dress: SwarmDress, fill: Callable[[], dict[str, int]]
 ) -> SwarmStore:
     if sessions < 1:
         raise UsageError("A store needs at least one session.", hint="Give --sessions a number from 1 up.")
@@ -155,11 +168,11 @@ def _made(
     except BaseException:
         path.unlink(missing_ok=True)  # half a store must not look like one
         raise
-    return SwarmStore(path, sessions, seed, traps, rows, bendable)
+    return SwarmStore(path, sessions, seed, traps, dress, rows)
 
 
-def _in_this_dress(sessions: int, seed: int, traps: SwarmTraps, *, bendable: bool) -> Iterator[MadeSession]:
-    return (one for one in made_sessions(sessions, seed, traps) if bendable or not one.cells)
+def _in_dress(dress: SwarmDress, sessions: int, seed: int, traps: SwarmTraps) -> Iterator[MadeSession]:
+    return (one for one in made_sessions(sessions, seed, traps) if dress == "sqlite" or not one.cells)
 
 
 def _quoted(path: Path) -> str:

@@ -4,40 +4,68 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal, cast
 
 import click
 
-from sessionlift._demo import Dress, Traps, make_synth_v2
+from sessionlift._demo import DemoStore, Dress, SwarmDress, SwarmStore, Traps, make_langswarm, make_synth_v2
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.errors import UsageError
+
+System = Literal["synth", "langswarm"]
+# the first is the one that is made where none is named
+_DRESSES: dict[System, tuple[str, ...]] = {
+    "synth": ("final", "mid", "mixed"),
+    "langswarm": ("sqlite", "dump", "enhanced"),
+}
 
 
 @click.command("demo-store", cls=Command)
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--system",
+    type=click.Choice(list(_DRESSES)),
+    default="synth",
+    show_default=True,
+    help="Whose store: Synth-AI tracing v2 on DuckDB, or LangSwarm V1 sessions.",
+)
 @click.option("--sessions", type=click.IntRange(1), default=200, show_default=True, help="How many sessions.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same rows.")
 @click.option(
     "--dress",
-    type=click.Choice(["final", "mid", "mixed"]),
-    default="final",
-    show_default=True,
-    help="Which releases of tracing v2 to imitate; mixed has rows of both.",
+    type=click.Choice([dress for dresses in _DRESSES.values() for dress in dresses]),
+    help="Synth-AI: which releases to imitate, final (the default) or mid; mixed has rows of both. "
+    "LangSwarm: sqlite (the default), a JSON dump from memory, or the enhanced store.",
 )
 @click.option(
     "--traps",
     type=click.Choice(["none", "usual", "all"]),
     default="usual",
     show_default=True,
-    help="How many awkward values: none; those of real stores; also rows without a session, NaN and -0.0.",
+    help="How many awkward values: none; those of real stores; also rows that other hands spoiled.",
 )
 @quiet_option
 @json_option
-def demo_store(path: Path, sessions: int, seed: int, dress: Dress, traps: Traps, quiet: bool, as_json: bool) -> None:
-    """Make a Synth-AI tracing v2 store (DuckDB) of made-up sessions at PATH.
+def demo_store(
+    path: Path, system: System, sessions: int, seed: int, dress: str | None, traps: Traps, quiet: bool, as_json: bool
+) -> None:
+    """Make a legacy store of made-up sessions at PATH.
 
-    About 46 rows a session: its timesteps, events and messages, with the values in a share of the rows that
-    careless converters spoil. PATH must not exist yet. Nothing else is written.
+    About 46 rows a session for Synth-AI (its timesteps, events and messages), about ten messages a session for
+    LangSwarm, with the values in a share of them that careless converters spoil. PATH must not exist yet.
+    Nothing else is written.
     """
-    made = make_synth_v2(path, sessions=sessions, seed=seed, dress=dress, traps=traps)
+    chosen = dress or _DRESSES[system][0]
+    if chosen not in _DRESSES[system]:
+        raise UsageError(
+            f"--dress {chosen} is not one of --system {system}",
+            hint=f"one of {', '.join(_DRESSES[system])}",
+        )
+    made: DemoStore | SwarmStore
+    if system == "synth":
+        made = make_synth_v2(path, sessions=sessions, seed=seed, dress=cast("Dress", chosen), traps=traps)
+    else:
+        made = make_langswarm(path, sessions=sessions, seed=seed, dress=cast("SwarmDress", chosen), traps=traps)
     if as_json:
         emit_json({"ok": True, **asdict(made), "path": str(made.path), "total_rows": made.total_rows})
     elif not quiet:
