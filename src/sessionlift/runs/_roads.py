@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sessionlift.converters import Forward, TargetRows
 from sessionlift.errors import UsageError
 from sessionlift.runs._options import TransferOptions
 from sessionlift.stores import StoreURL
+
+if TYPE_CHECKING:
+    from sessionlift.converters.langswarm import LegacySource, LiveSource
 
 Made = TypeVar("Made")
 
@@ -107,10 +110,8 @@ def _synth() -> Road:
 
 
 class _LangswarmSource:
-    def __init__(self, url: StoreURL, *, snapshot: bool) -> None:
-        from sessionlift.converters.langswarm import open_legacy
-
-        self._source = open_legacy(url, snapshot=snapshot)
+    def __init__(self, source: LegacySource | LiveSource) -> None:
+        self._source = source
 
     def forward(self, options: TransferOptions) -> Forward:
         from sessionlift.converters.langswarm import LangswarmForward
@@ -135,14 +136,14 @@ class _LangswarmSource:
 
 
 def _langswarm() -> Road:
-    from sessionlift.converters.langswarm import LangswarmRows
+    from sessionlift.converters.langswarm import LangswarmRows, LiveSource, open_legacy
 
     return Road(
         "langswarm.v1",
         "langswarm.v2",
         LangswarmRows(),
-        lambda url, _threads: _LangswarmSource(url, snapshot=True),
-        lambda url: _LangswarmSource(url, snapshot=False),
+        lambda url, _threads: _LangswarmSource(open_legacy(url, snapshot=True)),
+        lambda url: _LangswarmSource(LiveSource(url)),
     )
 
 

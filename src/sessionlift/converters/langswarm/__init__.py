@@ -5,7 +5,7 @@ from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TA
 from sessionlift.converters.langswarm._convert import LangswarmOptions, forward, keep_for_forward
 from sessionlift.converters.langswarm._forward import Group, LangswarmForward
 from sessionlift.converters.langswarm._message import MessageCells, Told
-from sessionlift.converters.langswarm._reader import LegacyReader
+from sessionlift.converters.langswarm._reader import LegacyReader, LiveSource
 from sessionlift.converters.langswarm._row import LegacyRow, source_digest
 from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows
 from sessionlift.converters.langswarm._source import LegacySource, open_legacy
@@ -25,6 +25,7 @@ __all__ = [
     "LegacyReader",
     "LegacyRow",
     "LegacySource",
+    "LiveSource",
     "MessageCells",
     "Moved",
     "SessionRows",

@@ -14,6 +14,7 @@ from sessionlift.converters._forward import Forecast, Inventory
 from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import Kept, LangswarmOptions, forward
 from sessionlift.converters.langswarm._message import Told
+from sessionlift.converters.langswarm._reader import LiveSource
 from sessionlift.converters.langswarm._reading import read
 from sessionlift.converters.langswarm._row import (
     CELLS,
@@ -60,7 +61,9 @@ class LangswarmForward:
     target_generation = "langswarm.v2"
     derived_tables: tuple[str, ...] = DERIVED_TABLES
 
-    def __init__(self, source: LegacySource, options: LangswarmOptions, kept: Mapping[str, Kept] | None = None) -> None:
+    def __init__(
+        self, source: LegacySource | LiveSource, options: LangswarmOptions, kept: Mapping[str, Kept] | None = None
+    ) -> None:
         zone_named(options.timezone)
         self._source, self._options, self._kept = source, options, kept or {}
         self._started = datetime.now(timezone.utc).replace(tzinfo=None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sessionlift.converters.langswarm._row import LegacyRow
-from sessionlift.converters.langswarm._source import LegacySource, open_legacy
+from sessionlift.converters.langswarm._reading import Parsed, read_metadata
+from sessionlift.converters.langswarm._row import Dress, LegacyRow, Unreadable
+from sessionlift.converters.langswarm._session import make_rows
+from sessionlift.converters.langswarm._source import LegacySource, Stray, open_legacy
+from sessionlift.converters.langswarm._zone import Zone
 from sessionlift.errors import StoreError, StoreLockedError
 from sessionlift.stores import StoreURL
 
@@ -33,9 +37,20 @@ class LegacyReader:
 
         Raises StoreLockedError where another process held the store for too long, and the other errors of stores.
         """
-        return self._do(lambda source: source.get(session_id))
+        return self.do(lambda source: source.get(session_id))
 
-    def _do(self, work: Callable[[LegacySource], Found]) -> Found:
+    def heads(self, user_id: str | None = None, *, timezone: str = "UTC") -> list[tuple[Any, ...]]:
+        """The rows of V2's ``sessions`` for the sessions of a user, or for all, made of their metadata alone.
+
+        Sessions whose metadata V1 cannot read are left out.
+        """
+        zone = Zone(timezone)
+        found = self.do(lambda source: list(source.heads(user_id)))
+        rows = (_head(key, metadata, zone) for key, metadata in found if isinstance(key, str))
+        return [row for row in rows if row is not None and user_id in (None, row[1])]
+
+    def do(self, work: Callable[[LegacySource], Found]) -> Found:
+        """Give ``work`` the store as it is now, alone."""
         with self._lock:
             state = self._now()
             if self._source is not None and self._is_same(state):
@@ -84,3 +99,48 @@ class LegacyReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class LiveSource:
+    """A LegacySource that is the store as it is at each call; what a killed program left is recovered for each.
+
+    Between two calls a session may get another place: V1 saves a row by replacing it.
+    """
+
+    def __init__(self, url: StoreURL) -> None:
+        self._reader = LegacyReader(url)
+        self.dress: Dress = self._reader.do(lambda source: source.dress)
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        """See LegacySource.mapped; each call does that itself."""
+        yield
+
+    def walk(self) -> Iterator[tuple[int, LegacyRow]]:
+        """See LegacySource.walk."""
+        for place in self._reader.do(lambda source: [at for at, _ in source.walk()]):
+            row = self.at(place)
+            if row is not None:
+                yield place, row
+
+    def at(self, place: int) -> LegacyRow | None:
+        """See LegacySource.at."""
+        return self._reader.do(lambda source: source.at(place))
+
+    def place_of(self, session_id: str) -> int | None:
+        """See LegacySource.place_of."""
+        return self._reader.do(lambda source: source.place_of(session_id))
+
+    def strays(self) -> Iterator[Stray]:
+        """See LegacySource.strays."""
+        yield from self._reader.do(lambda source: list(source.strays()))
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _head(key: str, cell: Any, zone: Zone) -> tuple[Any, ...] | None:
+    try:
+        return make_rows(key, Parsed(read_metadata(cell), {"session_id": key}, []), zone).rows.session
+    except Unreadable:
+        return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from sessionlift.converters.langswarm._columns import V1_COLUMNS
 from sessionlift.converters.langswarm._dump import dump_entries
-from sessionlift.converters.langswarm._row import CELLS, Dress, LegacyRow, NotUtf8
+from sessionlift.converters.langswarm._row import CELLS, Dress, LegacyRow, NotUtf8, Unreadable, texts_of
 from sessionlift.errors import StoreError, StoreFormatError, StoreLockedError, UsageError, WrongGenerationError
 from sessionlift.stores import (
     PrivateDirectory,
@@ -112,6 +112,21 @@ class LegacySource:
                 f"SELECT {self._cells} {self._from} WHERE {quote_identifier(self._key_column)} = ?", (key,)
             ).fetchone()
         return None if found is None else self._row(found)
+
+    def heads(self, user_id: str | None = None) -> Iterator[tuple[str, Any]]:
+        """(session id, cell ``metadata``) of every session, or of those whose column ``user_id`` is this; without their
+        histories where the dress has them apart. Rows whose wrapping is broken are left out."""
+        if self.dress == "sqlite":
+            of_user = "" if user_id is None else " AND user_id = ?"
+            with self.mapped():
+                yield from self._db.execute(
+                    f"SELECT session_id, metadata {self._from} WHERE {self._is_session}{of_user}",
+                    () if user_id is None else (user_id,),
+                )
+            return
+        for _, row in self.walk():
+            with suppress(Unreadable):
+                yield row.key, texts_of(row).metadata
 
     def strays(self) -> Iterator[Stray]:
         """The rows of no session, in their order."""
