@@ -31,8 +31,10 @@ _ADOPTED = {"langswarm.v2"}
 LEDGER_REVISION = "ledger_1"
 
 
-def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True) -> Detection:
+def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True, size: int = 0) -> Detection:
     """Make ``url`` a store of ``generation`` with a ledger, and say what it holds.
+
+    ``size`` is about how many bytes are going to be written to it.
 
     A missing or empty store is made (unless ``create`` is false: StoreNotFoundError). An empty store of that
     generation that the real program made is taken as it is; one of langswarm.v2 with rows too, if its structure
@@ -51,8 +53,13 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True)
     with (
         open_store(where, mode="create" if create else "rw", role="target") as store,
         over(store) as connection,
-        connection.begin(),
     ):
+        store.expect(size)
+        return _prepare(connection, where, generation)
+
+
+def _prepare(connection: Connection, where: StoreURL, generation: str) -> Detection:
+    with connection.begin():
         try:
             return _prepared(connection, where, generation)
         except GenerationError as error:

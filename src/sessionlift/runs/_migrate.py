@@ -121,7 +121,7 @@ class _Run:
         self._retry: set[str] = set()
         self._caught_up: list[str] = []
         self._unwell: list[tuple[str, str, str]] = []
-        self._total = 0
+        self._total = self._bytes = 0
         self._begun = time.monotonic()
         self._road: Road
         self._report = Report(
@@ -180,7 +180,7 @@ class _Run:
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
         with self.interrupts.held():
-            made = prepare_target(self._target, self._road.target)
+            made = prepare_target(self._target, self._road.target, size=self._bytes)
         self._report.target = store_info(self._asked_target, made)
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
@@ -247,10 +247,13 @@ class _Run:
                     )
                 self._take_all(store)
                 self._verify_earlier(ledger)
+                # while the verifier does the rest: all that does not depend on what it finds
+                with self.interrupts.held():
+                    self._write_digests(ledger)
+                    store.flush()
                 self._wait_for_verifier()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
                 with self.interrupts.held():
-                    self._write_digests(ledger)
                     self._summarise()
                     self._report.finish()
                     self._end(ledger, self._report.status)
@@ -313,7 +316,7 @@ class _Run:
             self._hear_verifier()
 
     def _take_inventory(self, message: Message) -> None:
-        self._total = message["sessions"]
+        self._total, self._bytes = message["sessions"], message["bytes"]
         self._report.total_sessions = self._total
         if message["missing"]:
             raise UsageError(

@@ -100,8 +100,14 @@ class Store(abc.ABC):
     def be_patient(self, seconds: float) -> None:  # noqa: B027 - a server waits by itself
         """From now on wait for so long where another writer is in the way, and let other threads run meanwhile."""
 
+    def expect(self, size: int) -> None:  # noqa: B027 - most engines need nothing
+        """Say that about ``size`` bytes are to come, before the first of them; a store with content stays as it is."""
+
     def begin_bulk(self) -> None:  # noqa: B027 - most engines need nothing
         """Get ready for many large transactions. May be called on a store that a killed run left so."""
+
+    def flush(self) -> None:  # noqa: B027
+        """Between ``begin_bulk`` and ``end_bulk``: do now what can be done of the latter while others read."""
 
     def end_bulk(self) -> None:  # noqa: B027
         """Undo ``begin_bulk``; no file but the store itself stays behind."""

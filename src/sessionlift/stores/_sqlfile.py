@@ -26,6 +26,9 @@ from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 _CHUNK_ROWS = 250  # rows may hold a megabyte each
 _MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
 _MAX_ROWS_PER_INSERT = 200  # more does not get faster
+_LARGE = 32 << 20  # a store of so many bytes gets large pages
+_LARGE_PAGE = 16 << 10
+_LOG = 128 << 20  # the bytes that a bulk's log may hold
 _CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s*with\b", re.IGNORECASE)
 _STAGE = "sessionlift_stage"
@@ -234,6 +237,11 @@ class SqliteFileStore(Store):
         self._patience = seconds
         self._rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
+    def expect(self, size: int) -> None:
+        if size >= _LARGE:
+            # a fifth of the work less; in a small store every table and index would take such a page for itself
+            self._rows(f"PRAGMA page_size = {_LARGE_PAGE}")
+
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")
         if mode != [("wal",)]:
@@ -245,8 +253,12 @@ class SqliteFileStore(Store):
             )
         self._rows("PRAGMA synchronous = NORMAL")
         # index pages are written many times over; a longer log lets the file have each of them once
-        self._rows("PRAGMA wal_autocheckpoint = 16384")
+        page = int(str(self._rows("PRAGMA page_size")[0][0]))
+        self._rows(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
         self._rows("PRAGMA cache_size = -32768")
+
+    def flush(self) -> None:
+        self._rows("PRAGMA wal_checkpoint(PASSIVE)")
 
     def end_bulk(self) -> None:
         self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
