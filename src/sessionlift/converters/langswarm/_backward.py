@@ -52,14 +52,14 @@ def backward(rows: SessionRows, complement: Mapping[str, Any] | None = None, zon
     """V1's row for a V2 session: ``complement`` is what its move kept (None for a session that V2 began).
 
     ``zone`` names the zone of V1's naive times where the complement does not.
-    Raises ConversionError where V2 itself could not read the session.
+    Raises ConversionError where V2 itself could not read the session, RecursionError where it is nested too deeply.
     """
     kept = complement or {}
     told: list[Told] = []
     key = rows.session[0]
     try:
         cells = _cells(rows, kept, zone_named(kept.get("zone") or zone), told)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConversionError(
             f"session {key!r} cannot be read from the new store: {error}",
             hint="the application itself cannot read it either; mend the row",

@@ -43,15 +43,22 @@ def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None)
     """
     zone = zone_named(options.timezone)
     try:
-        parsed = read(row)
-    except Unreadable as unreadable:
-        if unreadable.code != "history_unreadable" or not options.salvage:
-            return Aside(unreadable.code, unreadable.reason)
-        return _salvaged(row, zone, unreadable)
-    try:
-        moved = make_rows(row.key, parsed, zone)
+        try:
+            parsed = read(row)
+        except Unreadable as unreadable:
+            if unreadable.code != "history_unreadable" or not options.salvage:
+                raise
+            return _salvaged(row, zone, unreadable)
+        return _whole(row, parsed, zone, kept)
     except Unreadable as unreadable:
         return Aside(unreadable.code, unreadable.reason)
+    except RecursionError:
+        # V2 puts V1's values a few levels deeper than V1 had them
+        return Aside("nested_too_deeply", "its values are nested as deeply as Python reads, and V2 nests them deeper")
+
+
+def _whole(row: LegacyRow, parsed: Parsed, zone: Zone, kept: Kept | None) -> Moved:
+    moved = make_rows(row.key, parsed, zone)
     if kept is not None:
         _restore(moved, parsed, kept, source_digest(row))
     texts = texts_of(row)
@@ -70,15 +77,12 @@ def _is_strict(cell: Any) -> bool:
     return not ("NaN" in text or "Infinity" in text) or is_strict(text.removeprefix("\ufeff"))
 
 
-def _salvaged(row: LegacyRow, zone: Zone, unreadable: Unreadable) -> Moved | Aside:
+def _salvaged(row: LegacyRow, zone: Zone, unreadable: Unreadable) -> Moved:
     texts = texts_of(row)
     metadata = read_metadata(texts.metadata)
     found = salvage(texts.history)
     history = {"session_id": row.key, "messages": found.messages, **found.history}
-    try:
-        moved = make_rows(row.key, Parsed(metadata, history, found.messages), zone)
-    except Unreadable as error:
-        return Aside(error.code, error.reason)
+    moved = make_rows(row.key, Parsed(metadata, history, found.messages), zone)
     # its keys are those that could be read: what comes back is written as V1 writes it
     moved.complement.pop("history", None)
     original = {**row.cells} if row.dress == "sqlite" else {"metadata": texts.metadata}
