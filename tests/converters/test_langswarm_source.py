@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sessionlift.converters.langswarm import (
     LangswarmOptions,
     LegacyReader,
     LegacyRow,
+    LiveSource,
     open_legacy,
 )
 from sessionlift.errors import StoreCorruptError, StoreFormatError, StoreNotFoundError, WrongGenerationError
@@ -223,6 +225,25 @@ def test_only_some_sessions_are_chosen_and_any_can_be_picked(tmp_path: Path) -> 
         for group in converter.pick(["s4", "nobody", "s0"]):
             converter.convert(group, keep)
         assert [line[0] for line in keep.tables["sessions"]] == ["s4", "s0"]
+
+
+def test_a_picked_session_is_read_by_its_id_though_v1_has_given_its_place_away(tmp_path: Path) -> None:
+    path = tmp_path / "v1.db"
+    make_v1(path, row("a", ["x"]), row("b", ["y"]))
+    with closing(LiveSource(parse_store_url(f"sqlite://{path}"))) as live:
+        converter = LangswarmForward(live, LangswarmOptions())
+        [group] = converter.pick(["b"])
+        connection = sqlite3.connect(path)
+        # V1 saves a row by replacing it; the place of the last one goes to the next that is saved
+        connection.execute("DELETE FROM sessions WHERE session_id = 'b'")
+        for each in (row("c", ["z"]), row("b", ["y", "again"])):
+            connection.execute(INSERT, tuple(each.cells.values()))
+        connection.commit()
+        connection.close()
+        keep = Keep()
+        converter.convert(group, keep)
+    assert [line[0] for line in keep.tables["sessions"]] == ["b"]
+    assert len(keep.tables["session_messages"]) == 2
 
 
 def test_what_was_moved_before_and_is_the_same_is_left_alone(tmp_path: Path) -> None:

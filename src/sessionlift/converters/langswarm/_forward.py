@@ -42,11 +42,12 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Group:
-    """The sessions of one batch, by their places in the source."""
+    """The sessions of one batch: by their places in the source, or by their ids, where that is written to meanwhile."""
 
     places: tuple[int, ...]
     rows: int
     bytes: int
+    ids: tuple[str, ...] = ()
 
 
 class LangswarmForward:
@@ -161,19 +162,27 @@ class LangswarmForward:
     def singles(self, group: Group) -> Iterator[Group]:
         """The sessions of ``group``, one by one."""
         for place in group.places:
-            yield from self._single(place)
+            row = self._source.at(place)
+            if row is not None:
+                yield Group((place,), sum(self._counts(row).values()), _size(row))
+        yield from self.pick(group.ids)
 
     def pick(self, ids: Sequence[str]) -> Iterator[Group]:
         """Groups of these sessions only, whatever was chosen before; ids that the store lacks are left out."""
         for each in dict.fromkeys(ids):
-            place = self._source.place_of(each)
-            if place is not None:
-                yield from self._single(place)
+            row = self._source.get(each)
+            if row is not None:
+                yield Group((), sum(self._counts(row).values()), _size(row), (each,))
 
-    def _single(self, place: int) -> Iterator[Group]:
-        row = self._source.at(place)
-        if row is not None:
-            yield Group((place,), sum(self._counts(row).values()), _size(row))
+    def _rows_of(self, group: Group) -> Iterator[LegacyRow]:
+        for place in group.places:
+            row = self._source.at(place)
+            if row is not None:
+                yield row
+        for each in group.ids:
+            row = self._source.get(each)
+            if row is not None:
+                yield row
 
     # --- what moves -------------------------------------------------------------------------------------------
 
@@ -203,10 +212,8 @@ class LangswarmForward:
         code and a reason), which the target cannot take, go to quarantine whole.
         """
         batch, out, losses = Batch(), _Out(sink), _Losses(self._examples)
-        for place in group.places:
-            row = self._source.at(place)
-            if row is not None:
-                self._one(row, batch, out, losses, rejected or {})
+        for row in self._rows_of(group):
+            self._one(row, batch, out, losses, rejected or {})
         out.flush()
         batch.losses = losses.counted()
         return batch
@@ -258,10 +265,12 @@ class LangswarmForward:
         for place in self._places:
             row = self._source.at(place)
             made = None if row is None else self._made(row)
-            if isinstance(made, Aside):
+            if isinstance(made, Aside) and row is not None:
                 forecast.sessions_quarantined += 1
-                _add(forecast.quarantined, "sessions")
-            elif made is not None and row is not None:
+                # a session that V1 reads and V2 cannot hold was counted with its messages
+                for table, count in self._counts(row).items():
+                    forecast.quarantined[table] = forecast.quarantined.get(table, 0) + count
+            elif isinstance(made, Moved) and row is not None:
                 losses.add(row.key, made.losses)
                 _add(forecast.derived, "session_metrics")
                 for each in made.quarantine:

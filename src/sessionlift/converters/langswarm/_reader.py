@@ -127,6 +127,10 @@ class LiveSource:
         """See LegacySource.at."""
         return self._reader.do(lambda source: source.at(place))
 
+    def get(self, session_id: str) -> LegacyRow | None:
+        """See LegacySource.get."""
+        return self._reader.get(session_id)
+
     def place_of(self, session_id: str) -> int | None:
         """See LegacySource.place_of."""
         return self._reader.do(lambda source: source.place_of(session_id))
