@@ -18,17 +18,31 @@ from sessionlift.stores import open_store
 pytestmark = pytest.mark.sqld
 
 
-def test_a_target_is_made_verified_and_taken_away(sqld: str) -> None:
-    found = prepare_target(sqld, "synth.v3")
-    assert (found.engine, found.generation, found.ledger) == ("sqld", "synth.v3", True)
-    assert schema_verify(sqld) == ["ledger_1", "synth_v3"]
-    assert prepare_target(sqld, "synth.v3").stamps == ["ledger_1", "synth_v3"]
+@pytest.mark.parametrize(("generation", "revision"), [("synth.v3", "synth_v3"), ("langswarm.v2", "langswarm_v2")])
+def test_a_target_is_made_verified_and_taken_away(sqld: str, generation: str, revision: str) -> None:
+    both = sorted(["ledger_1", revision])
+    found = prepare_target(sqld, generation)
+    assert (found.engine, found.generation, found.ledger) == ("sqld", generation, True)
+    assert schema_verify(sqld) == both
+    assert prepare_target(sqld, generation).stamps == both
 
-    assert schema_downgrade(sqld, "ledger@base") == ["synth_v3"]
+    assert schema_downgrade(sqld, "ledger@base") == [revision]
     assert schema_downgrade(sqld, "base") == []
     with pytest.raises(UnknownGenerationError, match="no tables at all"):
         detect(sqld)
-    assert schema_upgrade(sqld, "synth_v3") == ["synth_v3"]
+    assert schema_upgrade(sqld, revision) == [revision]
+
+
+def test_a_server_with_sessions_of_the_application_is_taken_with_them(sqld: str) -> None:
+    schema_upgrade(sqld, "langswarm_v2")
+    with open_store(sqld, mode="rw", role="target") as store:
+        store.execute(
+            "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) "
+            "VALUES ('new', 'u', 'openai', 'gpt-4o', 'hybrid', '{}')"
+        )
+    found = prepare_target(sqld, "langswarm.v2")
+    assert (found.ledger, found.rows["sessions"]) == (True, 1)
+    assert any("taken as it is" in said for said in found.evidence)
 
 
 def test_a_failed_upgrade_leaves_the_server_as_it_was(sqld: str) -> None:
