@@ -236,10 +236,12 @@ class SynthForward:
         counts give to events and messages lie beside them in the same order.
         """
         db = self._db
+        first, last = group.ranges["session_traces"]
         db.execute(
             "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
             f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
-            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id ORDER BY b.n"
+            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id "
+            f"WHERE r.rowid BETWEEN {first} AND {last} ORDER BY b.n"
         )
         for table, temp in _TEMP.items():
             low, high = group.ranges[table]

@@ -28,7 +28,8 @@ MAX_BYTES = 16_000_000
 class Group:
     """Consecutive sessions that move in one batch: their places, and the id ranges of their rows by table.
 
-    The ranges are only there so that the engine can skip blocks; rows are chosen by session id.
+    The ranges (for ``session_traces`` of row ids) are only there so that the engine can skip blocks; rows are
+    chosen by session id.
     """
 
     first: int
@@ -46,7 +47,7 @@ class Group:
 def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | None) -> Inventory:
     """Number the sessions in the order they were written and count what belongs to each.
 
-    Fills the temporary table ``sl_units`` (n, session_id, rows, bytes, and by child table a count and an id
+    Fills the temporary table ``sl_units`` (n, row id, session_id, rows, bytes, and by child table a count and an id
     range). Sessions are numbered by row id: unique, and stable for a store that nobody writes to.
     """
     chosen = ""
@@ -66,10 +67,10 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         rows.append(f"coalesce({table}_c.c, 0)")
         size.append(f"coalesce({table}_c.b, 0)")
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sl_units AS SELECT t.n, t.session_id, {', '.join(columns)}, "
+        f"CREATE OR REPLACE TEMP TABLE sl_units AS SELECT t.n, t.place, t.session_id, {', '.join(columns)}, "
         f"({' + '.join(rows)} + 1)::BIGINT AS all_rows, "
         f"({' + '.join(size)} + coalesce(strlen(t.metadata::VARCHAR), 0) * 2 + 150)::BIGINT AS all_bytes "
-        "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, session_id, metadata "
+        "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, metadata "
         f"FROM session_traces {chosen}) AS t " + " ".join(joins)
     )
     return count_units(connection, whole=only is None)
@@ -106,7 +107,7 @@ def groups(
     between: tuple[int, int] | None = None,
 ) -> Iterator[Group]:
     """The batches, each of at most about ``max_rows`` rows and ``max_bytes`` bytes, or one session that has more."""
-    ranges = ", ".join(f"min({table}_lo), max({table}_hi)" for table in CHILD_BYTES)
+    ranges = ", ".join(["min(place), max(place)", *(f"min({table}_lo), max({table}_hi)" for table in CHILD_BYTES)])
     chosen = "" if between is None else f" WHERE n BETWEEN {int(between[0])} AND {int(between[1])}"
     found = connection.execute(
         f"SELECT min(n), max(n), sum(all_rows)::BIGINT, sum(all_bytes)::BIGINT, {ranges} FROM ("
@@ -122,7 +123,7 @@ def groups(
             size,
             {
                 table: (bounds[2 * i], bounds[2 * i + 1]) if bounds[2 * i] is not None else (0, -1)
-                for i, table in enumerate(CHILD_BYTES)
+                for i, table in enumerate(("session_traces", *CHILD_BYTES))
             },
         )
 

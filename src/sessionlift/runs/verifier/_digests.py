@@ -81,7 +81,7 @@ def source_digests(db: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str
         head = f"{table}\n".encode()
         for each in hashes.values():
             each.update(head)
-        within, order = "", "session_id"
+        within, order = f"rowid BETWEEN {batch.places[0]} AND {batch.places[1]} AND ", "session_id"
         if table != "session_traces":
             bounds, order = batch.ranges[table], "id"
             if bounds is None:

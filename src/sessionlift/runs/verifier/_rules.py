@@ -76,7 +76,7 @@ class Clock:
             heads.clear()
         try:
             return [
-                None if m is None else "%s.%06d+00:00" % (heads[m // 1_000_000], m % 1_000_000)  # noqa: UP031
+                None if m is None else f"{heads[m // 1_000_000]}{_THOUSANDTHS[m // 1_000 % 1_000]}{_TAILS[m % 1_000]}"
                 for m in moments
             ]
         except OverflowError:
@@ -87,6 +87,11 @@ class Clock:
             return f"{self._heads[moment // 1_000_000]}.{moment % 1_000_000:06d}+00:00"
         except OverflowError:
             return None
+
+
+# digits looked up: spelling them takes half as long again
+_THOUSANDTHS = [f".{number:03d}" for number in range(1_000)]
+_TAILS = [f"{number:03d}+00:00" for number in range(1_000)]
 
 
 class _Heads(dict[int, str]):

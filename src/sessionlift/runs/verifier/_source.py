@@ -14,7 +14,7 @@ from sessionlift.runs.verifier._readers import Rows
 CHILDREN = ("session_timesteps", "events", "messages")
 """The tables of a session's rows."""
 
-MAX_ROWS = 30_000
+MAX_ROWS = 65_000
 MAX_CHUNK_ROWS = 512
 """Rows held at once: both sides of them fit into a processor's cache, which counts more than the calls."""
 CHUNK_BYTES = 1_000_000
@@ -26,12 +26,13 @@ class Batch:
     """Sessions that are compared together.
 
     ``ranges`` bounds the ids of their rows by table (None: no rows), ``counts`` has by table the number of
-    each session's rows, ``alone`` whether no other rows lie within the range. ``missing`` are ids that the
-    source does not have.
+    each session's rows, ``alone`` whether no other rows lie within the range. ``places`` bounds the row ids of
+    the sessions themselves. ``missing`` are ids that the source does not have.
     """
 
     ids: list[str]
     missing: list[str]
+    places: tuple[int, int]
     ranges: dict[str, tuple[int, int] | None]
     counts: dict[str, dict[str, int]]
     alone: dict[str, bool]
@@ -88,8 +89,10 @@ class SourceIndex:
         ids = [str(row[0]) for row in rows]
         self._db.execute("CREATE OR REPLACE TEMP TABLE v_ids (session_id VARCHAR)")
         self._db.execute("INSERT INTO v_ids SELECT unnest(from_json(?, '[\"VARCHAR\"]'))", [json.dumps(ids)])
-        batch = Batch(ids, [str(row[0]) for row in rows if row[1] is None], {}, {}, {})
         there = [row for row in rows if row[1] is not None]
+        places = [int(row[1]) for row in there] or [0]
+        missing = [str(row[0]) for row in rows if row[1] is None]
+        batch = Batch(ids, missing, (min(places), max(places)), {}, {}, {})
         for place, table in enumerate(CHILDREN):
             at = 2 + 3 * place
             counts = {str(row[0]): int(row[at] or 0) for row in there}

@@ -380,12 +380,13 @@ class SynthVerifier:
     # --- traces and outcomes --------------------------------------------------------------------------------
 
     def _traces(self, rewards: Mapping[str, list[float]]) -> None:
+        first, last = self._batch.places
         source = {
             row[0]: row
             for row in self._source.execute(
                 f"SELECT session_id, {micros('created_at')}, num_timesteps, num_events, num_messages, "
                 "metadata::VARCHAR, experiment_id FROM session_traces "
-                "WHERE session_id IN (SELECT session_id FROM v_ids)"
+                f"WHERE rowid BETWEEN {first} AND {last} AND session_id IN (SELECT session_id FROM v_ids)"
             ).fetchall()
         }
         some, params = id_list(self._batch.ids)
