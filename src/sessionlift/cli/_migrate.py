@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
-from sessionlift.cli._options import mapping_option, only_option, timezone_option, transfer_options
+from sessionlift.cli._options import mapping_option, only_option, salvage_option, timezone_option, transfer_options
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
@@ -22,6 +22,7 @@ from sessionlift.runs import migrate as run_migrate
 @timezone_option
 @mapping_option
 @only_option
+@salvage_option
 @click.option("--dry-run", is_flag=True, help="Write into a throwaway target; the named one is not touched.")
 @click.option(
     "--on-error",
@@ -50,6 +51,7 @@ def migrate(
     timezone: str | None,
     mapping_file: Path | None,
     only: tuple[str, ...],
+    salvage: bool,
     dry_run: bool,
     on_error: Literal["quarantine", "stop"],
     no_verify: bool,
@@ -67,7 +69,7 @@ def migrate(
         result = run_migrate(
             source,
             target,
-            transfer_options(timezone, mapping_file, only, on_error, same_source),
+            transfer_options(timezone, mapping_file, only, on_error, same_source, salvage),
             dry_run=dry_run,
             verify=not no_verify,
             report_file=report_file,

@@ -29,6 +29,11 @@ mapping_option = click.option(
 only_option = click.option(
     "--only", metavar="ID", multiple=True, help="Take this session only; may be given many times."
 )
+salvage_option = click.option(
+    "--salvage",
+    is_flag=True,
+    help="Move what can be read of a session whose history is broken; what cannot goes to quarantine.",
+)
 
 
 def transfer_options(
@@ -37,6 +42,7 @@ def transfer_options(
     only: tuple[str, ...],
     on_error: Literal["quarantine", "stop"] = "quarantine",
     same_source: bool = False,
+    salvage: bool = False,
 ) -> TransferOptions:
     """The options of a move from what the command line gave."""
     return TransferOptions(
@@ -45,5 +51,6 @@ def transfer_options(
         only=only or None,
         on_error=on_error,
         same_source=same_source,
+        salvage=salvage,
         mapping=load_mapping(mapping_file) if mapping_file is not None else TypeMapping(),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option
-from sessionlift.cli._options import mapping_option, only_option, timezone_option, transfer_options
+from sessionlift.cli._options import mapping_option, only_option, salvage_option, timezone_option, transfer_options
 from sessionlift.reports import render_text
 from sessionlift.runs import plan as run_plan
 
@@ -18,6 +18,7 @@ from sessionlift.runs import plan as run_plan
 @timezone_option
 @mapping_option
 @only_option
+@salvage_option
 @click.option(
     "--report-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -31,11 +32,14 @@ def plan(
     timezone: str | None,
     mapping_file: Path | None,
     only: tuple[str, ...],
+    salvage: bool,
     report_file: Path | None,
     as_json: bool,
 ) -> None:
     """Say what moving SOURCE (into TARGET) would read, write, lose and put aside; changes nothing."""
-    report = run_plan(source, target, transfer_options(timezone, mapping_file, only), report_file=report_file)
+    report = run_plan(
+        source, target, transfer_options(timezone, mapping_file, only, salvage=salvage), report_file=report_file
+    )
     if as_json:
         path = None if report_file is None else str(report_file)
         emit_json({"ok": True, "report": report.to_dict(), "path": path})

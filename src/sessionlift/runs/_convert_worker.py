@@ -30,6 +30,8 @@ from sessionlift.stores import no_room, parse_store_url
 AHEAD = 2
 """How many staged batches may wait for the writer."""
 
+SNAPSHOT = "source.db"
+
 
 @dataclass
 class Task:
@@ -69,6 +71,7 @@ class ConvertWorker:
 
     def run(self) -> None:
         inventory = self._source.with_room(self._converter.inventory)
+        snapshot = self._stages / SNAPSHOT
         send(
             sys.stdout,
             {
@@ -78,6 +81,7 @@ class ConvertWorker:
                 "orphans": inventory.orphans,
                 "bytes": inventory.bytes,
                 "missing": self._converter.missing(self._options.only or ()),
+                "snapshot": str(snapshot) if self._source.snapshot(snapshot) else None,
                 **self._foreign(),
             },
         )

@@ -8,7 +8,7 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -116,6 +116,7 @@ class _Run:
         self._path = report_path(self._asked_target, self._run_id, report_file, source=self._source)
         self._tally = Tally()
         self._verifier: Verifier | None = None
+        self._snapshot: StoreURL | None = None
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
         self._retry: set[str] = set()
@@ -240,7 +241,8 @@ class _Run:
                 if self._verify:
                     self._verifier = Verifier(
                         self._road.source,
-                        self._source,
+                        # what was read is what is compared, though the application goes on writing
+                        self._snapshot or self._source,
                         with_token(self._target),
                         self._options,
                         temporary=self._temporary,
@@ -317,6 +319,8 @@ class _Run:
 
     def _take_inventory(self, message: Message) -> None:
         self._total, self._bytes = message["sessions"], message["bytes"]
+        if message["snapshot"] is not None:
+            self._snapshot = replace(self._source, path=Path(message["snapshot"]))
         self._report.total_sessions = self._total
         if message["missing"]:
             raise UsageError(

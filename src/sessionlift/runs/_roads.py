@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -34,6 +35,10 @@ class Source(Protocol):
 
     def mapped(self) -> AbstractContextManager[None]:
         """Turns the driver's errors that are raised inside into ours."""
+
+    def snapshot(self, name: Path) -> bool:
+        """Give ``name`` to the private copy that is read, so that it outlives this source; False where the store
+        itself is read."""
 
     def __enter__(self) -> Source: ...
 
@@ -94,6 +99,9 @@ class _SynthSource:
         with self._store.mapped():
             yield
 
+    def snapshot(self, name: Path) -> bool:  # noqa: ARG002 - DuckDB keeps every writer out
+        return False
+
     def __enter__(self) -> Source:
         return self
 
@@ -125,6 +133,16 @@ class _LangswarmSource:
     def mapped(self) -> Iterator[None]:
         with self._source.mapped():
             yield
+
+    def snapshot(self, name: Path) -> bool:
+        """A dump is laid out anew for reading, so that only copies of SQLite files are what the store was."""
+        from sessionlift.converters.langswarm import LegacySource
+
+        copy = self._source.copy if isinstance(self._source, LegacySource) else None
+        if copy is None:
+            return False
+        os.link(copy, name)
+        return True
 
     def __enter__(self) -> Source:
         return self

@@ -41,6 +41,10 @@ NOTES = {
     "moved_again": "sessions that a later run has moved again; that run's report tells of them",
     "deleted_in_target": "sessions that were moved once and deleted in the target since: it has no row of them",
     "rolled_back": "sessions that were moved once and taken back since: the target has no row of them",
+    "continued_in_target": (
+        "sessions to which the application has added messages since the move: what was moved is exactly there before "
+        "them"
+    ),
     "gone_since": "sessions that left the target after the report was written: deleted there, or taken back",
 }
 """What is told besides the findings; none of it is a fault."""

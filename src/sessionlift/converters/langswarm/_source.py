@@ -67,6 +67,11 @@ class LegacySource:
         """Whether what is read is a private copy, and not the store as it is now."""
         return self._directory is not None
 
+    @property
+    def copy(self) -> Path | None:
+        """The private copy that is read, where it is what the store was; a dump is laid out anew."""
+        return self._store.url.path if self.is_copy and self.dress != "dump" else None
+
     @contextmanager
     def mapped(self) -> Iterator[None]:
         """Turns the driver's errors that are raised inside into ours."""

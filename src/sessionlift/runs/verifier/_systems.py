@@ -32,7 +32,13 @@ def _synth() -> System:
     return System(METHOD, CANNOT_SEE, open_synth)
 
 
-_SYSTEMS: dict[str, Callable[[], System]] = {"synth.v2": _synth}
+def _langswarm() -> System:
+    from sessionlift.runs.verifier.langswarm import CANNOT_SEE, METHOD, open_langswarm
+
+    return System(METHOD, CANNOT_SEE, open_langswarm)
+
+
+_SYSTEMS: dict[str, Callable[[], System]] = {"synth.v2": _synth, "langswarm.v1": _langswarm}
 
 
 def system_of(generation: str) -> System:

@@ -1,0 +1,92 @@
+"""V2's rows of sessions as the target has them now, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier.langswarm._rules import MESSAGES, METRICS, OURS, SESSION, Row
+
+TABLES = ("sessions", "session_messages", "session_metrics")
+"""In the order of the digest."""
+_TIMESTAMP, _METADATA = MESSAGES.index("timestamp"), MESSAGES.index("metadata")
+
+
+@dataclass
+class Found:
+    """The rows of one session; ``ids`` are those that the target gave its messages."""
+
+    sessions: list[Row] = field(default_factory=list)
+    messages: list[Row] = field(default_factory=list)
+    ids: list[Any] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
+
+    def digest(self) -> str:
+        return digest_of(self.sessions, self.messages, self.metrics)
+
+    def size(self) -> int:
+        return len(self.sessions) + len(self.messages) + len(self.metrics)
+
+    def continued(self, moved: Sequence[Row]) -> int:
+        """How many messages of the application follow ``moved``, which stands there unchanged; 0 for none.
+
+        Those that a move made have our key. The application's stand after them by their ids and by their times.
+        """
+        count = len(moved)
+        if len(self.messages) <= count or self.messages[:count] != list(moved):
+            return 0
+        new = self.messages[count:]
+        if any(_is_ours(row) for row in new):
+            return 0
+        last = moved[-1][_TIMESTAMP] if moved else ""
+        if not all(isinstance(row[_TIMESTAMP], str) and row[_TIMESTAMP] >= last for row in new):
+            return 0
+        return len(new)
+
+
+def _is_ours(row: Row) -> bool:
+    """True for a message that a move made; what cannot be read is not held for the application's either."""
+    if row[_METADATA] is None:
+        return False
+    try:
+        value = json.loads(row[_METADATA])
+    except (TypeError, ValueError, RecursionError):
+        return True
+    return isinstance(value, dict) and OURS in value
+
+
+def found_of(target: TargetReader, ids: Sequence[str]) -> dict[str, Found]:
+    """The rows of sessions; an id that the target does not have has none."""
+    found = {key: Found() for key in ids}
+    some, params = id_list(ids)
+    mine = f"session_id IN ({some})"
+    for row in target.read("sessions", SESSION, mine, params):
+        found[row[0]].sessions.append(row)
+    for row in target.read("session_messages", (*MESSAGES, "id"), mine, params, ("session_id", "id")):
+        found[row[0]].messages.append(row[:-1])
+        found[row[0]].ids.append(row[-1])
+    for row in target.read("session_metrics", METRICS, mine, params):
+        found[row[0]].metrics.append(row)
+    return found
+
+
+def digest_of(sessions: Iterable[Row], messages: Iterable[Row], metrics: Iterable[Row]) -> str:
+    """The target digest of a session."""
+    digest = hashlib.sha256()
+    for table, rows in zip(TABLES, (sessions, messages, metrics), strict=True):
+        digest.update(f"{table}\n".encode())
+        for row in rows:
+            digest.update(b"," + orjson.dumps(row, default=_blob))
+    return digest.hexdigest()
+
+
+def _blob(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"blob": value.hex()}
+    raise TypeError(f"a {type(value).__name__} has no digest")
