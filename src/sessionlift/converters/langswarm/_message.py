@@ -14,7 +14,7 @@ from sessionlift.converters.langswarm._row import Unreadable
 from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TAKEN = (*TOOL_KEYS, OUR_KEY)
+_TAKEN = frozenset((*TOOL_KEYS, OUR_KEY))
 
 
 class MessageCells(NamedTuple):
@@ -85,7 +85,7 @@ def forward_message(
         provider_id = _original(provider_id, "provider_message_id", "provider_message_id", our, told)
     metadata = message.get("metadata", {})
     made: dict[str, Any] = {}
-    if isinstance(metadata, dict) and not any(name in metadata for name in _TAKEN):
+    if isinstance(metadata, dict) and _TAKEN.isdisjoint(metadata):
         made.update(metadata)
     else:
         our["metadata"] = metadata

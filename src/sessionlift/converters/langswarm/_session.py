@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +32,7 @@ _PROVIDERS = {
     "cohere": "cohere",
 }
 _INT64 = 2**63
+_MESSAGE_KEYS = frozenset(MESSAGE_KEYS)
 
 
 @dataclass
@@ -201,14 +201,14 @@ def _facts(parsed: Parsed) -> list[tuple[str, str, int, Any]]:
     count = parsed.metadata.get("message_count", len(parsed.messages))
     if isinstance(count, bool) or count != len(parsed.messages):
         facts.append(("counter_disagrees", "sessions", 1, None))
-    ids = Counter(json.dumps(message["id"]) for message in parsed.messages)
+    ids = {each if isinstance(each := message["id"], str) else (json.dumps(each),) for message in parsed.messages}
     if repeated := len(parsed.messages) - len(ids):
         facts.append(("duplicate_message_id", "session_messages", repeated, None))
     unknown = [name for name in parsed.metadata if name not in METADATA_KEYS]
     unknown += [name for name in parsed.history if name not in HISTORY_KEYS]
     if unknown:
         facts.append(("unknown_keys", "sessions", 1, [text_of(name) for name in unknown]))
-    odd = sum(1 for message in parsed.messages if any(name not in MESSAGE_KEYS for name in message))
+    odd = sum(1 for message in parsed.messages if not _MESSAGE_KEYS.issuperset(message))
     if odd:
         facts.append(("unknown_keys", "session_messages", odd, None))
     nul = sum(1 for message in parsed.messages if isinstance(message["content"], str) and "\0" in message["content"])
