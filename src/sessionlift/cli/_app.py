@@ -8,6 +8,7 @@ from sessionlift._version import __version__
 from sessionlift.cli._common import Group
 from sessionlift.cli._demo import demo_store
 from sessionlift.cli._detect import detect
+from sessionlift.cli._in_place import downgrade, upgrade
 from sessionlift.cli._migrate import migrate
 from sessionlift.cli._plan import plan
 from sessionlift.cli._report import report
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for _command in (plan, migrate, verify, status, detect, schema, report, demo_store):
+for _command in (plan, migrate, verify, status, detect, upgrade, downgrade, schema, report, demo_store):
     main.add_command(_command)

@@ -23,7 +23,8 @@ OFF_THE_HOUR = "strftime('%Y-%m-%dT%H:00:00', timestamp) IS NOT timestamp"
 _NOT_COVERED = (
     "NOT EXISTS (SELECT 1 FROM (SELECT skill_name, datetime(timestamp) AS start, "
     f"datetime(timestamp, '+1 hour') AS stop FROM skill_time_series WHERE {OFF_THE_HOUR}) AS other "
-    "WHERE other.skill_name = used.skill_name AND other.start <= datetime(used.invoked_at) AND datetime(used.invoked_at) < other.stop)"
+    "WHERE other.skill_name = used.skill_name AND other.start <= datetime(used.invoked_at) "
+    "AND datetime(used.invoked_at) < other.stop)"
 )
 _SINCE = (
     f"(used.skill_name, {HOUR}) IN (SELECT used.skill_name, {HOUR} FROM skill_invocation AS used WHERE used.id > ?)"

@@ -27,6 +27,8 @@ _NAME = {
     "rollback": "Rollback",
     "plan": "Plan",
     "verify": "Verification",
+    "upgrade": "Upgrade",
+    "downgrade": "Downgrade",
 }
 
 
@@ -71,8 +73,15 @@ def _outcome(report: Report) -> str:
         "failed": "FAILED",
         "interrupted": "was interrupted",
     }[report.status]
-    done = report.verification.checked_sessions if report.kind == "verify" else report.migrated_sessions
     took = _took(report)
+    if report.kind in ("upgrade", "downgrade"):
+        what = f"{plural(report.total_sessions, 'session')} in the store"
+        if report.status in ("failed", "interrupted"):
+            what += ", which is as it was"
+        elif report.skipped_sessions:
+            what += ", nothing to change"
+        return f"{name} {how}: {what}{f' in {took}' if took else ''}."
+    done = report.verification.checked_sessions if report.kind == "verify" else report.migrated_sessions
     counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {_VERB[report.kind]}"]
     if report.skipped_sessions:
         counts.append(f"{report.skipped_sessions:,} already there")
@@ -321,6 +330,8 @@ def _steps(report: Report) -> list[str]:
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
         steps.append("Neither store was changed. Run the same command without --dry-run.")
+    elif report.kind in ("upgrade", "downgrade"):
+        steps.append("Nothing to do. `sessionlift verify --report FILE` holds the store against its backup.")
     elif report.kind != "verify" and report.verification.status == "not_run":
         steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
     elif not steps:

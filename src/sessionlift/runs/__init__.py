@@ -6,6 +6,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
     from sessionlift.runs._mover import Converted, Moved, SessionMover
@@ -23,6 +24,8 @@ __all__ = [
     "SOURCES",
     "Committed",
     "Converted",
+    "InPlaceOptions",
+    "InPlaceResult",
     "Interrupts",
     "MigrateResult",
     "Moved",
@@ -35,6 +38,7 @@ __all__ = [
     "TransferOptions",
     "VerifyResult",
     "assumptions",
+    "change_in_place",
     "is_blank",
     "migrate",
     "new_run_id",
@@ -53,6 +57,8 @@ _HOME = {
     "SOURCES": "_roads",
     "Committed": "_transfer",
     "Converted": "_mover",
+    "InPlaceOptions": "_in_place",
+    "InPlaceResult": "_in_place",
     "Interrupts": "_interrupts",
     "MigrateResult": "_migrate",
     "Moved": "_mover",
@@ -66,6 +72,7 @@ _HOME = {
     "VerifyResult": "_verify",
     "assumptions": "_migrate",
     "is_blank": "_migrate",
+    "change_in_place": "_in_place",
     "migrate": "_migrate",
     "new_run_id": "_report_files",
     "plan": "_plan",

@@ -9,6 +9,7 @@ from sessionlift.stores._private import PrivateDirectory, no_room
 from sessionlift.stores._recovery import copy_with_side_files, needs_recovery, side_file
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
+from sessionlift.stores._sqlfile import SqliteFileStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._stage import listed
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
@@ -26,6 +27,7 @@ __all__ = [
     "Role",
     "Row",
     "SqldStore",
+    "SqliteFileStore",
     "SqliteStore",
     "Staged",
     "Store",

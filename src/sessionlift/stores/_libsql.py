@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import libsql_experimental
@@ -50,6 +51,15 @@ class LibsqlStore(SqliteFileStore):
     def _connect(self, uri: str) -> Any:
         self._shapes: dict[str, str | None] = {}
         return libsql_experimental.connect(uri, isolation_level=None, check_same_thread=False)
+
+    def copy_to(self, path: Path) -> None:
+        # the driver has no backup API; row ids that no column names may differ in the copy
+        try:
+            self._rows("VACUUM INTO ?", (str(path),))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._settle_copy(path)
 
     def _local_engine(self) -> LocalEngine:
         return "libsql"

@@ -28,16 +28,16 @@ _YOUNG_SECONDS = 3600.0
 
 
 class PrivateDirectory:
-    """A new directory below the system's one for temporary files; only this user may look into it.
+    """A new directory below ``place`` (the system's one for temporary files); only this user may look into it.
 
     Making one also removes what killed processes of this tool left. Raises StoreFullError or StoreError where
     none can be made.
     """
 
-    def __init__(self, purpose: str) -> None:
+    def __init__(self, purpose: str, place: Path | None = None) -> None:
         try:
-            remove_leftovers(Path(tempfile.gettempdir()))
-            self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-"))
+            remove_leftovers(place or Path(tempfile.gettempdir()))
+            self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-", dir=place))
             self._owner = _own(self.path)
         except OSError as error:
             raise no_room(error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import os
 import random
 import re
 import time
@@ -220,6 +221,23 @@ class SqliteFileStore(Store):
             if self._connection is not None and self._connection.in_transaction:
                 self._run("ROLLBACK")
             raise
+
+    @abc.abstractmethod
+    def copy_to(self, path: Path) -> None:
+        """Make ``path``, which must not exist, a whole copy of what is committed, the write-ahead log included.
+
+        The copy is on the disk when this returns. Call it outside of a transaction of this store's own.
+        """
+
+    def _settle_copy(self, path: Path) -> None:
+        """Give the copy the permissions of the store, and see it to the disk."""
+        path.chmod(self._path.stat().st_mode & 0o777)
+        for place in (path, path.parent):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     @contextmanager
     def staged(self, stage: Path) -> Iterator[Staged]:

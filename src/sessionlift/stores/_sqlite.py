@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sessionlift.errors import UsageError
@@ -60,3 +61,12 @@ class SqliteStore(SqliteFileStore):
 
     def _exact_rows(self, rows: list[Any]) -> list[Row]:
         return rows
+
+    def copy_to(self, path: Path) -> None:
+        try:
+            with closing(sqlite3.connect(path)) as copy:
+                self._connection.backup(copy)
+        except sqlite3.Error as error:
+            path.unlink(missing_ok=True)
+            raise self._mapped(error) from error
+        self._settle_copy(path)

@@ -244,6 +244,12 @@ REVISION = Step(
         "mv_daily_skills": MV_DAILY_SKILLS,
     },
     indexes=create_indexes(_V1_INDEXES),
+    views={
+        "v_session_skill_summary": V_SESSION_SKILL_SUMMARY,
+        "v_skill_effectiveness": V_SKILL_EFFECTIVENESS,
+        "v_top_skills": V_TOP_SKILLS,
+        "v_daily_skill_source": V_DAILY_SKILL_SOURCE,
+    },
     triggers={
         "trg_skill_metrics_after_insert": TRG_SKILL_METRICS,
         "trg_session_skills_after_insert": TRG_SESSION_SKILLS,

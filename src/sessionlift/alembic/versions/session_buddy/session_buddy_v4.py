@@ -363,6 +363,14 @@ REVISION = Step(
         "skill_modalities": SKILL_MODALITIES,
     },
     indexes=create_indexes(_V4_INDEXES),
+    views={
+        "v_realtime_skill_dashboard": V_REALTIME_SKILL_DASHBOARD,
+        "v_skill_effectiveness_trend": V_SKILL_EFFECTIVENESS_TREND,
+        "v_community_baseline_comparison": V_COMMUNITY_BASELINE_COMPARISON,
+        "v_skill_dependency_network": V_SKILL_DEPENDENCY_NETWORK,
+        "v_ab_test_summary": V_AB_TEST_SUMMARY,
+        "v_multimodal_skill_catalog": V_MULTIMODAL_SKILL_CATALOG,
+    },
     triggers={"trg_metrics_cache_after_insert": TRG_METRICS_CACHE},
     record=Record(
         "skill_migrations",

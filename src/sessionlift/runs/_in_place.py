@@ -1,0 +1,457 @@
+"""A store changed in place: checked, backed up, led up or down its chain of generations, verified, reported."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from sessionlift.errors import (
+    InterruptedRunError,
+    SessionliftError,
+    StoreLockedError,
+    UsageError,
+    VerificationError,
+)
+from sessionlift.generations import (
+    RevisionInfo,
+    Standing,
+    adopt,
+    chain_of,
+    chain_target,
+    change,
+    detect,
+    kept_rows,
+    over,
+    standing,
+    step_of,
+    steps_of_run,
+)
+from sessionlift.reports import (
+    Digest,
+    ErrorLine,
+    Loss,
+    Report,
+    TableCounts,
+    Throughput,
+    current_environment,
+    digests_path,
+    write,
+    write_digests,
+)
+from sessionlift.runs._in_place_check import (
+    Before,
+    check_integrity,
+    check_space,
+    facts_of,
+    open_elsewhere,
+    take_down,
+    verify_change,
+)
+from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
+from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
+from sessionlift.runs._snapshot import back_up, file_of, in_place_url, open_file, snapshot
+from sessionlift.stores import PrivateDirectory, SqliteFileStore, no_room
+
+Verb = Literal["upgrade", "downgrade"]
+OWN_TABLES = ("sessionlift_version", "sessionlift_steps", "sessionlift_kept")
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class InPlaceResult:
+    """The finished report, the file it was written to (None where that could not be), and the backup."""
+
+    report: Report
+    path: Path | None
+    backup: Path | None
+
+
+@dataclass(frozen=True)
+class InPlaceOptions:
+    """How to change a store in place.
+
+    ``to``: the generation, the newest if it is not named. ``backup``: the directory for the copy that is made
+    before, STORE.backups if it is not named. ``wait``: seconds to wait for another process that writes.
+    ``let_dangle``: go down although objects of the user's need what goes.
+    """
+
+    to: str | None = None
+    backup: Path | None = None
+    wait: float = WAIT_SECONDS
+    let_dangle: bool = False
+    dry_run: bool = False
+
+
+def change_in_place(
+    store: str,
+    verb: Verb,
+    options: InPlaceOptions,
+    *,
+    report_file: Path | None = None,
+    progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
+) -> InPlaceResult:
+    """Lead ``store`` to another generation of its chain. All or nothing: one transaction, and nothing before it.
+
+    In that transaction the store is looked at again, copied as it is (the backup), changed, verified and stamped;
+    only then is it committed. A store that stands there already is left alone. With ``dry_run`` everything is done
+    to a private copy. A report is written however it ends, and an error is raised after it.
+    """
+    run = _InPlace(store, verb, options, report_file, progress or Progress(quiet=True), interrupts or Interrupts())
+    return run.go()
+
+
+class _InPlace:
+    def __init__(
+        self,
+        store: str,
+        verb: Verb,
+        options: InPlaceOptions,
+        report_file: Path | None,
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        self._named = self._where = in_place_url(store)
+        self._verb, self._options = verb, options
+        self._progress, self._interrupts = progress, interrupts
+        self._run_id = new_run_id(verb)
+        self._report_file = report_file
+        self._path = report_path(self._named, self._run_id, report_file)
+        self._backup: Path | None = None
+        self._digests: list[Digest] = []
+        self._begun = time.monotonic()
+        self._report = Report(
+            kind=verb,
+            run_id=self._run_id,
+            dry_run=options.dry_run,
+            source=store_info(self._named),
+            target=store_info(self._named),
+            options={
+                "to": options.to,
+                "wait": options.wait,
+                "let_dangle": options.let_dangle,
+                "backup": None,
+            },
+        )
+
+    # --- from the first look to the report --------------------------------------------------------------------
+
+    def go(self) -> InPlaceResult:
+        try:
+            with ExitStack() as stack:
+                self._look()
+                if self._options.dry_run:
+                    self._rehearse(stack.enter_context(PrivateDirectory("rehearsal")))
+                self._change()
+            with self._interrupts.held():
+                self._finish()
+                self._interrupts.over()
+                return InPlaceResult(self._report, self._write(), self._backup)
+        except SessionliftError as error:
+            self._broken("failed", error)
+            raise
+        except KeyboardInterrupt:
+            self._broken("interrupted", InterruptedRunError("the run was interrupted; nothing was changed"))
+            raise
+        except OSError as error:
+            ours = no_room(error)
+            self._broken("failed", ours)
+            raise ours from error
+        except Exception as error:
+            # a fault of our own: it goes on as what it is, but not without a report
+            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
+            raise
+
+    def _look(self) -> None:
+        """Refuse whatever can be refused before anything is opened for writing."""
+        found = detect(self._where, role="target")
+        chain = chain_of(found.generation)
+        road = in_place_road(found.system)
+        if not chain or road is None:
+            raise UsageError(
+                f"{self._where.redacted} holds {found.generation}, which is moved into a new store and not changed in "
+                "place",
+                hint="sessionlift migrate OLD NEW",
+                found=found.evidence,
+            )
+        self._road: InPlaceRoad = road
+        self._chain = chain
+        self._to = chain_target(chain, self._options.to)
+        self._refuse_direction(found.generation)
+        self._report.source = store_info(self._named, found)
+        self._report.environment = current_environment({})
+        place = self._backup_place()
+        path = file_of(self._where)
+        check_space(self._where, sorted({path.parent, place.parent if not place.exists() else place}))
+        elsewhere = [] if self._options.dry_run else open_elsewhere(path)
+        if elsewhere:
+            listed = ", ".join(str(number) for number in elsewhere[:5])
+            self._report.assumptions.append(
+                f"other processes had the store open ({listed}): they see the new schema with their next statement"
+            )
+
+    def _refuse_direction(self, generation: str) -> None:
+        names = [info.generation for info in self._chain]
+        here, there = names.index(generation), names.index(self._to.generation)
+        if self._verb == "upgrade" and there < here:
+            raise UsageError(
+                f"{self._named.redacted} is {generation} already; {self._to.generation} lies before it",
+                hint=f"sessionlift downgrade STORE --to {self._to.generation}",
+            )
+        if self._verb == "downgrade" and there > here:
+            raise UsageError(
+                f"{self._named.redacted} is {generation}; {self._to.generation} lies after it",
+                hint=f"sessionlift upgrade STORE --to {self._to.generation}",
+            )
+
+    def _rehearse(self, directory: Path) -> None:
+        copy = directory / "rehearsal.db"
+        snapshot(self._where, copy)
+        self._where = replace(self._where, path=copy)
+        self._report.assumptions.append("dry run: everything was done to a private copy, which was removed")
+
+    def _change(self) -> None:
+        with (
+            self._locks_told(),
+            open_file(self._where, mode="rw", role="target") as store,
+            over(store) as connection,
+        ):
+            store.query(f"PRAGMA busy_timeout = {int(self._options.wait * 1000)}")
+            self._progress.step(f"Waiting for {self._where.redacted}")
+            self._stage = "begin"
+            transaction = connection.begin()
+            try:
+                self._stage = "work"
+                changed = self._in_transaction(store, connection)
+                self._stage = "commit"
+                with self._interrupts.held():
+                    (transaction.commit if changed else transaction.rollback)()
+            finally:
+                if transaction.is_active:
+                    transaction.rollback()
+            self._stage = "after"
+            self._count_own(store)
+
+    def _in_transaction(self, store: SqliteFileStore, connection: Connection) -> bool:
+        """Everything that is done under the lock; false where there is nothing to do."""
+        found = standing(connection, self._where)
+        self._refuse_direction(found.generation)
+        here = next(info for info in self._chain if info.generation == found.generation)
+        self._report.total_sessions = self._road.sessions(store)
+        self._tell_odd(store, found)
+        if here == self._to:
+            self._report.skipped_sessions = self._report.total_sessions
+            self._count_unchanged(store, found)
+            return self._adopt_only(connection, found)
+        self._progress.step(f"Checking {self._where.redacted} ({found.generation})")
+        check_integrity(store)
+        before = take_down(store, here, self._to, self._chain)
+        if not self._options.dry_run:
+            self._back_up(found.generation)
+        self._progress.step(f"{'Upgrading' if self._verb == 'upgrade' else 'Downgrading'} to {self._to.generation}")
+        adopt(connection, found, self._where, run_id=self._run_id)
+        counted = {table: count_rows(store, table) for table in self._passing(here)}
+        change(
+            connection,
+            self._where,
+            at=here.revision,
+            to=self._to.revision,
+            run_id=self._run_id,
+            let_dangle=self._options.let_dangle,
+        )
+        self._progress.step("Verifying")
+        self._hold_against(store, before, here)
+        self._tell(connection, before, counted)
+        return True
+
+    def _adopt_only(self, connection: Connection, found: Standing) -> bool:
+        if found.stamped == found.revision:
+            self._report.assumptions.append(f"the store is {found.generation} already: nothing was to do")
+            return False
+        self._report.assumptions.append(f"the store is {found.generation} already: only our stamp was written")
+        return adopt(connection, found, self._where, run_id=self._run_id)
+
+    def _passing(self, here: RevisionInfo) -> list[str]:
+        """The tables that go on a way down; none on a way up."""
+        names = [info.revision for info in self._chain]
+        low, high = names.index(self._to.revision), names.index(here.revision)
+        return [table for revision in names[low + 1 : high + 1] for table in step_of(revision).tables]
+
+    def _hold_against(self, store: SqliteFileStore, before: Before, here: RevisionInfo) -> None:
+        verification, after = verify_change(
+            store, before, self._road, here, self._to, self._chain, may_dangle=self._options.let_dangle
+        )
+        self._report.verification = verification
+        self._digests = [
+            Digest(table, was.digest, after.get(table, TableDigest(0, "-")).digest, "catalog")
+            for table, was in before.tables.items()
+        ]
+        if verification.differences:
+            raise VerificationError(
+                f"the store is not as it must be after the change; {len(verification.differences)} differences, the "
+                f"first: {verification.differences[0].table or ''} {verification.differences[0].message}",
+                hint="everything was taken back; this is a fault of ours, or the store is not what it seemed: "
+                "the report has every difference",
+            )
+
+    # --- the backup -------------------------------------------------------------------------------------------
+
+    def _backup_place(self) -> Path:
+        path = file_of(self._named)
+        return self._options.backup or path.with_name(path.name + ".backups")
+
+    def _back_up(self, generation: str) -> None:
+        """A copy of the store as it is now: nobody else can write to it before it is changed."""
+        place, path = self._backup_place(), file_of(self._named)
+        place.mkdir(parents=self._options.backup is not None, exist_ok=True)
+        name = f"{path.stem}.{generation.replace('.', '-')}.{self._run_id}{path.suffix}"
+        self._progress.step(f"Backing up to {place / name}")
+        self._backup = back_up(self._where, place / name)
+        self._report.options["backup"] = str(self._backup)
+
+    # --- the report -------------------------------------------------------------------------------------------
+
+    def _tell_odd(self, store: SqliteFileStore, found: Standing) -> None:
+        odd = [*found.oddities, *self._road.oddities(store, step_of(found.revision).all_names)]
+        self._report.source_facts = facts_of(odd)
+
+    def _count_unchanged(self, store: SqliteFileStore, found: Standing) -> None:
+        for table in found.rows:
+            rows = count_rows(store, table)
+            self._report.tables[table] = TableCounts(read=rows, written=rows)
+
+    def _tell(self, connection: Connection, before: Before, passing: dict[str, int]) -> None:
+        """What went where, by the steps' own account."""
+        report = self._report
+        report.migrated_sessions = report.total_sessions
+        tables = report.tables
+        for table, was in before.tables.items():
+            tables[table] = TableCounts(read=was.rows, written=was.rows)
+        for table, rows in passing.items():
+            tables[table] = TableCounts(read=rows, excluded=rows)
+        for _, revision, told in steps_of_run(connection, self._run_id):
+            for name, count in told.get("kept", {}).items():
+                report.losses.append(_loss(name, count, f"{step_of(revision).name} alone can hold these", "kept_aside"))
+            withheld = told.get("withheld", {})
+            for name, count in told.get("restored", {}).items():
+                if "." not in name:
+                    aside = withheld.get(name, 0)
+                    tables[name] = TableCounts(read=count, written=count - aside, excluded=aside)
+            for name, count in withheld.items():
+                report.losses.append(
+                    _loss(name, count, "what these rows refer to was deleted in between; they stay aside", "withheld")
+                )
+            replayed = told.get("replayed", {})
+            for name, count in replayed.items():
+                if name != "invocations":
+                    tables.setdefault(name, TableCounts()).derived = count
+            if replayed:
+                report.assumptions.append(
+                    f"{replayed['invocations']:,} invocations were written while the store was on an older generation: "
+                    "they are counted in, each once"
+                )
+        report.losses.sort(key=lambda loss: (loss.code, loss.table, loss.column or ""))
+        rows = sum(counts.read for counts in tables.values())
+        self._throughput = (rows, store_size(self._where) or 0)
+
+    def _count_own(self, store: SqliteFileStore) -> None:
+        there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        mine = [table for table in OWN_TABLES if table in there]
+        self._report.ledger.tables = mine
+        self._report.ledger.rows = sum(count_rows(store, table) for table in mine)
+        waiting = kept_rows(store.query)
+        if waiting and self._verb == "upgrade":
+            listed = ", ".join(f"{table} {rows:,}" for table, rows in waiting.items())
+            self._report.assumptions.append(f"the complement keeps rows that could not come back: {listed}")
+
+    def _finish(self) -> None:
+        self._summarise()
+        found = detect(self._where, role="target") if not self._options.dry_run else None
+        self._report.target = store_info(self._named, found)
+        self._report.target.generation = self._to.generation
+        self._report.target.system = self._road.system
+        if self._digests and not self._options.dry_run:
+            self._make_place()
+            self._report.digests = write_digests(digests_path(self._path), self._digests, algorithm=ALGORITHM)
+        self._report.finish()
+
+    def _summarise(self) -> None:
+        rows, size = getattr(self, "_throughput", (0, 0))
+        self._progress.done()
+        self._report.throughput = Throughput.measured(
+            sessions=self._report.migrated_sessions,
+            rows=rows,
+            bytes=size,
+            seconds=time.monotonic() - self._begun,
+            peak_memory_mb={"run": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
+        )
+
+    def _broken(self, status: Literal["failed", "interrupted"], error: SessionliftError) -> None:
+        """Write down what is known of a run that did not come to its end. The store is as it was."""
+        with self._interrupts.held():
+            report = self._report
+            report.migrated_sessions = 0
+            report.tables, report.losses = {}, []
+            self._summarise()
+            report.errors.insert(0, ErrorLine(error=error.what, code=error.code, table=error.fields.get("table")))
+            report.finish(status)
+            written = self._write()
+            if written is not None:
+                error.fields["report"] = str(written)
+
+    def _make_place(self) -> None:
+        self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
+
+    def _write(self) -> Path | None:
+        try:
+            self._make_place()
+            return write(self._report, self._path)
+        except (OSError, SessionliftError) as error:
+            self._progress.step(f"The report could not be written to {self._path}: {error}")
+            return None
+
+    @contextmanager
+    def _locks_told(self) -> Iterator[None]:
+        """Say of a lock who holds it, and that nothing was changed."""
+        self._stage = "open"
+        try:
+            yield
+        except StoreLockedError as error:
+            seconds = f"{self._options.wait:g} seconds"
+            if self._stage == "commit":
+                what = (
+                    f"another program is reading {self._named.redacted} and did not let go of it within {seconds}; "
+                    "nothing was changed"
+                )
+            else:
+                what = f"another process is writing to {self._named.redacted}; waited {seconds}, nothing was changed"
+            raise StoreLockedError(
+                what,
+                hint="close the programs that have it open (Session-Buddy's server, a shell), or give --wait more "
+                "seconds; then run the same command again",
+                store=self._named.redacted,
+                role="target",
+                holders=open_elsewhere(file_of(self._named)),
+            ) from error
+
+
+def _loss(name: str, count: int, meaning: str, code: str) -> Loss:
+    table, _, column = name.partition(".")
+    return Loss(
+        code=code,
+        table=table,
+        column=column or None,
+        count=count,
+        meaning=meaning,
+        original_kept_in="sessionlift_kept, value by value; they come back with the next upgrade",
+    )

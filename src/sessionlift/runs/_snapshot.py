@@ -1,0 +1,49 @@
+"""Stores that are files: opened, and copied whole while others may use them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sessionlift.errors import UsageError
+from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, open_store, parse_store_url
+
+
+def in_place_url(text: str) -> StoreURL:
+    """The store that ``text`` names. A plain path is opened by the library that the real program uses: ``sqlite3``."""
+    where = parse_store_url(text)
+    if where.engine == "libsql" and "://" not in text:
+        where = replace(where, engine="sqlite")
+    file_of(where)
+    return where
+
+
+def file_of(where: StoreURL) -> Path:
+    """The file of a store. Raises UsageError for a server."""
+    if where.path is None:
+        raise UsageError(
+            f"{where.redacted} is a server; only a file can be changed in place",
+            hint="stop the server and name its file, or move the sessions into a new store",
+        )
+    return where.path
+
+
+def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:
+    """Open a SQLite file by the library that its URL names. Raises UsageError for a store of another engine."""
+    store = open_store(where, mode=mode, role=role)
+    if not isinstance(store, SqliteFileStore):
+        store.close()
+        raise UsageError(f"{where.redacted} is no SQLite file", hint="name a SQLite or libSQL file")
+    return store
+
+
+def back_up(where: StoreURL, path: Path) -> Path:
+    """A copy of what is committed in the store, on the disk when this returns; the one place that makes backups."""
+    snapshot(where, path)
+    return path
+
+
+def snapshot(where: StoreURL, path: Path) -> None:
+    """Copy what is committed in a store to ``path``, through a connection of its own that only reads."""
+    with open_file(where, mode="ro", role="source") as store:
+        store.copy_to(path)
