@@ -160,10 +160,11 @@ def anchors_of(page: Path) -> set[str]:
 def leaf_commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
     if not isinstance(command, click.Group):
         return [(name, command)]
+    context = click.Context(command)
     return [
         leaf
-        for key, child in sorted(command.commands.items())
-        if not child.hidden
+        for key in command.list_commands(context)
+        if (child := command.get_command(context, key)) is not None and not child.hidden
         for leaf in leaf_commands(child, f"{name} {key}")
     ]
 

@@ -15,9 +15,9 @@ from alembic import context
 from alembic.util.exc import CommandError
 from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.generations import _connect, _revision
+from sessionlift.generations._signatures import VERSION_TABLE
 from sessionlift.stores import parse_store_url
 
-VERSION_TABLE = _revision.VERSION_TABLE
 # the commands of the plain program that only look
 _READERS = {"branches", "check", "current", "heads", "history", "show"}
 

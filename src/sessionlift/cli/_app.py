@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from sessionlift._version import __version__
 from sessionlift.cli._common import Group
-from sessionlift.cli._demo import demo_store
-from sessionlift.cli._detect import detect
-from sessionlift.cli._in_place import downgrade, upgrade
-from sessionlift.cli._migrate import migrate
-from sessionlift.cli._plan import plan
-from sessionlift.cli._report import report
-from sessionlift.cli._schema import schema
-from sessionlift.cli._status import status
-from sessionlift.cli._verify import verify
+
+_COMMANDS = {
+    "plan": "_plan.plan",
+    "migrate": "_migrate.migrate",
+    "verify": "_verify.verify",
+    "status": "_status.status",
+    "detect": "_detect.detect",
+    "upgrade": "_in_place.upgrade",
+    "downgrade": "_in_place.downgrade",
+    "schema": "_schema.schema",
+    "report": "_report.report",
+    "demo-store": "_demo.demo_store",
+}
+"""Where each command is. Only the one that runs is loaded: some need what takes half a second to load."""
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Program(Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(importlib.import_module(f"sessionlift.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sessionlift")
 def main() -> None:
     """Move the sessions and traces of AI agents into the new store, and prove that nothing was lost.
@@ -26,7 +45,3 @@ def main() -> None:
     3 the source cannot be read or is not what it should be; 4 the target cannot be used; 5 the result could
     not be printed; 130 interrupted.
     """
-
-
-for _command in (plan, migrate, verify, status, detect, upgrade, downgrade, schema, report, demo_store):
-    main.add_command(_command)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from sessionlift._demo import DemoStore, Dress, SwarmDress, SwarmStore, Traps, make_langswarm, make_synth_v2
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
 from sessionlift.errors import UsageError
+
+if TYPE_CHECKING:
+    from sessionlift._demo import DemoStore, Dress, SwarmDress, SwarmStore, Traps
 
 System = Literal["synth", "langswarm"]
 # the first is the one that is made where none is named
@@ -55,6 +57,9 @@ def demo_store(
     LangSwarm, with the values in a share of them that careless converters spoil. PATH must not exist yet.
     Nothing else is written.
     """
+    # it needs Alembic, which takes long to load: no other command shall wait for it
+    from sessionlift._demo import make_langswarm, make_synth_v2
+
     chosen = dress or _DRESSES[system][0]
     if chosen not in _DRESSES[system]:
         raise UsageError(

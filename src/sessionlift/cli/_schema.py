@@ -6,15 +6,8 @@ from typing import Any
 
 import click
 
+from sessionlift import generations
 from sessionlift.cli._common import Group, emit_json, json_option
-from sessionlift.generations import (
-    schema_config,
-    schema_current,
-    schema_downgrade,
-    schema_history,
-    schema_upgrade,
-    schema_verify,
-)
 from sessionlift.stores import parse_store_url
 
 
@@ -50,7 +43,7 @@ def upgrade(store: str, revision: str, dress: str | None, as_json: bool) -> None
     REVISION is one of those that `schema history` lists. An empty store that the real program made is taken
     as it is, if it has exactly the structure of the revision.
     """
-    _stamps(store, schema_upgrade(store, revision, dress=dress), as_json=as_json)
+    _stamps(store, generations.schema_upgrade(store, revision, dress=dress), as_json=as_json)
 
 
 @schema.command()
@@ -63,7 +56,7 @@ def downgrade(store: str, revision: str, as_json: bool) -> None:
     `base` is before everything; `ledger@base` takes only the ledger away. Refuses while the tables that would
     go hold rows.
     """
-    _stamps(store, schema_downgrade(store, revision), as_json=as_json)
+    _stamps(store, generations.schema_downgrade(store, revision), as_json=as_json)
 
 
 @schema.command()
@@ -71,7 +64,7 @@ def downgrade(store: str, revision: str, as_json: bool) -> None:
 @json_option
 def current(store: str, as_json: bool) -> None:
     """Print the revisions stamped in STORE. Changes nothing."""
-    _stamps(store, schema_current(store), as_json=as_json)
+    _stamps(store, generations.schema_current(store), as_json=as_json)
 
 
 @schema.command()
@@ -79,7 +72,7 @@ def current(store: str, as_json: bool) -> None:
 @json_option
 def verify(store: str, as_json: bool) -> None:
     """Compare STORE with every revision stamped in it, and list each difference. Changes nothing."""
-    stamps = schema_verify(store)
+    stamps = generations.schema_verify(store)
     if as_json:
         _stamps(store, stamps, as_json=True, differences=[])
     else:
@@ -90,7 +83,7 @@ def verify(store: str, as_json: bool) -> None:
 @json_option
 def history(as_json: bool) -> None:
     """List every revision that this build knows."""
-    infos = schema_history()
+    infos = generations.schema_history()
     if as_json:
         emit_json({"ok": True, "revisions": [info.to_dict() for info in infos]})
         return
@@ -105,6 +98,6 @@ def history(as_json: bool) -> None:
 def config(as_json: bool) -> None:
     """Print the path of the alembic.ini that plain Alembic can be given with -c."""
     if as_json:
-        emit_json({"ok": True, "config": str(schema_config())})
+        emit_json({"ok": True, "config": str(generations.schema_config())})
     else:
-        click.echo(str(schema_config()))
+        click.echo(str(generations.schema_config()))

@@ -1,31 +1,37 @@
 """Which generation a store holds, the schema commands, the check of a target before a write, and changes in place."""
 
-from sessionlift.generations._chain import (
-    Oddity,
-    Standing,
-    adopt,
-    chain_of,
-    chain_target,
-    change,
-    standing,
-    step_of,
-    steps_of_run,
-    way_down,
-)
-from sessionlift.generations._connect import over
-from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
-from sessionlift.generations._kept import kept_rows
-from sessionlift.generations._prepare import check_target, prepare_target
-from sessionlift.generations._schema import (
-    RevisionInfo,
-    schema_config,
-    schema_current,
-    schema_downgrade,
-    schema_history,
-    schema_upgrade,
-    schema_verify,
-)
-from sessionlift.generations._series import HAS_SKILL, HOUR, IS_TIME, OFF_THE_HOUR, derive_hours
+from __future__ import annotations
+
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from sessionlift.generations._chain import (
+        Oddity,
+        Standing,
+        adopt,
+        chain_of,
+        chain_target,
+        change,
+        standing,
+        step_of,
+        steps_of_run,
+        way_down,
+    )
+    from sessionlift.generations._connect import over
+    from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
+    from sessionlift.generations._kept import kept_rows
+    from sessionlift.generations._prepare import check_target, prepare_target
+    from sessionlift.generations._schema import (
+        RevisionInfo,
+        schema_config,
+        schema_current,
+        schema_downgrade,
+        schema_history,
+        schema_upgrade,
+        schema_verify,
+    )
+    from sessionlift.generations._series import HAS_SKILL, HOUR, IS_TIME, OFF_THE_HOUR, derive_hours
 
 __all__ = [
     "HAS_SKILL",
@@ -59,3 +65,43 @@ __all__ = [
     "steps_of_run",
     "way_down",
 ]
+
+_HOME = {
+    "HAS_SKILL": "_series",
+    "HOUR": "_series",
+    "IS_TIME": "_series",
+    "MOVED": "_detect",
+    "OFF_THE_HOUR": "_series",
+    "Detection": "_detect",
+    "Oddity": "_chain",
+    "RevisionInfo": "_schema",
+    "Standing": "_chain",
+    "adopt": "_chain",
+    "chain_of": "_chain",
+    "chain_target": "_chain",
+    "change": "_chain",
+    "check_target": "_prepare",
+    "derive_hours": "_series",
+    "detect": "_detect",
+    "kept_rows": "_kept",
+    "over": "_connect",
+    "prepare_target": "_prepare",
+    "require_generation": "_detect",
+    "schema_config": "_schema",
+    "schema_current": "_schema",
+    "schema_downgrade": "_schema",
+    "schema_history": "_schema",
+    "schema_upgrade": "_schema",
+    "schema_verify": "_schema",
+    "standing": "_chain",
+    "step_of": "_chain",
+    "steps_of_run": "_chain",
+    "way_down": "_chain",
+}
+"""Most of these stand on Alembic, which takes half a second to load: each is loaded when it is first asked for."""
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

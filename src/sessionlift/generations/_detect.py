@@ -14,8 +14,7 @@ from sessionlift.errors import (
     WrongGenerationError,
 )
 from sessionlift.generations import _dumps, _langswarm, _textfiles
-from sessionlift.generations._revision import VERSION_TABLE
-from sessionlift.generations._signatures import SIGNATURES, Shape, Signature
+from sessionlift.generations._signatures import SIGNATURES, VERSION_TABLE, Shape, Signature
 from sessionlift.stores import (
     Mode,
     PrivateDirectory,

@@ -15,8 +15,9 @@ from sessionlift.generations._detect import (
     read_stamps,
     require_generation,
 )
-from sessionlift.generations._revision import VERSION_TABLE, wrong_engine
+from sessionlift.generations._revision import wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
+from sessionlift.generations._signatures import VERSION_TABLE
 from sessionlift.stores import StoreURL, open_store, parse_store_url, sniff
 
 # generation -> its revision, and whether it lives on DuckDB

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
 from sessionlift.generations import _sqltext, _structure
+from sessionlift.generations._signatures import VERSION_TABLE
 from sessionlift.stores import quote_identifier
 
-VERSION_TABLE = "sessionlift_version"
 _LISTED = 20  # of the differences in a message; all of them are in the error's fields
 _ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Shape = Mapping[str, frozenset[str]]
+VERSION_TABLE = "sessionlift_version"
 
 
 def _words(names: str) -> frozenset[str]:

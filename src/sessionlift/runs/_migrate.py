@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sessionlift import generations
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import (
@@ -24,7 +25,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     UsageError,
 )
-from sessionlift.generations import detect, prepare_target, require_generation
+from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import LEDGER_TABLES, Ledger, LedgerRun
 from sessionlift.reports import (
     ErrorLine,
@@ -181,7 +182,7 @@ class _Run:
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
         with self.interrupts.held():
-            made = prepare_target(self._target, self._road.target, size=self._bytes)
+            made = generations.prepare_target(self._target, self._road.target, size=self._bytes)
         self._report.target = store_info(self._asked_target, made)
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:

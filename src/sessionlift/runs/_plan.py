@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sessionlift import generations
 from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Inventory
 from sessionlift.errors import StoreNotFoundError, UsageError
-from sessionlift.generations import check_target, detect, require_generation
+from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Ledger
 from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
@@ -53,7 +54,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         assumptions=assumptions(options),
     )
     if goal is not None:
-        check_target(goal, road.target)
+        generations.check_target(goal, road.target)
     known, known_catalog = _moved_before(goal) if goal is not None else (set(), None)
     with road.open_source(where, 2) as store, store.mapped():
         # as in the run: the catalog is whole, whichever sessions are chosen
