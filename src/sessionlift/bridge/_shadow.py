@@ -34,8 +34,8 @@ _LOOK_SECONDS = 2.0
 class Shadow:
     """Compares each session once for each state of the legacy store, counts, and holds the share."""
 
-    def __init__(self, core: BridgeCore, compare: Compare | None) -> None:
-        self._core, self._compare = core, compare
+    def __init__(self, core: BridgeCore, compare: Compare | None, note_in: Callable[[str], object]) -> None:
+        self._core, self._compare, self._note_in = core, compare, note_in
         self._watch = LegacyWatch(core.source)
         self._held: float | None = None
         self._due = 0.0
@@ -49,7 +49,7 @@ class Shadow:
         try:
             found = self._differences(session_id)
             if found is not None:
-                self._note(session_id, found, rollout)
+                self._count(session_id, found, rollout)
         except SessionliftError as error:
             # serving goes on; what could not be compared is told, and compared at the next use
             self._core.note("not_compared", f"session {session_id!r} was not compared: {error.what}", session_id)
@@ -73,7 +73,7 @@ class Shadow:
         except Exception as error:  # noqa: BLE001 - it is a front's code: its fault is a mismatch, not an outage
             return {NOT_COMPARED: f"{type(error).__name__}: {error}"}
 
-    def _note(self, session_id: str, found: Mapping[str, Any], rollout: Rollout) -> None:
+    def _count(self, session_id: str, found: Mapping[str, Any], rollout: Rollout) -> None:
         def add(counts: ShadowCounts, notes: Notes) -> None:
             counts.add(session_id, found, run_id=self._core.run_id, at=utc_now())
             if found and notes.read(HELD) is None and counts.mismatching() >= max(1, rollout.shadow_budget):
@@ -95,6 +95,6 @@ class Shadow:
         with self._lock:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + _LOOK_SECONDS
-                found = self._core.read_note(HELD)
-                self._held = None if found is None else float(found["share"])
+                found = self._note_in(HELD)
+                self._held = float(found["share"]) if isinstance(found, dict) else None
             return asked if self._held is None else asked.held_to(self._held)

@@ -10,8 +10,6 @@ from typing import Literal, Protocol
 
 from sessionlift.bridge._rollout import Rollout
 from sessionlift.errors import SessionliftError, UsageError
-from sessionlift.ledger import Notes
-from sessionlift.stores import Store
 
 ROLLOUT = "rollout"
 """The name of the rollout in the ledger."""
@@ -104,35 +102,37 @@ class CalledRollout:
 class LedgerRollout:
     """The target's ledger, looked at every few seconds; ``sessionlift rollout`` writes it. None there: "off"."""
 
-    def __init__(self, read: Callable[[Callable[[Store], Rollout]], Rollout]) -> None:
-        self._read = read
+    def __init__(self, note: Callable[[str], object], told: Callable[[SessionliftError], None]) -> None:
+        self._note, self._told = note, told
         self._rollout = Rollout(mode="off")
         self._due = 0.0
 
     def now(self) -> Rollout:
         if time.monotonic() >= self._due:
-            self._rollout = self._read(rollout_in)
             self._due = time.monotonic() + LOOK_SECONDS
+            try:
+                self._rollout = stored_rollout(self._note(ROLLOUT)) or Rollout(mode="off")
+            except UsageError as error:
+                self._told(error)
         return self._rollout
 
 
-def rollout_in(store: Store) -> Rollout:
-    """The rollout in the ledger of ``store``; mode "off" where nobody has set one."""
-    value = Notes(store).read(ROLLOUT)
-    return Rollout(mode="off") if value is None else Rollout.from_dict(value)
+def stored_rollout(value: object) -> Rollout | None:
+    """The rollout that the ledger holds as ``value``; None for none."""
+    return None if value is None else Rollout.from_dict(value)
 
 
 def rollout_source(
     given: Given,
     *,
-    read: Callable[[Callable[[Store], Rollout]], Rollout],
+    note: Callable[[str], object],
     told: Callable[[SessionliftError], None],
 ) -> RolloutSource:
-    """The source for what the application gave. Raises UsageError."""
+    """The source for what the application gave; ``note`` reads the ledger by name. Raises UsageError."""
     if isinstance(given, Rollout):
         return FixedRollout(given)
     if given == "ledger":
-        return LedgerRollout(read)
+        return LedgerRollout(note, told)
     if isinstance(given, (str, Path)):
         return FileRollout(Path(given), told)
     if callable(given):
