@@ -23,7 +23,6 @@ from sessionlift.bridge._window import Window
 from sessionlift.converters import SESSION
 from sessionlift.errors import (
     ConversionError,
-    SessionConflictError,
     SessionliftError,
     StoreLockedError,
     UsageError,
@@ -31,6 +30,7 @@ from sessionlift.errors import (
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import Kind, utc_now
 from sessionlift.runs import (
+    CatchUp,
     Converted,
     SessionMover,
     Source,
@@ -268,21 +268,21 @@ class BridgeCore:
         if not found.moved or self._watch.fresh(session_id):
             return Place(session_id, "new")
         signature = self._watch.signature()
-        if not self._changed(session_id, found):
+        try:
+            caught_up = self._stores.moving(lambda mover: CatchUp(mover, self.conflicts).take(session_id, found.digest))
+        except SessionliftError as error:
+            # neither a legacy store that is away nor a busy target keeps what has moved from being served
+            if self._on_error == "raise":
+                raise
+            self.note("not_compared", f"whether the legacy store has gone on is not known: {error.what}", session_id)
+            return Place(session_id, "new", error=error)
+        if caught_up.error is None:
             self._watch.compared(session_id, signature)
-            return Place(session_id, "new")
-        moved = self._stores.moving(lambda mover: mover.move(session_id, again=True))
-        if moved.state != "changed_on_both_sides":
-            self._watch.compared(session_id, signature)
-            return Place(session_id, "new", moved_now=moved.now)
-        error = SessionConflictError(
-            f"session {session_id!r} was written in the legacy store and in the new one since it moved",
-            hint="`sessionlift catch-up SOURCE TARGET` shows both tails, and --on-conflict resolves it",
-            session_id=session_id,
-        )
-        self._window.failed(session_id, error)
-        self._note_attempt(session_id, error)
-        return Place(session_id, "new", error=error)
+            self._settled(session_id, found)
+            return Place(session_id, "new", moved_now=caught_up.outcome == "moved_again")
+        self._window.failed(session_id, caught_up.error)
+        self._note_attempt(session_id, caught_up.error)
+        return Place(session_id, "new", error=caught_up.error)
 
     def _changed(self, session_id: str, found: Known) -> bool:
         return self._stores.moving(lambda mover: mover.changed(session_id, found.digest))
@@ -336,7 +336,7 @@ class BridgeCore:
         known = ledger.units(SESSION, [session_id])
         legacy = None if known else self.convert(session_id)
         if known or legacy is not None:
-            digest = "" if legacy is None else legacy.source_digest
+            digest = "" if legacy is None else legacy.unit.source_digest
             ledger.bury(session_id, run_id=self.run_id, at=utc_now(), source_digest=digest)
         Attempts(store).settled(session_id)
 

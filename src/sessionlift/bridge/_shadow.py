@@ -61,7 +61,7 @@ class Shadow:
         converted = self._core.convert(session_id)
         if converted is None:
             return None
-        if converted.state == "quarantined":
+        if converted.unit.state == "quarantined":
             reasons = [{"code": row.code, "reason": row.reason} for row in converted.quarantine[:1]]
             return {NOT_CONVERTED: reasons[0] if reasons else None}
         if self._compare is None:

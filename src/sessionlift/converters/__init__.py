@@ -12,6 +12,7 @@ from sessionlift.converters._batch import (
     UnitKind,
     UnitState,
 )
+from sessionlift.converters._continue import Continuation, Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
@@ -20,14 +21,18 @@ __all__ = [
     "CATALOG",
     "SESSION",
     "Batch",
+    "Continuation",
+    "Continued",
     "Fact",
     "Forecast",
     "Forward",
     "Group",
     "Inventory",
     "Loss",
+    "OnConflict",
     "Owned",
     "Quarantined",
+    "Rows",
     "Sink",
     "TargetDigests",
     "TargetRows",

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sessionlift.converters import Fact, Loss
-from sessionlift.ledger._rows import LEDGER_TABLES, UNIT_COLUMNS, to_json
+from sessionlift.converters import Fact, Loss, Quarantined, Unit
+from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
 _MANY = 2_000
@@ -169,6 +169,59 @@ class Ledger:
             "converter, read_counts, written_counts, state) VALUES ('session', ?, ?, ?, ?, '', '', '{}', '{}', "
             "'deleted') ON CONFLICT (unit, session_id) DO UPDATE SET state = 'deleted'",
             (session_id, run_id, at, source_digest),
+        )
+
+    def complement(self, session_id: str) -> dict[str, Any]:
+        """What the target's shape could not hold of a session; empty where that was nothing."""
+        where = "unit = 'session' AND session_id = ?"
+        for (data,) in self._store.read_table("sessionlift_complement", ("data",), where=where, params=(session_id,)):
+            found: dict[str, Any] = json.loads(str(data))
+            return found
+        return {}
+
+    def renew(
+        self,
+        before: LedgerUnit,
+        now: Unit,
+        *,
+        run_id: str,
+        at: str,
+        converter: str,
+        whole: bool,
+        quarantine: Sequence[Quarantined],
+    ) -> None:
+        """Say that a session has been caught up to the source rows of ``now``, in the transaction that writes it.
+
+        With ``whole`` its target digest, counts and complement are those of ``now`` too; without, what was moved stays
+        what it was. ``quarantine`` is what of the source the target did not get.
+        """
+        session_id = before.session_id
+        state = "partial" if quarantine or before.state == "partial" else "moved"
+        self._store.execute(
+            "UPDATE sessionlift_units SET source_digest = ?, state = ?, run_id = ?, moved_at = ? "
+            "WHERE unit = 'session' AND session_id = ?",
+            (now.source_digest, state, run_id, at, session_id),
+        )
+        if whole:
+            self._store.execute(
+                "UPDATE sessionlift_units SET target_digest = ?, converter = ?, read_counts = ?, written_counts = ? "
+                "WHERE unit = 'session' AND session_id = ?",
+                (now.target_digest, converter, to_json(now.read_counts), to_json(now.written_counts), session_id),
+            )
+            self._store.execute(
+                "DELETE FROM sessionlift_complement WHERE unit = 'session' AND session_id = ?", (session_id,)
+            )
+            if now.complement:
+                self._store.insert_rows(
+                    "sessionlift_complement", COMPLEMENT_COLUMNS, [("session", session_id, to_json(now.complement))]
+                )
+        self._store.insert_rows(
+            "sessionlift_quarantine",
+            QUARANTINE_COLUMNS,
+            [
+                (run_id, row.kind, row.session_id, row.table, row.row_id, row.code, row.reason, to_json(row.row))
+                for row in quarantine
+            ],
         )
 
     def states(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
@@ -22,6 +23,8 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "SOURCES",
+    "CatchUp",
+    "CaughtUp",
     "Committed",
     "Converted",
     "InPlaceOptions",
@@ -55,6 +58,8 @@ __all__ = [
 
 _HOME = {
     "SOURCES": "_roads",
+    "CatchUp": "_catch_up_one",
+    "CaughtUp": "_catch_up_one",
     "Committed": "_transfer",
     "Converted": "_mover",
     "InPlaceOptions": "_in_place",

@@ -51,6 +51,10 @@ LOSSES: dict[str, tuple[str, str]] = {
         "a recorded counter was NULL; v3 demands one, and got the number of rows",
         "sessionlift_complement, counters",
     ),
+    "legacy_tail_kept": (
+        "both sides went on after the move; what the legacy store got was not taken over, as was asked for",
+        "sessionlift_quarantine",
+    ),
     "column_to_metadata": (
         "v3 has no columns for these; they became keys of metadata",
         "system_versions.metadata",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION, Batch, Quarantined, UnitKind, UnitState
+from sessionlift.converters import CATALOG, SESSION, Batch, Quarantined, Unit, UnitKind
 from sessionlift.errors import StoreLockedError
 from sessionlift.generations import Detection, detect, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
@@ -36,10 +36,8 @@ class Converted:
     """A session as the target would hold it: ``rows`` by table, each as values by column. Nothing was written."""
 
     session_id: str
-    state: UnitState
-    source_digest: str
+    unit: Unit
     rows: dict[str, list[dict[str, Any]]]
-    complement: dict[str, Any]
     quarantine: list[Quarantined]
 
 
@@ -81,7 +79,7 @@ class SessionMover:
         self.target = parse_store_url(target) if isinstance(target, str) else target
         self.options, self.kind, self.wait = options, kind, wait
         self.run_id = run_id or new_run_id(kind)
-        self._told = committed or (lambda _: None)
+        self.told = committed or (lambda _: None)
         self._stack = ExitStack()
 
     def __enter__(self) -> SessionMover:
@@ -107,7 +105,7 @@ class SessionMover:
                 started_at=utc_now(),
             )
             self._forward = self._legacy.forward(self.options)
-            self._transfer = Transfer(self.store, self.road.rows, self.run_id, self._told, read_back=True)
+            self._transfer = Transfer(self.store, self.road.rows, self.run_id, self.told, read_back=True)
             self._catalog_moved = False
             self._stack = stack.pop_all()
         return self
@@ -116,6 +114,11 @@ class SessionMover:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def made_by(self) -> str:
+        """The converter and its version, as the ledger has them."""
+        return f"{self._forward.name}/{self._forward.version}"
 
     def state(self, session_id: str) -> Moved | None:
         """What the ledger says of a session; None for one that was never moved. Reads the target only."""
@@ -176,9 +179,7 @@ class SessionMover:
                 return None
             batch = self._forward.convert(group, stage)
         (unit,) = batch.units
-        return Converted(
-            session_id, unit.state, unit.source_digest, stage.held(), unit.complement, list(batch.quarantine)
-        )
+        return Converted(session_id, unit, stage.held(), list(batch.quarantine))
 
     def _move_catalog(self) -> None:
         """Before the first session, what no session owns; once for each mover, and only what is new."""

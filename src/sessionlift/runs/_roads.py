@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sessionlift.converters import Forward, TargetRows
+from sessionlift.converters import Continuation, Forward, TargetRows
 from sessionlift.errors import UsageError
 from sessionlift.runs._options import TransferOptions
 from sessionlift.stores import StoreURL
@@ -60,6 +60,8 @@ class Road:
     """the legacy store while others may write to it: each ``pick`` sees what they have committed by then"""
     home: str = "sessions"
     """the target's table with one row for each session, by ``session_id``"""
+    continuation: Continuation | None = None
+    """lays together what both sides did with a session; None where the system has no such way"""
 
 
 class _SynthSource:
@@ -154,7 +156,7 @@ class _LangswarmSource:
 
 
 def _langswarm() -> Road:
-    from sessionlift.converters.langswarm import LangswarmRows, LiveSource, open_legacy
+    from sessionlift.converters.langswarm import LangswarmRows, LiveSource, continue_session, open_legacy
 
     return Road(
         "langswarm.v1",
@@ -162,6 +164,7 @@ def _langswarm() -> Road:
         LangswarmRows(),
         lambda url, _threads: _LangswarmSource(open_legacy(url, snapshot=True)),
         lambda url: _LangswarmSource(LiveSource(url)),
+        continuation=continue_session,
     )
 
 

@@ -2,6 +2,7 @@
 
 from sessionlift.converters.langswarm._backward import BackRow, backward
 from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V1_COLUMNS, V2_COLUMNS
+from sessionlift.converters.langswarm._continue import Sides, continue_session, lay_together
 from sessionlift.converters.langswarm._convert import LangswarmOptions, forward, keep_for_forward
 from sessionlift.converters.langswarm._forward import Group, LangswarmForward
 from sessionlift.converters.langswarm._message import MessageCells, Told
@@ -29,10 +30,13 @@ __all__ = [
     "MessageCells",
     "Moved",
     "SessionRows",
+    "Sides",
     "Told",
     "backward",
+    "continue_session",
     "forward",
     "keep_for_forward",
+    "lay_together",
     "open_legacy",
     "read_session",
     "source_digest",

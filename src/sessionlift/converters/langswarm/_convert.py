@@ -143,13 +143,13 @@ def _restore(moved: Moved, parsed: Parsed, kept: Kept, digest: str) -> None:
         now = same.pop() if same else cells
         if now.timestamp <= last:
             # another message stands before it now, and V2 orders by this text
-            now = _after(now, last)
+            now = after(now, last)
         messages.append(now)
         last = now.timestamp
     moved.rows = replace(moved.rows, messages=messages)
 
 
-def _after(cells: MessageCells, last: str) -> MessageCells:
+def after(cells: MessageCells, last: str) -> MessageCells:
     """The row with the first time after ``last``, noted under our key as any other time that had to move."""
     time = utc_text(datetime.fromisoformat(last) + TICK)
     metadata = json.loads(cells.metadata or "{}")
