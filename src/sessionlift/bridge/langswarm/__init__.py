@@ -13,9 +13,11 @@ from sessionlift.bridge.langswarm._values import (
     SessionMetrics,
     SessionStatus,
 )
+from sessionlift.bridge.langswarm.v1 import LegacyApi
 
 __all__ = [
     "EchoProvider",
+    "LegacyApi",
     "LegacyWriter",
     "MessageRole",
     "Provider",

@@ -59,6 +59,8 @@ class V1ManagerWriter:
         for name, value in changes.items():
             if name == "status":
                 session.metadata.status = models.SessionStatus(value)
+            elif name == "session_control":
+                session.metadata.session_control = models.SessionControl(value)
             elif hasattr(session.metadata, name):
                 setattr(session.metadata, name, value)
             else:

@@ -32,7 +32,7 @@ def create(store: Store, context: SessionContext, *, now: datetime | None = None
     with store.transaction():
         require_free(store, context.session_id)
         store.insert_rows("sessions", _SESSION, [row])
-        store.insert_rows("session_metrics", ("session_id", "last_activity"), [(context.session_id, text)])
+        store.insert_rows("session_metrics", ("session_id",), [(context.session_id,)])
 
 
 def require_free(store: Store, session_id: str) -> None:

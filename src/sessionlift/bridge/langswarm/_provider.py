@@ -52,6 +52,9 @@ class Providers:
         self._named: dict[str, Provider] = {"mock": EchoProvider()}
         self._named.update({name.casefold(): provider for name, provider in (named or {}).items()})
 
+    def has(self, name: str) -> bool:
+        return name.casefold() in self._named
+
     def of(self, context: SessionContext) -> Provider:
         """The session's provider: by V2's name for it, by V1's, or the one under ``"*"``.
 

@@ -7,6 +7,7 @@ move, a rollback or a delete by another process is found out at the next use.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
@@ -154,11 +155,13 @@ class Sessions:
 
     # --- writing ----------------------------------------------------------------------------------------------
 
-    def create(self, context: SessionContext) -> Steps[Stored]:
+    def create(
+        self, context: SessionContext, *, now: datetime | None = None, complement: bool = False
+    ) -> Steps[Stored]:
         """Write a new session, in the new store whatever the rollout says. Raises SessionExistsError."""
         yield from self.require_free(context.session_id)
-        yield Run(partial(new_writes.create, context=context))
-        return (yield from self.get(context.session_id))
+        yield Run(partial(new_writes.create, context=context, now=now))
+        return (yield from self.get(context.session_id, complement=complement))
 
     def require_free(self, session_id: str) -> Steps[None]:
         """Raises SessionExistsError for an id that one of the stores has, or that was deleted."""
@@ -184,15 +187,20 @@ class Sessions:
         now = yield from self.get(session_id)
         return now.messages[-len(messages) :]
 
-    def exchange(self, session_id: str, message: SessionMessage) -> Steps[tuple[SessionMessage, SessionMessage]]:
+    def exchange(
+        self, session_id: str, message: SessionMessage, name: Callable[[Stored, Reply], str] | None = None
+    ) -> Steps[tuple[SessionMessage, SessionMessage]]:
         """Ask the provider, then store the message and the answer together; returns both.
 
-        Nothing waits for the provider but the caller; what others append meanwhile comes before.
+        Nothing waits for the provider but the caller; what others append meanwhile comes before. ``name`` gives the
+        answer an id.
         """
         stored = yield from self.get(session_id)
         self._check(stored)
         reply: Reply = yield Ask(stored.context, [*stored.messages, message])
         answer = answer_of(reply)
+        if name is not None:
+            answer.id = name(stored, reply)
         both = yield from self.append(session_id, [message, answer])
         if reply.provider_session_id is not None and reply.provider_session_id != stored.context.provider_session_id:
             yield from self.update(session_id, {"provider_session_id": reply.provider_session_id})
@@ -351,8 +359,13 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _for_v1(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes by V1's names: what stands in ``provider_context`` does so already."""
     merged = {**changes, **changes.get("provider_context", {})}
-    merged.pop("provider_context", None)
+    for name in ("provider_context", "backend"):
+        merged.pop(name, None)
+    ours = merged.pop("provider_session_id", None)
+    if ours is not None and not {"provider_thread_id", "provider_conversation_id"} & merged.keys():
+        merged["provider_thread_id"] = ours
     return {name: _plain(name, value) for name, value in merged.items()}
 
 

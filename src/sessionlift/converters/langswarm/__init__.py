@@ -8,7 +8,14 @@ from sessionlift.converters.langswarm._forward import Group, LangswarmForward
 from sessionlift.converters.langswarm._message import MessageCells, Told
 from sessionlift.converters.langswarm._reader import LegacyReader, LiveSource
 from sessionlift.converters.langswarm._row import LegacyRow, source_digest
-from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows
+from sessionlift.converters.langswarm._session import (
+    Aside,
+    Moved,
+    SessionRows,
+    backend_of,
+    provider_of,
+    provider_session_of,
+)
 from sessionlift.converters.langswarm._source import LegacySource, open_legacy
 from sessionlift.converters.langswarm._target import LangswarmRows, read_session
 
@@ -32,12 +39,15 @@ __all__ = [
     "SessionRows",
     "Sides",
     "Told",
+    "backend_of",
     "backward",
     "continue_session",
     "forward",
     "keep_for_forward",
     "lay_together",
     "open_legacy",
+    "provider_of",
+    "provider_session_of",
     "read_session",
     "source_digest",
 ]
