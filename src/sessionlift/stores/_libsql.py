@@ -10,7 +10,7 @@ from typing import Any
 
 import libsql_experimental
 
-from sessionlift.errors import StoreError
+from sessionlift.errors import StoreError, StoreLockedError
 from sessionlift.stores._registry import LocalEngine
 from sessionlift.stores._sqlfile import SqliteFileStore
 from sessionlift.stores._sqlite_errors import unstorable
@@ -105,11 +105,12 @@ class LibsqlStore(SqliteFileStore):
         inner = sql.strip().rstrip(";")
         form: str | None = None
         try:
-            shape = self._run(f"SELECT * FROM (\n{inner}\n) LIMIT 0", params)
+            shape, _ = self._first_rows(f"SELECT * FROM (\n{inner}\n) LIMIT 0", params)
+        except StoreLockedError:
+            raise  # it says nothing of the query
         except StoreError:
             shape = None  # WITH .. INSERT, or an error that the query itself will name better
         if shape is not None:
-            shape.fetchall()
             names = [f"c{index}" for index in range(len(shape.description))]
             form = (
                 f"WITH sessionlift_exact({', '.join(names)}) AS MATERIALIZED (\n{inner}\n) "

@@ -178,7 +178,7 @@ class SqliteFileStore(Store):
             except BaseException as error:  # noqa: BLE001 - raised again there
                 self._raise(error, table=table)
 
-    def _first_rows(self, sql: str, params: Sequence[Value], table: str) -> tuple[Any, list[Any]]:
+    def _first_rows(self, sql: str, params: Sequence[Value], table: str | None = None) -> tuple[Any, list[Any]]:
         """The cursor of a query and its first rows: where it meets a lock, it does so there."""
 
         def begin() -> tuple[Any, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from sessionlift.bridge.langswarm.v1._answers import Document
@@ -31,7 +32,7 @@ class LangSwarmSession:
     def _take(self, document: Document) -> None:
         self.metadata = SessionMetadata.from_dict(document.metadata)
         self.history = ConversationHistory.from_dict(document.history)
-        self._as_read = self.metadata.to_dict()
+        self._as_read = deepcopy(self.metadata.to_dict())
         self._read = len(self.history.messages)
 
     @property
