@@ -202,10 +202,15 @@ class _Run:
                 runs = ledger.runs()
                 movers = ledger.movers()
                 _refuse_other_zone([run for run in runs if run.run_id in movers], self._options, self._asked_target)
-                # another mapping may find a place for what the last one could not convert
+                # another mapping may find a place for what the last one could not convert, and --salvage for a part
                 mapping = self._options.to_message()["mapping"]
                 self._unwell = ledger.unwell()
-                self._retry = {run.run_id for run in runs if run.options.get("mapping") != mapping}
+                self._retry = {
+                    run.run_id
+                    for run in runs
+                    if run.options.get("mapping") != mapping
+                    or (self._options.salvage and not run.options.get("salvage"))
+                }
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
                     for pair in ledger.digests(SESSION, retry=self._retry, revive=True):

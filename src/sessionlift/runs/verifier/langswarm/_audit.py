@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from sessionlift.runs.verifier._audit import Finding, Unit
@@ -12,6 +14,7 @@ from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._units import ASIDE, EXAMPLES
 from sessionlift.runs.verifier.langswarm._checker import Checked, LangswarmChecker
 from sessionlift.runs.verifier.langswarm._ledger import Entry
+from sessionlift.runs.verifier.langswarm._rules import OURS
 from sessionlift.runs.verifier.langswarm._store import COLUMNS, SqliteUnits, digest_of
 from sessionlift.runs.verifier.langswarm._target import TABLES, found_of
 
@@ -37,6 +40,7 @@ class LangswarmAuditor(Auditor):
     ) -> None:
         self._langswarm = checker
         self._continued: list[tuple[str, int]] = []
+        self._unnamed: set[str] = set()
         super().__init__(target, checker, SqliteUnits(checker.store.engine), only=only, progress=progress)
 
     def _check(self, ids: Sequence[str]) -> None:
@@ -72,35 +76,62 @@ class LangswarmAuditor(Auditor):
             )
 
     def _quarantine(self, claim: str | None, catalog: Unit | None) -> None:  # noqa: ARG002 - it was compared before
-        """Sessions in quarantine with the source's; of every other row there, whose it is."""
+        """Sessions in quarantine with the source's; of every other row there, and of complements, whose it is."""
         for run_id in self._units.runs():
             if self._take_options(run_id):
                 for ids in self._units.chunks(run_id, ASIDE):
                     self._langswarm.check_aside(ids)
-        counts: dict[str, int] = {}
-        columns = ("unit", "session_id", "table_name", "row_id")
-        stream = self._target.stream("sessionlift_quarantine", columns, *self._quarantine_of(claim), ("id",))
-        while rows := stream.fetch(CHUNK):
-            sessions = [str(row[1]) for row in rows if row[0] == "session"]
-            known = self._units.known(sessions)
-            for unit, session, table, row_id in rows:
-                counts[str(table)] = counts.get(str(table), 0) + 1
-                if unit == "session" and str(session) not in known:
-                    self._stray(str(session), str(table), str(row_id))
-        stream.close()
+        where, params = self._quarantine_of(claim)
+        counts: Counter[str] = Counter()
+        for rows in self._blocks("sessionlift_quarantine", ("unit", "session_id", "table_name"), where, params):
+            counts.update(str(row[2]) for row in rows)
+            if claim is None:
+                self._refuse_strays("quarantine", [str(row[1]) for row in rows if row[0] == "session"])
         for table, count in counts.items():
             self._audit.note("in_quarantine", table, count, [])
+        if claim is None and self._only is None:
+            for rows in self._blocks("sessionlift_complement", ("session_id",), "unit = 'session'", ()):
+                self._refuse_strays("complement", [str(row[0]) for row in rows])
         self._tell_continued()
 
-    def _stray(self, session: str, table: str, row_id: str) -> None:
-        self._audit.find(
-            Finding(
-                "quarantine_unknown",
-                f"{table} row {row_id} is in quarantine, and the ledger names no such session",
-                session,
-                table,
-            )
-        )
+    def _blocks(self, table: str, columns: Sequence[str], where: str, params: Sequence[Any]) -> Iterator[list[Any]]:
+        with closing(self._target.stream(table, columns, where, params, ("session_id",))) as stream:
+            while rows := stream.fetch(CHUNK):
+                yield rows
+
+    def _refuse_strays(self, what: str, sessions: Sequence[str]) -> None:
+        known = self._units.known(sessions)
+        for session in dict.fromkeys(sessions):
+            if session not in known:
+                self._audit.find(
+                    Finding(
+                        f"{what}_unknown",
+                        f"the ledger has a {what} of the session, and names no such session",
+                        session,
+                        f"sessionlift_{what}",
+                    )
+                )
+
+    def _strangers(self) -> None:
+        """Besides: sessions with messages that only a move makes, and that the ledger does not name."""
+        super()._strangers()
+        if self._only is not None:
+            return
+        ours = "instr(metadata, ?)"
+        for rows in self._blocks("session_messages", ("session_id",), ours, (f'"{OURS}": {{"timestamp": ',)):
+            sessions = list(dict.fromkeys(str(row[0]) for row in rows))
+            known = self._units.known(sessions)
+            for session in sessions:
+                if session not in known and session not in self._unnamed:
+                    self._unnamed.add(session)
+                    self._audit.find(
+                        Finding(
+                            "not_in_ledger",
+                            "the session was moved, as our key in its messages shows, and the ledger does not name it",
+                            session,
+                            "session_messages",
+                        )
+                    )
 
     def _tell_continued(self) -> None:
         examples: list[Any] = [

@@ -37,7 +37,8 @@ CANNOT_SEE = [
     "which of two equal numbers a column holds: 0 and 0.0 are the same to SQLite",
     "of a session that the application has continued: what wrote the messages after those that were moved, and "
     "whether its times and metrics of now are right",
-    "losses, facts, times and summaries of runs in the ledger, and the words of a reason (--report checks a report)",
+    "losses, facts and summaries of runs in the ledger, when and by which converter a session was moved, and the words "
+    "of a reason (--report checks a report)",
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
     "a report's own figures of its verification, its options and its texts",
     "values that SQLite itself, or Python's json, reads wrong, since both sides read through them",
@@ -132,7 +133,9 @@ class LangswarmChecker(Checker):
                 self.result.found("sessions", len(found.sessions))
                 self.result.row(key, "sessions", key, missing=False, why="the source has no such session")
             return
-        made = checked.made = made_of(row, self._clock, entry.aside, salvage=self._salvage)
+        # a later run need not say --salvage for what an earlier one has salvaged
+        salvage = self._salvage or entry.state == "partial"
+        made = checked.made = made_of(row, self._clock, entry.aside, salvage=salvage)
         self.read.update(made.read_counts(entry.aside))
         if made.rows is None:
             self._count(found, len(found.messages))
@@ -299,6 +302,8 @@ class LangswarmChecker(Checker):
                 key, "sessions", key, None, "one row in quarantine", len(good),
                 f"session {key} is to be in quarantine once, whole and as the source has it",
             )  # fmt: skip
+        if row.digest() != entry.source_digest:
+            self.result.value(key, "sessionlift_units", key, "source_digest", row.digest(), entry.source_digest)
         if _parsed(entry.read_counts) != {"sessions": 1}:
             self.result.value(key, "sessionlift_units", key, "read_counts", {"sessions": 1}, entry.read_counts)
         if _parsed(entry.written_counts) != {}:
