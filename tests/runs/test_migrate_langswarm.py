@@ -151,7 +151,9 @@ def test_every_trap_in_every_dress_is_moved_and_verified(dress: str, zone: str, 
     result = move(source, tmp_path / "v2.db", timezone=zone, timezone_given=True, salvage=salvage)
     assert result.report.total_sessions == sum(1 for _ in made.made())
     assert_verifies(result)
-    states = dict(query(tmp_path / "v2.db", "SELECT session_id, state FROM sessionlift_units WHERE unit = 'session'"))
+    states: dict[str, str] = dict(
+        query(tmp_path / "v2.db", "SELECT session_id, state FROM sessionlift_units WHERE unit = 'session'")
+    )
     assert {key for key, state in states.items() if state == "moved"} == set(made.truth)
     assert {key for key, state in states.items() if state != "moved"} == set(made.unreadable)
 
