@@ -1,5 +1,15 @@
 """From one generation's rows to the next one's: what is mapped, what is lost, and what is kept for the way back."""
 
+from sessionlift.converters._backward import (
+    BackUnit,
+    Backward,
+    BackwardBatch,
+    Changes,
+    Found,
+    LegacyRows,
+    PutBack,
+    Remembered,
+)
 from sessionlift.converters._batch import (
     CATALOG,
     SESSION,
@@ -20,18 +30,26 @@ from sessionlift.converters._mapping import TypeMapping, load_mapping
 __all__ = [
     "CATALOG",
     "SESSION",
+    "BackUnit",
+    "Backward",
+    "BackwardBatch",
     "Batch",
+    "Changes",
     "Continuation",
     "Continued",
     "Fact",
     "Forecast",
     "Forward",
+    "Found",
     "Group",
     "Inventory",
+    "LegacyRows",
     "Loss",
     "OnConflict",
     "Owned",
+    "PutBack",
     "Quarantined",
+    "Remembered",
     "Rows",
     "Sink",
     "TargetDigests",

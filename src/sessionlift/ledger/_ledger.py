@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sessionlift.converters import Fact, Loss, Quarantined, Unit
+from sessionlift.converters import SESSION, Fact, Loss, Quarantined, Remembered, TypeMapping, Unit, UnitKind
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
@@ -142,6 +143,57 @@ class Ledger:
                 found[unit.session_id] = unit
         return found
 
+    def remembered(self, kind: UnitKind, ids: Sequence[str]) -> dict[str, Remembered]:
+        """What the ledger knows of those of ``ids`` that were moved: all that a way back needs.
+
+        The catalog's id is the empty text; its rows in quarantine are those of no session.
+        """
+        units = self.units(kind, ids)
+        mappings = {run.run_id: _mapping(run.options) for run in self.runs()} if units else {}
+        complements: dict[str, dict[str, Any]] = {}
+        quarantine: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for at in range(0, len(ids), _MANY):
+            some, params = listed(ids[at : at + _MANY])
+            for session_id, data in self._store.read_table(
+                "sessionlift_complement",
+                ("session_id", "data"),
+                where=f"unit = ? AND session_id IN ({some})",
+                params=(kind, *params),
+            ):
+                complements[str(session_id)] = json.loads(str(data))
+            chosen, bound = (f" AND session_id IN ({some})", params) if kind == SESSION else ("", ())
+            for session_id, table, row in self._store.read_table(
+                "sessionlift_quarantine",
+                ("session_id", "table_name", "row"),
+                where=f"unit = ?{chosen}",
+                params=(kind, *bound),
+                order_by=("id",),
+            ):
+                owner = str(session_id) if kind == SESSION else ""
+                quarantine.setdefault(owner, []).append((str(table), json.loads(str(row))))
+        return {
+            key: Remembered(
+                kind,
+                key,
+                unit.state,
+                unit.source_digest,
+                unit.target_digest,
+                unit.written_counts,
+                complements.get(key, {}),
+                quarantine.get(key, []),
+                mappings.get(unit.run_id, TypeMapping()),
+            )
+            for key, unit in units.items()
+        }
+
+    def quarantined_ids(self) -> dict[str, set[int]]:
+        """By legacy table the ids of all rows in quarantine; of tables whose ids are numbers."""
+        found: dict[str, set[int]] = {}
+        for table, row_id in self._store.read_table("sessionlift_quarantine", ("table_name", "row_id")):
+            with suppress(ValueError):
+                found.setdefault(str(table), set()).add(int(str(row_id)))
+        return found
+
     def units_of_run(self, run_id: str) -> Iterator[LedgerUnit]:
         """Every unit that ``run_id`` moved and no later run has moved again, in the order of their ids."""
         for row in self._store.read_table(
@@ -257,6 +309,10 @@ class Ledger:
     def size(self) -> int:
         """Rows in all tables of the ledger."""
         return sum(int(str(self._store.query(f"SELECT count(*) FROM {table}")[0][0])) for table in LEDGER_TABLES)
+
+
+def _mapping(options: dict[str, Any]) -> TypeMapping:
+    return TypeMapping(**options["mapping"]) if "mapping" in options else TypeMapping()
 
 
 def _unit(row: Sequence[Any]) -> LedgerUnit:

@@ -103,6 +103,26 @@ LOSSES: dict[str, tuple[str, str]] = {
         "rows of the enhanced store that are no session: an index that is made from the sessions, left out",
         "the legacy store; the sessions that it was made from have moved",
     ),
+    "row_not_held": (
+        "on the way back: the old shape has no place for such a row (a reward, or an id beyond 32 bits)",
+        "sessionlift_complement, kept; the next move forward puts it back",
+    ),
+    "column_not_held": (
+        "on the way back: the old shape has no column for this value",
+        "sessionlift_complement, kept; the next move forward puts it back",
+    ),
+    "value_not_held": (
+        "on the way back: the old shape cannot hold the value so spelled or of this type; it got the nearest one",
+        "sessionlift_complement, kept; the next move forward puts it back",
+    ),
+    "derived_row_gone": (
+        "on the way back: a reward that a move derives from the old shape is not in the new store",
+        "sessionlift_complement, kept; the next move forward deletes it again",
+    ),
+    "id_renumbered": (
+        "on the way back: a row that the application added got another id, since the old one is taken there",
+        "sessionlift_complement, kept; the next move forward gives the old id back if it is free",
+    ),
 }
 """Code of a loss: its meaning, and where the original is kept."""
 

@@ -79,6 +79,12 @@ def reshape(text: str | None) -> Reshaped:
     return result
 
 
+def item_type(item: Any) -> str:
+    """The type under which an item of v2's list stands in v3's object."""
+    typed = isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item
+    return str(item["metadata_type"]) if typed else "unknown"
+
+
 def _item(text: str, item: Any) -> tuple[str, str, Any]:
     """An item's type, its data's own text and its data; an item of another shape is its own data, untyped."""
     if isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item:

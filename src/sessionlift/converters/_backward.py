@@ -1,0 +1,143 @@
+"""What every way back can do: the new generation's rows and the ledger's memory become legacy rows again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from sessionlift.converters._batch import Loss, UnitKind
+from sessionlift.converters._mapping import TypeMapping
+from sessionlift.stores import Store
+
+Found = Literal["unchanged", "changed", "new", "gone", "quarantined"]
+"""How a unit lies in the target now. "unchanged": as it was moved. "changed": the application has written to it
+since. "new": the ledger does not know it, the application made it. "gone": moved once, and deleted since.
+"quarantined": it was never in the target, all its rows lie in quarantine."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the ledger knows of one moved unit.
+
+    ``quarantine`` holds (legacy table, row by column) of its rows that never reached the target. ``mapping`` is that
+    of the run that moved it.
+    """
+
+    kind: UnitKind
+    session_id: str
+    state: str
+    source_digest: str
+    target_digest: str
+    written_counts: dict[str, int] = field(default_factory=dict)
+    complement: dict[str, Any] = field(default_factory=dict)
+    quarantine: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    mapping: TypeMapping = field(default_factory=TypeMapping)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Rows of one unit by legacy table that are not in the legacy store as they are in the batch."""
+
+    added: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.deleted)
+
+
+@dataclass
+class BackUnit:
+    """One session (or the catalog) on its way back.
+
+    ``source_digest`` is the digest of its legacy rows: the ledger's where nothing has changed since the move, else
+    that of the rows that were made. None where there are no rows. ``kept`` is what the old shape cannot hold, ready
+    for JSON: it belongs into the unit's complement, and ``PutBack`` gives it back after the next move forward.
+    """
+
+    kind: UnitKind
+    session_id: str
+    found: Found
+    source_digest: str | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class BackwardBatch:
+    """Units and their legacy rows by table, each row in the order of the table's ``columns``.
+
+    Cells are None, integers, or the legacy engine's own text of a value. ``losses`` are counted over the batch.
+    """
+
+    units: list[BackUnit] = field(default_factory=list)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    gone: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    """by legacy table the keys of catalog rows that were moved once and deleted in the target since"""
+    sequences: dict[str, int] = field(default_factory=dict)
+    """by sequence the number that the old program would have drawn next"""
+
+
+class LegacyRows(Protocol):
+    """A unit's rows as they lie in a legacy store that is opened for writing."""
+
+    def holders(self, store: Store, table: str, ids: Sequence[int]) -> dict[int, str]:
+        """By those of ``ids`` that rows of ``table`` have in the legacy store, the session of the row."""
+
+    def next_ids(self, store: Store) -> dict[str, int]:
+        """By table the first id that neither its rows nor its sequence have come to."""
+
+    def compare(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
+        """By session what ``write`` would add, change and delete. Writes nothing into the store."""
+
+    def write(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
+        """Make the legacy rows of the batch's units what the batch says, in one transaction; returns what changed.
+
+        Units that are "gone" are left alone: see ``remove``. Sequences are advanced in the same transaction, so that
+        the old program draws no id that a row has.
+        """
+
+    def digests(self, store: Store, kind: UnitKind, ids: Sequence[str]) -> dict[str, str]:
+        """The source digests of units as they lie in ``store`` now; ids that it does not hold are left out."""
+
+    def remove(self, store: Store, ids: Sequence[str]) -> None:
+        """Delete sessions with all their rows. Whole transactions of its own; done again, it does nothing."""
+
+
+class Backward(Protocol):
+    """Reads a target and gives the rows of the generation before. Changes nothing in the target.
+
+    Where ``legacy`` is given (a legacy store and what can be asked of it), rows that the application added get other
+    ids where the old ones are taken there.
+    """
+
+    name: str
+    version: int
+
+    def session_ids(self, store: Store) -> list[str]:
+        """The sessions that lie in the target, in the order they were written there."""
+
+    def backward(
+        self,
+        store: Store,
+        ids: Sequence[str],
+        memory: Mapping[str, Remembered],
+        legacy: tuple[Store, LegacyRows] | None = None,
+    ) -> BackwardBatch:
+        """The legacy rows of sessions. ``memory`` has what the ledger knows of them, by id."""
+
+    def catalog(self, store: Store, memory: Remembered | None) -> BackwardBatch:
+        """The legacy rows of what no session owns, and of what was put aside since its session does not exist."""
+
+
+class PutBack(Protocol):
+    """The last step of a move forward that comes after a way back."""
+
+    def put_back(self, store: Store, kept: Mapping[str, Any]) -> int:
+        """Give a unit that was just written into the target what ``kept`` holds; returns how many values and rows.
+
+        Belongs into the transaction that wrote it. A value is put back only where the move has made what it made
+        when the value was kept: what the old program has changed since, stands.
+        """

@@ -1,0 +1,87 @@
+"""Legacy rows into DuckDB: one bound JSON text for thousands of rows, each cell cast by the engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+
+from sessionlift.converters.synth._columns import V2_COLUMNS
+from sessionlift.stores import quote_identifier
+
+_ROWS = 5_000
+_BYTES = 8_000_000
+
+_TIMES = frozenset(["created_at", "updated_at", "timestamp", "event_time"])
+_NUMBERS = frozenset(["cost", "latency_ms", "reward"])
+_JSON = frozenset(
+    ["metadata", "step_metadata", "system_state_before", "system_state_after", "event_metadata", "content"]
+)
+_INTEGERS = frozenset(
+    [
+        "num_timesteps",
+        "num_events",
+        "num_messages",
+        "step_index",
+        "timestep_id",
+        "message_time",
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+    ]
+)
+_NUMBERED = frozenset(["session_timesteps", "events", "messages"])
+
+
+def kind_of(table: str, column: str) -> str:
+    """The legacy type of a column."""
+    if column in _INTEGERS or (column == "id" and table in _NUMBERED):
+        return "INTEGER"
+    if column in _TIMES:
+        return "TIMESTAMP"
+    if column in _NUMBERS:
+        return "DOUBLE"
+    if column in _JSON:
+        return "JSON"
+    return "BOOLEAN" if column == "terminated" else "VARCHAR"
+
+
+def insert(db: duckdb.DuckDBPyConnection, table: str, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows in the order of ``table``'s columns into ``into``, which has them.
+
+    A time is the engine's text, or microseconds since 1970 behind ``@``.
+    """
+    columns = V2_COLUMNS[table]
+    cells = ", ".join(_cast(f"c[{place}]", kind_of(table, column)) for place, column in enumerate(columns, 1))
+    names = ", ".join(quote_identifier(column) for column in columns)
+    sql = (
+        f"INSERT INTO {quote_identifier(into)} ({names}) SELECT {cells} "
+        "FROM (SELECT unnest(from_json(?, '[[\"VARCHAR\"]]')) AS c)"
+    )
+    for part in _parts(rows):
+        db.execute(sql, [json.dumps(part)])
+
+
+def _cast(cell: str, kind: str) -> str:
+    if kind == "VARCHAR":
+        return cell
+    if kind == "TIMESTAMP":
+        return (
+            f"CASE WHEN starts_with({cell}, '@') THEN make_timestamp(TRY_CAST(substr({cell}, 2) AS BIGINT)) "
+            f"ELSE {cell}::TIMESTAMP END"
+        )
+    return f"{cell}::{kind}"
+
+
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    first, size = 0, 0
+    for place, row in enumerate(rows):
+        weight = sum(len(cell) for cell in row if isinstance(cell, str)) + 8 * len(row)
+        if place > first and (size + weight > _BYTES or place - first == _ROWS):
+            yield rows[first:place]
+            first, size = place, 0
+        size += weight
+    if first < len(rows):
+        yield rows[first:]

@@ -1,0 +1,129 @@
+"""The laws of the way back: there and back again gives the same rows, whichever side was written to meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.synth_back import V3Target, move_again, take_back, texts
+from tests.support.synth_edits import EDITS, Edit, apply
+from tests.support.synth_stores import LegacyStore
+from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
+
+FEW = settings(
+    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
+)
+MANY = settings(FEW, max_examples=15)
+
+Sessions = dict[str, dict[str, Any]]
+
+
+def fill(store: LegacyStore, sessions: Sessions) -> None:
+    store.clear()
+    for session_id, session in sessions.items():
+        store.session(session_id, **session)
+    for number in ("1", "2"):
+        store.add("systems", {"id": f"sys{number}", "name": "a", "description": None})
+        moment = {"created_at": "2025-01-01 00:00:00"}
+        store.add("system_versions", {"id": f"v{number}", "system_id": f"sys{number}", "branch": "b", **moment})
+        store.add("experiments", {"id": f"e{number}", "name": "x", **moment, "updated_at": "infinity"})
+        store.add(
+            "experimental_systems",
+            {"experiment_id": f"e{number}", "system_id": f"sys{number}", "system_version_id": f"v{number}"},
+        )
+    store.add("messages", {"session_id": "\x00 nobody", "message_type": "user", "content": "1"})
+
+
+def unchanged(legacy: LegacyStore, copy: LegacyStore, target: V3Target, sessions: Sessions, zone: str) -> None:
+    fill(legacy, sessions)
+    copy.clear()
+    target.clear()
+    target.move(legacy, zone)
+    batches = take_back(target, copy)
+    assert texts(copy) == texts(legacy)
+    assert not [loss for batch in batches for loss in batch.losses]
+    assert {unit.found for batch in batches for unit in batch.units} <= {"unchanged", "quarantined"}
+    before = texts(legacy)
+    take_back(target, legacy)
+    assert texts(legacy) == before, "what lay there already was touched"
+
+
+def edited(
+    legacy: LegacyStore,
+    copy: LegacyStore,
+    target: V3Target,
+    sessions: Sessions,
+    edits: list[Edit],
+    zone: str,
+) -> None:
+    fill(legacy, sessions)
+    target.clear()
+    target.move(legacy, zone)
+    for edit in edits:
+        apply(target, edit)
+    expected = target.all()
+    copy.clear()
+    for into in (copy, legacy):
+        move = take_back(target, into, zone=zone)
+        moved, memory = target.all(), target.memory
+        assert moved == expected, "taking back changed the target"
+        again = move
+        move_again(target, into, again, zone)
+        assert target.all() == expected
+        # as it was, for the other store
+        restore(target, expected, memory)
+
+
+def restore(target: V3Target, rows: dict[str, list[dict[str, Any]]], memory: Any) -> None:
+    target.clear()
+    target.memory = memory
+    with target.store.transaction():
+        for table, own in rows.items():
+            for row in own:
+                target.store.insert_rows(table, tuple(row), [tuple(row.values())])
+
+
+@pytest.mark.slow
+@FEW
+@given(sessions=stores(TIMES))
+def test_what_was_moved_comes_back_row_for_row(
+    legacy_store: LegacyStore, other_store: LegacyStore, v3_target: V3Target, sessions: Sessions
+) -> None:
+    unchanged(legacy_store, other_store, v3_target, sessions, "UTC")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Apia", "Asia/Kathmandu"])
+@MANY
+@given(sessions=stores(CLOSE_TIMES))
+def test_what_was_moved_from_another_zone_comes_back_row_for_row(
+    legacy_store: LegacyStore, other_store: LegacyStore, v3_target: V3Target, zone: str, sessions: Sessions
+) -> None:
+    unchanged(legacy_store, other_store, v3_target, sessions, zone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"])
+@FEW
+@given(sessions=stores(TIMES))
+def test_so_do_times_of_all_centuries(
+    legacy_store: LegacyStore, other_store: LegacyStore, v3_target: V3Target, zone: str, sessions: Sessions
+) -> None:
+    unchanged(legacy_store, other_store, v3_target, sessions, zone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+@MANY
+@given(sessions=stores(CLOSE_TIMES), edits=st.lists(EDITS, min_size=1, max_size=5))
+def test_what_the_application_wrote_is_there_again_after_going_back_and_forward(
+    legacy_store: LegacyStore,
+    other_store: LegacyStore,
+    v3_target: V3Target,
+    zone: str,
+    sessions: Sessions,
+    edits: list[Edit],
+) -> None:
+    edited(legacy_store, other_store, v3_target, sessions, edits, zone)
