@@ -19,7 +19,6 @@ from sessionlift.bridge._rollout import Rollout
 from sessionlift.bridge._shadow import Compare, Shadow
 from sessionlift.bridge._signature import LegacyWatch
 from sessionlift.bridge._sources import Given, rollout_source
-from sessionlift.bridge._window import Window
 from sessionlift.converters import SESSION
 from sessionlift.errors import (
     ConversionError,
@@ -35,6 +34,7 @@ from sessionlift.runs import (
     SessionMover,
     Source,
     TransferOptions,
+    Window,
     assumptions,
     new_run_id,
     refuse_same,
@@ -327,6 +327,30 @@ class BridgeCore:
     def convert(self, session_id: str) -> Converted | None:
         """The session as a move would write it now; None where the legacy store lacks it. Writes nothing."""
         return self._stores.convert(session_id)
+
+    def setting(self, name: str) -> object:
+        """A setting in the target's ledger; None where there is none, or no ledger yet."""
+        return self._stores.note(name)
+
+    def session_ids(self) -> list[str]:
+        """The ids of all sessions in the legacy store, in the order they move."""
+
+        def read(source: Source) -> list[str]:
+            forward = source.forward(self.options)
+            forward.inventory()
+            return list(forward.session_ids())
+
+        return self.legacy(read)
+
+    def is_left(self, session_id: str) -> bool:
+        """Whether the session still waits to be moved: neither moved, nor deleted, nor taken back. Reads the target."""
+        found = self._stores.known(session_id)
+        return not (found.lives or found.gone or found.state == "rolled_back")
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that this window has written."""
+        return self._window.rows
 
     def delete(self, store: Store, session_id: str) -> None:
         """Delete a session for good, inside a transaction of ``run``'s work: its rows go, and a tombstone in the

@@ -20,6 +20,9 @@ _COMMANDS = {
     "schema": "_schema.schema",
     "report": "_report.report",
     "demo-store": "_demo.demo_store",
+    "backfill": "_backfill.backfill",
+    "catch-up": "_catch_up.catch_up",
+    "rollout": "_rollout.rollout",
 }
 """Where each command is. Only the one that runs is loaded: some need what takes half a second to load."""
 

@@ -114,6 +114,16 @@ class Ledger:
             if (state == "moved" or run_id not in retry) and not (revive and state == "rolled_back"):
                 yield str(session_id), str(digest)
 
+    def moved(self) -> list[tuple[str, str]]:
+        """(session id, digest of the source rows as read) of every session that lives in the target, by their ids."""
+        rows = self._store.read_table(
+            "sessionlift_units",
+            ("session_id", "source_digest"),
+            where="unit = 'session' AND state IN ('moved', 'partial')",
+            order_by=("session_id",),
+        )
+        return [(str(session_id), str(digest)) for session_id, digest in rows]
+
     def movers(self) -> set[str]:
         """The runs to which a session in the target goes back; a run that was killed may be one of them."""
         rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")

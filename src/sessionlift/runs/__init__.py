@@ -6,6 +6,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from sessionlift.runs._catch_up import CatchUpResult, catch_up
     from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
     from sessionlift.runs._interrupts import Interrupts
@@ -20,10 +21,12 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._tally import Tally
     from sessionlift.runs._transfer import Committed
     from sessionlift.runs._verify import VerifyResult, verify
+    from sessionlift.runs._window import Window
 
 __all__ = [
     "SOURCES",
     "CatchUp",
+    "CatchUpResult",
     "CaughtUp",
     "Committed",
     "Converted",
@@ -40,7 +43,9 @@ __all__ = [
     "TargetStatus",
     "TransferOptions",
     "VerifyResult",
+    "Window",
     "assumptions",
+    "catch_up",
     "change_in_place",
     "is_blank",
     "migrate",
@@ -59,6 +64,7 @@ __all__ = [
 _HOME = {
     "SOURCES": "_roads",
     "CatchUp": "_catch_up_one",
+    "CatchUpResult": "_catch_up",
     "CaughtUp": "_catch_up_one",
     "Committed": "_transfer",
     "Converted": "_mover",
@@ -75,9 +81,11 @@ _HOME = {
     "TargetStatus": "_status",
     "TransferOptions": "_options",
     "VerifyResult": "_verify",
+    "Window": "_window",
     "assumptions": "_migrate",
-    "is_blank": "_migrate",
+    "catch_up": "_catch_up",
     "change_in_place": "_in_place",
+    "is_blank": "_migrate",
     "migrate": "_migrate",
     "new_run_id": "_report_files",
     "plan": "_plan",

@@ -119,7 +119,8 @@ def _losses(continued: Continued) -> list[tuple[str, str, str, int, Any]]:
     counts: dict[str, int] = {}
     for row in continued.quarantine:
         counts[row.table] = counts.get(row.table, 0) + 1
-    return [(LEGACY_TAIL_KEPT, table, "", count, None) for table, count in counts.items()]
+    column = {"sessions": "context_data", "session_messages": "content"}
+    return [(LEGACY_TAIL_KEPT, table, column.get(table, "row"), count, None) for table, count in counts.items()]
 
 
 def _message(continued: Continued) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a target's ledger says: how much was moved, by which runs, and what waits in quarantine."""
+"""What a target's ledger says: how much was moved, by which runs, and what waits, failed or stands in conflict."""
 
 from __future__ import annotations
 
@@ -7,27 +7,49 @@ from typing import Any
 
 from sessionlift.errors import WrongGenerationError
 from sessionlift.generations import detect
-from sessionlift.ledger import Ledger, LedgerRun
+from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
 from sessionlift.runs._migrate import has_ledger
-from sessionlift.stores import open_store, parse_store_url
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._roads import road_to
+from sessionlift.stores import Store, open_store, parse_store_url
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a gradual rollout has still to do. Counts are sessions.
+
+    ``left``: in the legacy store and neither moved, deleted nor taken back (None where no source was named).
+    ``failed``: by code, moves that did not go through. ``shadow``: compared; ``mismatches``: of them, by field.
+    """
+
+    left: int | None = None
+    failed: dict[str, int] = field(default_factory=dict)
+    conflicts: int = 0
+    shadow: int = 0
+    mismatching: int = 0
+    mismatches: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined."""
+    """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined, deleted, rolled_back."""
 
     target: str
     generation: str
     sessions: dict[str, int]
     quarantined_rows: int
     runs: list[LedgerRun] = field(default_factory=list)
+    waiting: Waiting = field(default_factory=Waiting)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def status(target: str) -> TargetStatus:
-    """Read the ledger of ``target``; writes nothing. Raises WrongGenerationError where there is none."""
+def status(target: str, source: str | None = None) -> TargetStatus:
+    """Read the ledger of ``target``; writes nothing. With ``source`` it also counts what is left there.
+
+    Raises WrongGenerationError where there is no ledger.
+    """
     where = parse_store_url(target)
     found = detect(where, role="target")
     with open_store(where, mode="ro", role="target") as store:
@@ -39,4 +61,32 @@ def status(target: str) -> TargetStatus:
                 role="target",
             )
         ledger = Ledger(store)
-        return TargetStatus(where.redacted, found.generation, ledger.states(), ledger.quarantine_size(), ledger.runs())
+        left = None if source is None else _left(store, found.generation, source)
+        return TargetStatus(
+            where.redacted,
+            found.generation,
+            ledger.states(),
+            ledger.quarantine_size(),
+            ledger.runs(),
+            _waiting(store, left),
+        )
+
+
+def _waiting(store: Store, left: int | None) -> Waiting:
+    if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_shadow'"):
+        return Waiting(left)  # a target of an early build
+    attempts, shadow = Attempts(store).counts(), ShadowCounts(store)
+    conflicts = attempts.pop(CONFLICT, 0)
+    return Waiting(left, attempts, conflicts, shadow.compared(), shadow.mismatching(), shadow.fields())
+
+
+def _left(store: Store, generation: str, source: str) -> int:
+    """Sessions of ``source`` that the ledger does not name; one whose rows lie whole in quarantine is not left."""
+    road = road_to(generation)
+    if road is None:
+        return 0
+    known = {str(key) for (key,) in store.query("SELECT session_id FROM sessionlift_units WHERE unit = 'session'")}
+    with road.open_live(parse_store_url(source)) as legacy, legacy.mapped():
+        forward = legacy.forward(TransferOptions())
+        forward.inventory()
+        return sum(1 for session_id in forward.session_ids() if session_id not in known)

@@ -1,4 +1,4 @@
-"""One bridge window: what it moved, what failed, what it was told; and the report of it, from open to close."""
+"""A window in which sessions move one by one: what moved, what failed, and the report of it from open to close."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from sessionlift.reports import (
     write,
 )
 from sessionlift.reports import Kind as ReportKind
-from sessionlift.runs import Committed, SessionMover, Tally, store_info, store_size, unit_digests
+from sessionlift.runs._mover import SessionMover
+from sessionlift.runs._report_files import store_info, store_size, unit_digests
+from sessionlift.runs._tally import Tally
+from sessionlift.runs._transfer import Committed
 
 FAILED = 1_000
 """How many failed sessions and events a report lists; the ledger has every failed session."""
@@ -84,9 +87,20 @@ class Window:
                 return
             self._events[code, session_id] = ErrorLine(session_id=session_id, error=text, code=code)
 
+    def skipped(self) -> None:
+        """A session was looked at, and there was nothing to do."""
+        with self._lock:
+            self._tally.skipped += 1
+
     @property
-    def moved(self) -> int:
-        return self._tally.migrated
+    def rows(self) -> int:
+        """Rows written so far."""
+        return self._tally.rows
+
+    @property
+    def report(self) -> Report:
+        """The report, as it was told or written last."""
+        return self._report
 
     def so_far(self) -> Report:
         """The report as of now, still running."""
@@ -102,7 +116,7 @@ class Window:
                 rows=self._tally.rows,
                 bytes=self._tally.bytes,
                 seconds=time.monotonic() - self._begun,
-                peak_memory_mb={"bridge": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
+                peak_memory_mb={self._report.kind: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
             )
             return report
 

@@ -1,0 +1,87 @@
+"""The rollout in a target's ledger, which every bridge with ``rollout="ledger"`` follows within seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sessionlift.bridge._rollout import Mode, Rollout
+from sessionlift.bridge._shadow import HELD
+from sessionlift.bridge._sources import ROLLOUT, stored_rollout
+from sessionlift.errors import WrongGenerationError
+from sessionlift.ledger import Notes, ShadowCounts
+from sessionlift.reports import utc_now
+from sessionlift.stores import Store, open_store, parse_store_url
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``rollout`` is None where nobody has set one: bridges that follow the ledger move nothing. ``held`` is the
+    share beyond which it does not rise, since the budget of mismatches is spent."""
+
+    target: str
+    rollout: Rollout | None
+    held: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        rollout = None if self.rollout is None else self.rollout.to_dict()
+        return {"target": self.target, "rollout": rollout, "held": self.held}
+
+
+def read_setting(target: str) -> Setting:
+    """What the ledger of ``target`` says. Writes nothing. Raises WrongGenerationError where there is no ledger."""
+    with open_store(target, mode="ro", role="target") as store:
+        _require_ledger(store)
+        return setting_in(store)
+
+
+def setting_in(store: Store) -> Setting:
+    notes = Notes(store)
+    held = notes.read(HELD)
+    return Setting(store.url.redacted, stored_rollout(notes.read(ROLLOUT)), None if held is None else held["share"])
+
+
+def change_setting(
+    target: str,
+    *,
+    mode: Mode | None = None,
+    share: float | None = None,
+    allow: tuple[str, ...] = (),
+    deny: tuple[str, ...] = (),
+    unlist: tuple[str, ...] = (),
+    paused: bool | None = None,
+    shadow_budget: int | None = None,
+    forget_shadow: bool = False,
+) -> Setting:
+    """Change what is given and leave the rest, in one transaction. ``unlist`` takes ids off both lists.
+
+    Raises UsageError for a value that cannot be, WrongGenerationError where there is no ledger.
+    """
+    with open_store(parse_store_url(target), mode="rw", role="target") as store:
+        _require_ledger(store)
+        with store.transaction():
+            notes = Notes(store)
+            before = stored_rollout(notes.read(ROLLOUT)) or Rollout(mode="off", share=0.0)
+            given = {"mode": mode, "share": share, "paused": paused, "shadow_budget": shadow_budget}
+            after = replace(
+                before,
+                allow=(before.allow | set(allow)) - set(deny) - set(unlist),
+                deny=(before.deny | set(deny)) - set(allow) - set(unlist),
+                **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+            )
+            notes.write(ROLLOUT, after.to_dict(), at=utc_now())
+            if forget_shadow:
+                notes.remove(HELD)
+                ShadowCounts(store).forget()
+            return setting_in(store)
+
+
+def _require_ledger(store: Store) -> None:
+    if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_rollout'"):
+        where = parse_store_url(store.url.redacted).redacted
+        raise WrongGenerationError(
+            f"{where} has no ledger that could hold a rollout",
+            hint="`sessionlift schema upgrade` or opening a bridge makes it; name the target, not the source",
+            store=where,
+            role="target",
+        )

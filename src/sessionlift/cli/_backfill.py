@@ -1,0 +1,65 @@
+"""``sessionlift backfill``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sessionlift.bridge import backfill as run_backfill
+from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._options import mapping_option, timezone_option, transfer_options
+from sessionlift.errors import EXIT_FINDINGS
+from sessionlift.reports import render_text
+from sessionlift.runs import Interrupts, Progress
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@click.argument("target")
+@click.option("--rate", type=float, default=None, metavar="N", help="At most N sessions a second.  [default: no limit]")
+@timezone_option
+@mapping_option
+@click.option(
+    "--report-file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
+)
+@json_option
+@quiet_option
+def backfill(
+    source: str,
+    target: str,
+    rate: float | None,
+    timezone: str | None,
+    mapping_file: Path | None,
+    report_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Move the sessions of SOURCE that are not in TARGET yet, one by one, beside running applications.
+
+    It waits while the rollout is paused (`sessionlift rollout TARGET --pause`), and leaves the sessions on its deny
+    list. Interrupt it whenever you like: the same command goes on.
+    """
+    with Interrupts().listening() as interrupts:
+        result = run_backfill(
+            source,
+            target,
+            transfer_options(timezone, mapping_file, ()),
+            rate=rate,
+            report_file=report_file,
+            progress=Progress(quiet=quiet or as_json),
+            interrupts=interrupts,
+        )
+    if as_json:
+        told = {"left": result.left, "denied": result.denied, "path": str(result.path)}
+        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), **told})
+    elif not quiet:
+        click.echo(render_text(result.report))
+        click.echo(f"Left in the legacy store: {result.left:,} sessions, {result.denied:,} of them by the deny list.")
+        click.echo(f"Report: {result.path}")
+    if result.report.has_findings:
+        sys.exit(EXIT_FINDINGS)

@@ -1,0 +1,101 @@
+"""The catch-up run: what old programs wrote into the legacy store after their sessions had moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sessionlift.converters import OnConflict
+from sessionlift.errors import SessionConflictError, SessionliftError
+from sessionlift.ledger import Attempts
+from sessionlift.reports import Report, utc_now
+from sessionlift.runs._catch_up_one import CatchUp
+from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._migrate import assumptions
+from sessionlift.runs._mover import SessionMover
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path
+from sessionlift.runs._window import Window
+from sessionlift.stores import parse_store_url
+
+
+@dataclass
+class CatchUpResult:
+    """The finished report and its file (None where that could not be written), and the conflicts that stand."""
+
+    report: Report
+    path: Path | None
+    looked_at: int = 0
+    conflicts: list[SessionConflictError] = field(default_factory=list)
+
+
+def catch_up(
+    source: str,
+    target: str,
+    options: TransferOptions | None = None,
+    *,
+    on_conflict: OnConflict = "raise",
+    report_file: Path | None = None,
+    progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
+) -> CatchUpResult:
+    """Look at every session that has moved, and bring over what the legacy store got since.
+
+    Conflicts are left as they are and told ("raise"), or settled: "append_legacy" puts the legacy messages behind
+    the new ones, "keep_new" leaves them in quarantine. Each session is one transaction; the same call goes on after
+    an interrupt.
+    """
+    options = options or TransferOptions()
+    progress, interrupts = progress or Progress(quiet=True), interrupts or Interrupts()
+    where, run_id = parse_store_url(target), new_run_id("catch_up")
+    path = report_path(where, run_id, report_file, source=parse_store_url(source))
+    window = Window("catch_up", run_id, path, {**options.to_message(), "on_conflict": on_conflict})
+    mover = SessionMover(source, where, options, kind="catch_up", run_id=run_id, committed=window.committed)
+    secrets = () if where.token is None else (where.token,)
+    with mover:
+        window.begun(mover, assumptions(options))
+        result = CatchUpResult(Report(kind="catch_up", run_id=run_id), None)
+        try:
+            _look_at_all(mover, window, CatchUp(mover, on_conflict), result, progress, interrupts)
+        except KeyboardInterrupt:
+            with interrupts.held():
+                window.finish(mover, status="interrupted", secrets=secrets)
+            raise
+        except SessionliftError as error:
+            window.note(error.code, error.what)
+            window.finish(mover, status="failed", secrets=secrets)
+            raise
+        with interrupts.held():
+            interrupts.over()
+            result.path = window.finish(mover, secrets=secrets)
+            result.report = window.report
+    return result
+
+
+def _look_at_all(
+    mover: SessionMover,
+    window: Window,
+    catching_up: CatchUp,
+    result: CatchUpResult,
+    progress: Progress,
+    interrupts: Interrupts,
+) -> None:
+    moved = mover.ledger.moved()
+    for session_id, digest in moved:
+        with interrupts.held():
+            found = catching_up.take(session_id, digest)
+            result.looked_at += 1
+            if found.error is not None:
+                result.conflicts.append(found.error)
+                window.failed(session_id, found.error)
+                _note(mover, session_id, found.error)
+            elif found.outcome == "same":
+                window.skipped()
+        progress.count("looked at", result.looked_at, len(moved), 0)
+    progress.done()
+
+
+def _note(mover: SessionMover, session_id: str, error: SessionConflictError) -> None:
+    with mover.store.transaction():
+        Attempts(mover.store).failed(session_id, run_id=mover.run_id, at=utc_now(), code=error.code, error=error.what)
