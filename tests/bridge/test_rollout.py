@@ -185,7 +185,7 @@ def test_the_share_stops_rising_when_the_budget_is_spent(
 
 
 def test_a_comparison_that_breaks_is_a_mismatch_and_no_outage(stores: tuple[str, str], ids: list[str]) -> None:
-    with BridgeCore(*stores, rollout=Rollout("shadow"), compare=lambda _: {}["no such"]) as core:
+    with BridgeCore(*stores, rollout=Rollout("shadow"), compare=lambda found: {"rows": found.rows["no such"]}) as core:
         assert core.ensure(ids[0]).where == "legacy"
     assert status(stores[1]).waiting.mismatches == {"(not compared)": 1}
 
