@@ -98,7 +98,12 @@ def test_v1s_own_manager_can_be_the_writer() -> None:
     saved: list[Any] = []
     metadata = SimpleNamespace(tags=[], custom_metadata={}, message_count=1, status=None)
     session = SimpleNamespace(session_id="s", metadata=metadata, history=SimpleNamespace(messages=[1]))
-    storage = SimpleNamespace(save_session=lambda each: saved.append(each) or True)
+
+    def save(each: Any) -> bool:
+        saved.append(each)
+        return True
+
+    storage = SimpleNamespace(save_session=save)
     writer = V1ManagerWriter(SimpleNamespace(get_session=lambda _: session, storage=storage))
     writer.clear("s")
     writer.update("s", {"tags": ["a"], "colour": "red"})
