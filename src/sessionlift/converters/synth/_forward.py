@@ -241,7 +241,8 @@ class SynthForward:
             "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
             f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
             "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id "
-            f"WHERE r.rowid BETWEEN {first} AND {last} ORDER BY b.n"
+            "WHERE r.rowid BETWEEN ? AND ? ORDER BY b.n",
+            [first, last],
         )
         for table, temp in _TEMP.items():
             low, high = group.ranges[table]

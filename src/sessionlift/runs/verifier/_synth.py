@@ -386,7 +386,8 @@ class SynthVerifier:
             for row in self._source.execute(
                 f"SELECT session_id, {micros('created_at')}, num_timesteps, num_events, num_messages, "
                 "metadata::VARCHAR, experiment_id FROM session_traces "
-                f"WHERE rowid BETWEEN {first} AND {last} AND session_id IN (SELECT session_id FROM v_ids)"
+                "WHERE rowid BETWEEN ? AND ? AND session_id IN (SELECT session_id FROM v_ids)",
+                [first, last],
             ).fetchall()
         }
         some, params = id_list(self._batch.ids)
