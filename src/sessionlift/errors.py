@@ -29,6 +29,7 @@
     ├── VerificationError           what was written does not read back as it was made
     ├── InterruptedRunError         a signal ended the run
     ├── WorkerLostError             a process of the run ended before its work was done
+    ├── BackupError                 a backup is not whole, or not what its manifest says
     ├── ReportError                 a report cannot be read, or breaks its contract
     └── SessionError                a session cannot be used as was asked; raised by the bridge
         ├── SessionNotFoundError        no store holds it (any more)
@@ -225,6 +226,12 @@ class WorkerLostError(SessionliftError):
 
     code = "worker_lost"
     transient = True
+
+
+class BackupError(SessionliftError):
+    """A backup is not whole, or not what its manifest says; nothing was restored from it."""
+
+    code = "backup"
 
 
 class ReportError(SessionliftError):

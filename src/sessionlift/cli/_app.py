@@ -17,6 +17,8 @@ _COMMANDS = {
     "detect": "_detect.detect",
     "upgrade": "_in_place.upgrade",
     "downgrade": "_in_place.downgrade",
+    "backup": "_backup.backup",
+    "restore": "_backup.restore",
     "schema": "_schema.schema",
     "report": "_report.report",
     "demo-store": "_demo.demo_store",

@@ -6,6 +6,14 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from sessionlift.runs._backup import (
+        BackupInfo,
+        Restored,
+        check_backup,
+        read_backup,
+        restore_backup,
+        take_backup,
+    )
     from sessionlift.runs._catch_up import CatchUpResult, catch_up
     from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
@@ -25,6 +33,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "SOURCES",
+    "BackupInfo",
     "CatchUp",
     "CatchUpResult",
     "CaughtUp",
@@ -36,6 +45,7 @@ __all__ = [
     "MigrateResult",
     "Moved",
     "Progress",
+    "Restored",
     "Road",
     "SessionMover",
     "Source",
@@ -47,21 +57,31 @@ __all__ = [
     "assumptions",
     "catch_up",
     "change_in_place",
+    "check_backup",
     "is_blank",
     "migrate",
     "new_run_id",
     "plan",
+    "read_backup",
     "refuse_same",
     "report_path",
+    "restore_backup",
     "road_from",
     "status",
     "store_info",
     "store_size",
+    "take_backup",
     "unit_digests",
     "verify",
 ]
 
 _HOME = {
+    "BackupInfo": "_backup",
+    "Restored": "_backup",
+    "check_backup": "_backup",
+    "read_backup": "_backup",
+    "restore_backup": "_backup",
+    "take_backup": "_backup",
     "SOURCES": "_roads",
     "CatchUp": "_catch_up_one",
     "CatchUpResult": "_catch_up",

@@ -12,7 +12,6 @@ from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters.synth import _load
 from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_SESSION_TABLES
 from sessionlift.converters.synth._forward import SynthForward, SynthOptions
-from sessionlift.generations import schema_upgrade
 from sessionlift.stores import DuckdbStore, PrivateDirectory, StoreURL, quote_identifier
 
 
@@ -35,6 +34,9 @@ class Scratch:
 
     def _opened(self) -> DuckdbStore:
         if self._store is None:
+            # Alembic takes half a second to load, and few sessions need this
+            from sessionlift.generations import schema_upgrade
+
             self._directory = PrivateDirectory("back")
             url = StoreURL("duckdb", Path(self._directory.path) / "again.duckdb")
             schema_upgrade(url, "synth_v2")

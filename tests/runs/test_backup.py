@@ -1,0 +1,386 @@
+"""Backups: whole copies of stores, and their return; nothing half is ever taken for one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.moved import snapshot
+from tests.support.run_fixtures import Legacy
+
+from sessionlift.errors import (
+    BackupError,
+    StoreFormatError,
+    StoreFullError,
+    StoreLockedError,
+    StoreNotFoundError,
+    UsageError,
+    WorkerLostError,
+)
+from sessionlift.runs import _backup, check_backup, read_backup, restore_backup, take_backup
+from sessionlift.runs._backup_worker import file_digest
+from sessionlift.runs._protocol import Worker
+from sessionlift.stores import open_store
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A SQLite store with values that copies spoil."""
+    path = tmp_path / "live" / "app.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT, d REAL, b BLOB)")
+        db.execute("CREATE TABLE w (k TEXT PRIMARY KEY, v) WITHOUT ROWID")
+        db.execute("CREATE INDEX i ON a (t)")
+        rows = [("x\0y", 0.1 + 0.2, b"\0\xff"), (None, float("inf"), None), ("\u6f22", -1e-300, b"")] * 50
+        db.executemany("INSERT INTO a (t, d, b) VALUES (?, ?, ?)", rows)
+        db.execute("INSERT INTO w VALUES ('k', 9007199254740993)")
+        db.execute("DELETE FROM a WHERE id = 7")
+        db.execute("PRAGMA user_version = 12")
+    return path
+
+
+def rows_of(path: Path) -> list[Any]:
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT rowid, * FROM a ORDER BY rowid").fetchall()
+        return [*found, *db.execute("SELECT * FROM w").fetchall(), db.execute("PRAGMA user_version").fetchone()]
+
+
+def duckdb_rows(path: Path) -> list[Any]:
+    with duckdb.connect(str(path)) as db:
+        return db.execute("SELECT columns(*)::VARCHAR FROM events ORDER BY id").fetchall()
+
+
+@contextmanager
+def program(text: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Another program that says something when it is ready, and waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", text, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+WRITER_IN_WAL = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode = WAL"); db.execute("PRAGMA wal_autocheckpoint = 0")
+db.execute("INSERT INTO a (t) VALUES ('only in the log')")
+db.execute("BEGIN"); db.execute("INSERT INTO a (t) VALUES ('not committed')")
+print("ready", flush=True); time.sleep(600)
+"""
+WRITER_WITH_JOURNAL = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1"); db.execute("PRAGMA cache_spill = 1")
+db.execute("BEGIN IMMEDIATE"); db.execute("UPDATE a SET t = 'half' || hex(zeroblob(3000))")
+print("ready", flush=True); time.sleep(600)
+"""
+DUCKDB_WRITER = """
+import duckdb, sys, time
+db = duckdb.connect(sys.argv[1])
+print("ready", flush=True); time.sleep(600)
+"""
+
+
+def test_a_sqlite_store_comes_back_as_it_was(store: Path, tmp_path: Path) -> None:
+    before, rows = snapshot(store.parent), rows_of(store)
+    info = take_backup(str(store), tmp_path / "kept")
+    assert snapshot(store.parent) == before, "the store was changed"
+    assert info.path.parent == tmp_path / "kept"
+    assert info.content["rows"] == {"a": 149, "w": 1}
+    assert check_backup(info.path) == read_backup(info.path) == info
+    done = restore_backup(info.path, f"sqlite://{tmp_path / 'again.db'}")
+    assert done.aside is None
+    assert rows_of(tmp_path / "again.db") == rows
+    assert not list(tmp_path.glob(".*restoring*"))
+
+
+def test_a_duckdb_store_comes_back_with_its_log(legacy: Legacy, tmp_path: Path) -> None:
+    path = legacy(sessions=6)
+    with duckdb.connect(str(path)) as db:
+        db.execute("SET checkpoint_threshold = '1GB'")
+        db.execute("PRAGMA disable_checkpoint_on_shutdown")
+        db.execute("UPDATE events SET model_name = 'only in the log'")
+    wal = path.with_name(path.name + ".wal")
+    assert wal.stat().st_size > 0
+    before = snapshot(path.parent)
+    info = take_backup(str(path))
+    kept = path.with_name(path.name + ".backups")
+    assert info.path.parent == kept
+    assert {k: v for k, v in snapshot(path.parent).items() if not k.startswith(kept.name)} == before
+    assert [file["name"] for file in info.files] == ["store.duckdb", "store.duckdb.wal"]
+    assert info.generation == "synth.v2"
+    restore_backup(info.path, str(tmp_path / "again.duckdb"))
+    assert duckdb_rows(tmp_path / "again.duckdb") == duckdb_rows(path)
+    assert ("only in the log",) in duckdb.connect(str(path)).execute("SELECT model_name FROM events").fetchall()
+
+
+def test_what_waits_in_the_log_is_in_the_backup_and_what_is_not_committed_is_not(store: Path, tmp_path: Path) -> None:
+    with program(WRITER_IN_WAL, store):
+        info = take_backup(f"libsql://{store}", tmp_path / "kept")
+    restore_backup(info.path, str(tmp_path / "again.db"))
+    texts = [row[2] for row in rows_of(tmp_path / "again.db") if len(row) == 5]
+    assert "only in the log" in texts
+    assert "not committed" not in texts
+
+
+def test_a_store_that_a_killed_program_left_is_mended_in_the_copy_only(store: Path, tmp_path: Path) -> None:
+    rows = rows_of(store)
+    with program(WRITER_WITH_JOURNAL, store):
+        pass
+    assert Path(f"{store}-journal").stat().st_size > 0
+    before = snapshot(store.parent)
+    info = take_backup(str(store), tmp_path / "kept")
+    assert snapshot(store.parent) == before
+    restore_backup(info.path, str(tmp_path / "again.db"))
+    assert rows_of(tmp_path / "again.db") == rows
+    assert rows_of(store) == rows
+
+
+def test_a_log_that_a_killed_program_left_is_in_the_backup(store: Path, tmp_path: Path) -> None:
+    with program(WRITER_IN_WAL, store):
+        pass
+    Path(f"{store}-shm").unlink()
+    before = snapshot(store.parent)
+    info = take_backup(str(store), tmp_path / "kept")
+    assert snapshot(store.parent) == before
+    restore_backup(info.path, str(tmp_path / "again.db"))
+    assert rows_of(tmp_path / "again.db") == rows_of(store)
+
+
+def test_a_store_that_this_process_has_open_can_be_backed_up(store: Path, tmp_path: Path) -> None:
+    with open_store(f"libsql://{store}", mode="rw", role="target") as opened:
+        opened.execute("INSERT INTO a (t) VALUES ('new')")
+        info = take_backup(f"libsql://{store}", tmp_path / "kept")
+        with opened.transaction():
+            opened.execute("INSERT INTO a (t) VALUES ('its locks still hold')")
+    assert info.content["rows"]["a"] == 150
+
+
+def test_a_duckdb_store_that_another_process_writes_is_refused(legacy: Legacy, tmp_path: Path) -> None:
+    path = legacy(sessions=4)
+    with program(DUCKDB_WRITER, path) as writer, pytest.raises(StoreLockedError) as refused:
+        take_backup(str(path), tmp_path / "kept")
+    assert refused.value.fields["holder_pid"] == writer.pid
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_servers_and_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="files are the server's own"):
+        take_backup("libsql+http://localhost:1", tmp_path)
+    with pytest.raises(StoreNotFoundError):
+        take_backup(str(tmp_path / "nothing.db"), tmp_path / "kept")
+    text = tmp_path / "text.db"
+    text.write_text("no database")
+    with pytest.raises((StoreFormatError, UsageError)):
+        take_backup(str(text), tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda p: (p / "store.db").write_bytes(b"x" + (p / "store.db").read_bytes()[1:]), "not as it was written"),
+        (lambda p: (p / "store.db").write_bytes((p / "store.db").read_bytes()[:-1]), "bytes, the manifest says"),
+        (lambda p: (p / "store.db").unlink(), "is missing"),
+        (lambda p: (p / "manifest.json").unlink(), "has no manifest.json"),
+        (lambda p: (p / "manifest.json").write_text("{"), "cannot be read"),
+        (lambda p: (p / "manifest.json").write_text('{"backup_version": 1}'), "not whole"),
+        (lambda p: (p / "manifest.json").write_text('{"backup_version": 2}'), "this build reads 1"),
+    ],
+)
+def test_a_spoiled_backup_is_refused(store: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    spoil(info.path)
+    with pytest.raises(BackupError, match=said):
+        restore_backup(info.path, replace=True)
+    assert [path.name for path in store.parent.iterdir()] == ["app.db"]
+
+
+@pytest.mark.parametrize("name", ["../app.db", "other.db"])
+def test_a_manifest_cannot_name_other_files(store: Path, tmp_path: Path, name: str) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    manifest = json.loads((info.path / "manifest.json").read_text())
+    manifest["files"][0]["name"] = name
+    (info.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BackupError, match="files that no backup has"):
+        read_backup(info.path)
+
+
+def test_other_content_than_the_manifest_says_is_refused(store: Path, tmp_path: Path) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    with closing(sqlite3.connect(info.path / "store.db")) as db, db:
+        db.execute("UPDATE a SET t = 'other' WHERE id = 1")
+    manifest = json.loads((info.path / "manifest.json").read_text())
+    copy = info.path / "store.db"
+    manifest["files"][0].update(bytes=copy.stat().st_size, sha256=file_digest(copy))
+    (info.path / "manifest.json").write_text(json.dumps(manifest))
+    before = snapshot(store.parent)
+    with pytest.raises(BackupError, match="does not hold what"):
+        restore_backup(info.path, replace=True)
+    assert snapshot(store.parent) == before
+
+
+def test_a_store_that_is_there_is_kept_aside(store: Path, tmp_path: Path) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    old = rows_of(store)
+    with program(WRITER_IN_WAL, store):
+        pass
+    with pytest.raises(UsageError, match="is there already"):
+        restore_backup(info.path)
+    done = restore_backup(info.path, replace=True)
+    assert rows_of(store) == old
+    assert done.aside is not None
+    assert "only in the log" in [row[2] for row in rows_of(done.aside) if len(row) == 5], "its log came along"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="locks of others are asked for on Linux only")
+def test_a_store_in_use_is_not_replaced(store: Path, legacy: Legacy, tmp_path: Path) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    with program(WRITER_WITH_JOURNAL, store) as writer, pytest.raises(StoreLockedError) as refused:
+        restore_backup(info.path, replace=True)
+    assert refused.value.fields["holder_pid"] == writer.pid
+    path = legacy(sessions=4)
+    info = take_backup(str(path), tmp_path / "kept")
+    with program(DUCKDB_WRITER, path), pytest.raises(StoreLockedError):
+        restore_backup(info.path, replace=True)
+
+
+def test_no_room_leaves_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_backup, "_write_manifest", full)
+    with pytest.raises(StoreFullError):
+        take_backup(str(store), tmp_path / "kept")
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_copying_process_that_is_killed_leaves_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Worker):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            os.kill(self.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(_backup, "Worker", Killed)
+    with pytest.raises(WorkerLostError):
+        take_backup(str(store), tmp_path / "kept")
+    assert not list((tmp_path / "kept").iterdir())
+
+
+# --- killed at every step -----------------------------------------------------------------------------------
+
+STEPS = [
+    (Path, "mkdir"),
+    (Path, "rename"),
+    (Path, "unlink"),
+    (os, "link"),
+    (os, "fsync"),
+    (shutil, "copyfileobj"),
+    (_backup, "_ask"),
+    (_backup, "_write_manifest"),
+]
+
+
+def killed_at(number: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a fork that kills itself just before its ``number``-th step; False where it has fewer."""
+    child = os.fork()
+    if not child:
+        count = 0
+
+        def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+            def step(*arguments: Any, **named: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                    time.sleep(60)
+                return function(*arguments, **named)
+
+            return step
+
+        try:
+            for owner, name in STEPS:
+                setattr(owner, name, counting(getattr(owner, name)))
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@needs_fork
+@pytest.mark.slow
+def test_a_backup_that_was_killed_anywhere_is_whole_or_none(store: Path, tmp_path: Path) -> None:
+    kept, rows, number = tmp_path / "kept", rows_of(store), 0
+    while True:
+        number += 1
+        if not killed_at(number, lambda: take_backup(str(store), kept)):
+            break
+        for path in kept.iterdir() if kept.exists() else ():
+            if path.name.endswith(".backup"):
+                check_backup(path)
+            else:
+                with pytest.raises(BackupError, match="never finished"):
+                    restore_backup(path, str(tmp_path / "again.db"))
+        assert rows_of(store) == rows
+        shutil.rmtree(kept, ignore_errors=True)
+    assert number > 4, "the steps were not counted"
+    assert len(list(kept.iterdir())) == 1
+
+
+@needs_fork
+@pytest.mark.slow
+def test_a_restore_that_was_killed_anywhere_loses_no_store(store: Path, tmp_path: Path) -> None:
+    info = take_backup(str(store), tmp_path / "kept")
+    backed_up = rows_of(store)
+    with closing(sqlite3.connect(store)) as db, db:
+        db.execute("DELETE FROM a")
+    shutil.copytree(store.parent, tmp_path / "start")
+    emptied, number = rows_of(store), 0
+    while True:
+        number += 1
+        shutil.rmtree(store.parent)
+        shutil.copytree(tmp_path / "start", store.parent)
+        if not killed_at(number, lambda: restore_backup(info.path, replace=True)):
+            break
+        aside = list(store.parent.glob("app.db.before-restore-*"))
+        if store.exists():
+            found = rows_of(store)
+            assert found in (backed_up, emptied), f"step {number}: half a store"
+            assert found == emptied or [rows_of(path) for path in aside] == [emptied]
+        else:
+            assert [rows_of(path) for path in aside] == [emptied], f"step {number}: the old store is gone"
+        restore_backup(info.path, replace=True)
+        assert rows_of(store) == backed_up
+        assert not list(store.parent.glob(".*"))
+    assert number > 8, "the steps were not counted"
+    assert rows_of(store) == backed_up
