@@ -330,6 +330,27 @@ def test_a_session_that_was_continued_is_told_of_and_is_no_finding(moved: MovedS
     assert seen.notes["native_rows", "session_messages"] == 2
 
 
+def test_what_the_old_program_added_may_stand_after_what_the_new_one_has_written(moved: MovedStore) -> None:
+    """As a catch-up lays both sides together that were told to be."""
+    session, ids = many_messages(moved)
+    rows = moved.query("SELECT * FROM session_messages WHERE id = ?", ids[-1])
+    names = columns(moved, "session_messages")
+
+    def lay(db: sqlite3.Connection, **changes: Any) -> None:
+        db.execute("DELETE FROM session_messages WHERE id = ?", (ids[-1],))
+        say_more(db, session, "one")
+        last = dict(zip(names, rows[0], strict=True))
+        metadata = json.loads(last["metadata"])
+        metadata["sessionlift"]["moved_to"] = "2030-01-01 00:00:00.000001"
+        last.update(id=None, timestamp="2030-01-01 00:00:00.000001", metadata=json.dumps(metadata), **changes)
+        db.execute(f"INSERT INTO session_messages VALUES ({', '.join('?' * len(names))})", tuple(last.values()))
+
+    seen = moved.look(lay)
+    assert not seen.anything
+    assert seen.notes["continued_in_target", "sessions"] == 1
+    assert moved.look(lambda db: lay(db, content="another")).codes == {"changed_in_target"}
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from itertools import chain, groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -17,6 +14,8 @@ import duckdb
 from sessionlift.errors import SessionliftError
 from sessionlift.runs.verifier import _catalog, _metadata, _rules, _tables
 from sessionlift.runs.verifier._compare import Comparison, Found
+from sessionlift.runs.verifier._links import Steps, deal, steps_of, turn_of
+from sessionlift.runs.verifier._outcomes import outcome_of
 from sessionlift.runs.verifier._pairs import ID, SESSION, TargetRows, extra, matched, picked, source_chunks
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch, SourceIndex
@@ -44,8 +43,6 @@ ROOM = "4GB"
 """What the engine may use where a session's rows do not fit into the process's own limit."""
 _PASSED_ON = (SessionliftError, duckdb.IOException, duckdb.InterruptException, duckdb.FatalException, BrokenPipeError)
 """What ends the comparison: the store itself cannot be read. Anything else is told of the session it comes from."""
-
-Steps = dict[str, list[tuple[int, int, Any, Any]]]
 
 
 class SynthVerifier:
@@ -83,7 +80,7 @@ class SynthVerifier:
 
     def _turn(self, text: str, place: int) -> int:
         try:
-            return _turn(text, place)
+            return turn_of(text, place)
         except (ValueError, RecursionError):
             row = self._aside.execute(
                 "SELECT TRY_CAST(d ->> '$.turn_number' AS BIGINT) FROM (SELECT ?::JSON AS d) "
@@ -176,8 +173,8 @@ class SynthVerifier:
         self._sessions = set(batch.ids)
         apart = self._quarantined()
         steps, turns = self._timesteps(apart["session_timesteps"])
-        rewards = self._events(_deal(steps, 2, batch.counts["events"]), turns, apart["events"])
-        self._messages(_deal(steps, 3, batch.counts["messages"]), apart["messages"])
+        rewards = self._events(deal(steps, 2, batch.counts["events"]), turns, apart["events"])
+        self._messages(deal(steps, 3, batch.counts["messages"]), apart["messages"])
         self._traces(rewards)
 
     def _quarantined(self) -> dict[str, set[int]]:
@@ -279,7 +276,7 @@ class SynthVerifier:
         for rows in source_chunks(self._source, self.index, table, _tables.EVENT_SOURCE, self._batch):
             last = rows[-1][ID]
             sessions = [row[SESSION] for row in rows]
-            timesteps = _steps_of(sessions, [row[width] for row in rows], dealt, places_of)
+            timesteps = steps_of(sessions, [row[width] for row in rows], dealt, places_of)
             self.unlinked[table] += timesteps.count(None)
             for session, reward in zip(sessions, map(itemgetter(_tables.EVENT_REWARD), rows), strict=True):
                 if reward is not None:
@@ -351,7 +348,7 @@ class SynthVerifier:
         for rows in source_chunks(self._source, self.index, table, _tables.MESSAGE_SOURCE, self._batch):
             last = rows[-1][ID]
             sessions = [row[SESSION] for row in rows]
-            timesteps = _steps_of(sessions, [row[width] for row in rows], dealt, places_of)
+            timesteps = steps_of(sessions, [row[width] for row in rows], dealt, places_of)
             self.unlinked[table] += timesteps.count(None)
             if apart:
                 rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
@@ -415,7 +412,7 @@ class SynthVerifier:
                 self._row("session_traces", session, _tables.TRACE, wanted, found)
             self._outcome(
                 session,
-                _outcome_of(session, metadata.episode, created, numbers[0], rewards.get(session, [])),
+                outcome_of(session, metadata.episode, created, numbers[0], rewards.get(session, [])),
                 own,
             )
 
@@ -490,90 +487,3 @@ def _without(apart: set[int], rows: Rows, *columns: list[Any]) -> tuple[list[Any
     """Rows and columns but for those that are in quarantine."""
     kept = [place for place, row in enumerate(rows) if row[ID] not in apart]
     return tuple([column[place] for place in kept] for column in (rows, *columns))
-
-
-def _deal(steps: Steps, which: int, counts: Mapping[str, int]) -> dict[str, list[int]]:
-    """By session the timestep of its first, second, … row, for sessions whose recorded counts add up."""
-    dealt: dict[str, list[int]] = {}
-    for session, own in steps.items():
-        sizes = [step[which] for step in own]
-        if None in sizes or sum(sizes) != counts[session] or min(sizes) < 0:
-            continue
-        if len({step[0] for step in own}) == len(own):
-            dealt[session] = list(chain.from_iterable(map(repeat, [step[1] for step in own], sizes)))
-    return dealt
-
-
-def _steps_of(
-    sessions: Sequence[str],
-    recorded: list[int | None],
-    dealt: Mapping[str, list[int]],
-    places: dict[str, int],
-) -> list[int | None]:
-    """The timestep of each row; ``places`` counts each session's rows from chunk to chunk."""
-    found: list[int | None] = []
-    for session, group in groupby(sessions):
-        size = len(list(group))
-        place = places.get(session, 0)
-        places[session] = place + size
-        own = dealt.get(session)
-        found += own[place : place + size] if own is not None else [None] * size
-    if recorded.count(None) != len(recorded):
-        return [step if said is None else said for said, step in zip(recorded, found, strict=True)]
-    return found
-
-
-@lru_cache(maxsize=4_000)
-def _turn(text: str, place: int) -> int:
-    """ValueError or RecursionError for what the source's engine takes for JSON and Python does not."""
-    if "turn_number" not in text and "\\" not in text:
-        return place
-    value = json.loads(text, object_pairs_hook=_rules.first_wins)
-    turn = value.get("turn_number") if isinstance(value, dict) else None
-    if isinstance(turn, int) and not isinstance(turn, bool) and -(2**63) <= turn < 2**63:
-        return turn
-    return place
-
-
-def _outcome_of(
-    session: str, episode: Mapping[str, Any] | None, created: str, steps: int, rewards: list[float]
-) -> tuple[Any, ...] | None:
-    """The row that outcome_rewards must have, None for none."""
-    total: Any = episode.get("total_reward") if episode is not None else None
-    if episode is not None and _is_number(total) and total == total and abs(total) < 2**63:
-        done = episode.get("achievements")
-        if isinstance(done, dict):
-            names = [name for name, value in done.items() if value]
-        else:
-            names = [name for name in done if isinstance(name, str)] if isinstance(done, list) else []
-        count, length = _whole(episode.get("num_achievements")), _whole(episode.get("rollout_length"))
-        return (
-            session,
-            total,
-            len(names) if count is None else count,
-            steps if length is None else length,
-            created,
-            _derivation(names, "episode_results"),
-        )
-    if not rewards:
-        return None
-    try:
-        summed = math.fsum(rewards)
-    except (OverflowError, ValueError):
-        return None
-    if not math.isfinite(summed):
-        return None
-    return (session, summed, 0, steps, created, _derivation([], "sum of events.reward"))
-
-
-def _derivation(names: list[str], source: str) -> str:
-    achieved = ", ".join([_rules.spelled(name) for name in names])
-    return f'{{"achievements": [{achieved}], "{_rules.OURS}": {{"derived_from": "{source}"}}}}'
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _whole(value: Any) -> int | None:
-    return value if _is_number(value) and isinstance(value, int) and 0 <= value < 2**63 else None

@@ -34,20 +34,31 @@ class Found:
         return len(self.sessions) + len(self.messages) + len(self.metrics)
 
     def continued(self, moved: Sequence[Row]) -> int:
-        """How many messages of the application follow ``moved``, which stands there unchanged; 0 for none.
+        """How many messages of the application stand beside ``moved``, which is all there and in order; 0 for none.
 
-        Those that a move made have our key. The application's stand after them by their ids and by their times.
+        Those that a move made have our key, and stand unchanged before the application's. What the old program added
+        later may have been laid after these, with times of its own then. Ids and times go the same way.
         """
-        count = len(moved)
-        if len(self.messages) <= count or self.messages[:count] != list(moved):
+        ours = [_is_ours(row) for row in self.messages]
+        new = ours.count(False)
+        if not new or ours.count(True) != len(moved):
             return 0
-        new = self.messages[count:]
-        if any(_is_ours(row) for row in new):
+        times = [row[_TIMESTAMP] for row in self.messages]
+        if not all(isinstance(each, str) for each in times) or times != sorted(times):
             return 0
-        last = moved[-1][_TIMESTAMP] if moved else ""
-        if not all(isinstance(row[_TIMESTAMP], str) and row[_TIMESTAMP] >= last for row in new):
+        first = ours.index(False)
+        later = [row for row, is_ours in zip(self.messages[first:], ours[first:], strict=True) if is_ours]
+        if self.messages[:first] != list(moved[:first]):
             return 0
-        return len(new)
+        return new if list(map(_timeless, later)) == list(map(_timeless, moved[first:])) else 0
+
+
+def _timeless(row: Row) -> Row:
+    """A moved message without the time that it got."""
+    members = json.loads(row[_METADATA])
+    if isinstance(members[OURS], dict):
+        members[OURS].pop("moved_to", None)
+    return (*row[:_TIMESTAMP], *row[_TIMESTAMP + 1 : _METADATA], json.dumps(members), *row[_METADATA + 1 :])
 
 
 def _is_ours(row: Row) -> bool:
