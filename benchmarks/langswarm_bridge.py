@@ -68,7 +68,7 @@ def _row(key: str, n: int, messages: int) -> tuple[Any, ...]:
         "summarization_enabled": True, "message_count": messages, "total_tokens": 50, "last_activity": begun,
         "tags": ["a"], "custom_metadata": {"team": "blue"},
     }  # fmt: skip
-    said = [
+    said: list[dict[str, Any]] = [
         {
             "id": f"msg_{m:08x}", "role": "assistant" if m % 2 else "user", "content": f"{m}: {TEXT * 2}",
             "timestamp": f"2025-05-01T10:{m // 60:02d}:{m % 60:02d}.000001", "metadata": {}, "tool_calls": None,

@@ -142,9 +142,12 @@ class SessionBridge:
 
     async def delete_session(self, session_id: str) -> bool:
         """Delete the session for good; false where no store has it. It does not come back from the legacy store."""
-        if self._real is not None:
-            await self._real.delete(session_id)
-        return await self._do(self._sessions.delete(session_id))
+        if self._real is None:
+            return await self._do(self._sessions.delete(session_id))
+        await self._real.hold(session_id)
+        done = await self._do(self._sessions.delete(session_id))
+        await self._real.let_go(session_id)
+        return done
 
     # --- by id, under the names that the guide uses ----------------------------------------------------------
 

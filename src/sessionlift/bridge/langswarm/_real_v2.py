@@ -83,10 +83,13 @@ class RealV2:
         await session.update_context(status="archived")
         return bool(await session.archive())
 
-    async def delete(self, session_id: str) -> None:
-        """Let the manager end the provider's session and forget its own."""
-        kept = self._manager._active_sessions.get(session_id)
-        if kept is not None:
+    async def hold(self, session_id: str) -> None:
+        """Before a delete: the manager must know the session to end it with its provider."""
+        await self._manager.get_session(session_id)
+
+    async def let_go(self, session_id: str) -> None:
+        """After a delete: let the manager end the provider's session, tell its hooks, and forget its own."""
+        if session_id in self._manager._active_sessions:
             await self._manager.delete_session(session_id)
 
     def forget(self, session_id: str) -> None:
