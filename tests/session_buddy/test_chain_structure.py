@@ -39,7 +39,7 @@ def facts(path: Path) -> dict[str, str]:
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall()
         names = {name for kind, name, _ in found if kind in ("table", "view") and not is_aside(name)}
-        said = _structure.facts("sqlite", lambda sql: [tuple(row) for row in connection.execute(sql)], names)
+        said = _structure.facts("sqlite", lambda sql, *params: connection.execute(sql, params).fetchall(), names)
     return said | {f"{kind} {name}": table for kind, name, table in found if not is_aside(name) and not is_aside(table)}
 
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "downgrade": "_in_place.downgrade",
     "backup": "_backup.backup",
     "restore": "_backup.restore",
+    "session-buddy": "_session_buddy.session_buddy",
     "schema": "_schema.schema",
     "report": "_report.report",
     "demo-store": "_demo.demo_store",

@@ -73,7 +73,6 @@ class _Copy:
         for kind, _, _, sql in ours:
             if kind != "table":
                 self._try(sql)
-        self._memory.execute("PRAGMA legacy_alter_table = ON")
         for statement in drops:
             self._memory.execute(statement)
         for kind, _, _, sql in mine:

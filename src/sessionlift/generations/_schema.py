@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,9 @@ def _config() -> Config:
     return Config(str(schema_config()))
 
 
+@lru_cache(maxsize=1)
 def _scripts() -> ScriptDirectory:
+    """The revisions, each file loaded once: for looking only, since a command loads them anew."""
     return ScriptDirectory.from_config(_config())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -164,12 +165,27 @@ class Step(Revision):
         if hindering and not context.config.attributes.get("let_dangle"):
             raise hindered(hindering, self.after.name)
         told = self._keep(connection, [one for one in hindering if one.goes])
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")  # a view that dangles would stop DROP COLUMN
-        for statement in self.drops:
-            connection.exec_driver_sql(statement)
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
+        with self._set_aside(connection):
+            for statement in self.drops:
+                connection.exec_driver_sql(statement)
         self.after.verify(connection)
         self._note(connection, "down", told)
+
+    @contextmanager
+    def _set_aside(self, connection: Connection) -> Iterator[None]:
+        """Take the user's views and triggers out of the way, for SQLite drops no column while one of them dangles."""
+        mine: list[tuple[str, str, str]] = []
+        if self.columns:
+            rows = connection.exec_driver_sql(
+                "SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, rowid"
+            ).fetchall()
+            mine = [(str(kind), str(name), str(sql)) for kind, name, sql in rows if name not in self.all_names]
+        for kind, name, _ in reversed(mine):
+            what = "TRIGGER" if kind == "trigger" else "VIEW"
+            connection.exec_driver_sql(f"DROP {what} IF EXISTS {quote_identifier(name)}")
+        yield
+        for _, _, sql in mine:
+            connection.exec_driver_sql(sql)
 
     def _keep(self, connection: Connection, going: list[Dependent]) -> dict[str, Any]:
         kept = Kept.new(connection, self.revision, run_id())

@@ -6,6 +6,7 @@ A fact has a name that reads as a sentence's subject (``table events, column rew
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -16,13 +17,14 @@ from sqlalchemy import Connection
 
 from sessionlift.generations import _sqltext
 
-Query = Callable[[str], list[tuple[Any, ...]]]
+Query = Callable[..., list[tuple[Any, ...]]]
+"""Plain SQL, and a value for each ``?`` in it."""
 Facts = dict[str, str]
 
 
 def queries(connection: Connection) -> Query:
     """Plain SQL in, plain tuples out, over a SQLAlchemy connection."""
-    return lambda sql: [tuple(row) for row in connection.exec_driver_sql(sql)]
+    return lambda sql, *params: [tuple(row) for row in connection.exec_driver_sql(sql, params)]
 
 
 def facts(dialect: str, query: Query, names: Iterable[str]) -> Facts:
@@ -59,7 +61,7 @@ def _built(dialect: str, statements: tuple[str, ...], names: tuple[str, ...]) ->
     try:
         for statement in statements:
             private.execute(statement)
-        return tuple(facts(dialect, lambda sql: private.execute(sql).fetchall(), names).items())
+        return tuple(facts(dialect, lambda sql, *params: private.execute(sql, params).fetchall(), names).items())
     finally:
         private.close()
 
@@ -106,10 +108,10 @@ def _sqlite_facts(query: Query, names: set[str]) -> Facts:
     for table, name, declared, notnull, default, key, hidden in query(
         'SELECT m.name, c.name, c.type, c."notnull", c.dflt_value, c.pk, c.hidden '
         "FROM sqlite_master AS m JOIN pragma_table_xinfo(m.name) AS c "
-        "WHERE m.type IN ('table', 'view') ORDER BY m.name, c.cid"
+        # a view of somebody else's may dangle, and SQLite could not say its columns
+        "WHERE m.type IN ('table', 'view') AND m.name IN (SELECT value FROM json_each(?)) ORDER BY m.name, c.cid",
+        json.dumps(sorted(names)),
     ):
-        if table not in names:
-            continue
         columns.setdefault(table, []).append(name)
         if table in views:
             continue  # the type of a view's column is a guess that differs between releases of SQLite

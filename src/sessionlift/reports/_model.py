@@ -16,7 +16,9 @@ from sessionlift.reports._codec import decode, encode
 
 REPORT_VERSION = "1.0"
 
-Kind: TypeAlias = Literal["migrate", "plan", "verify", "rollback", "catch_up", "bridge", "upgrade", "downgrade"]
+Kind: TypeAlias = Literal[
+    "migrate", "plan", "verify", "rollback", "catch_up", "bridge", "upgrade", "downgrade", "derive"
+]
 Status: TypeAlias = Literal["running", "completed", "completed_with_findings", "failed", "interrupted"]
 VerificationStatus: TypeAlias = Literal["passed", "failed", "not_run"]
 

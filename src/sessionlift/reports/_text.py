@@ -29,6 +29,7 @@ _NAME = {
     "verify": "Verification",
     "upgrade": "Upgrade",
     "downgrade": "Downgrade",
+    "derive": "Derivation",
 }
 
 
@@ -81,6 +82,9 @@ def _outcome(report: Report) -> str:
         elif report.skipped_sessions:
             what += ", nothing to change"
         return f"{name} {how}: {what}{f' in {took}' if took else ''}."
+    if report.kind == "derive":
+        rows = sum(counts.derived for counts in report.tables.values())
+        return f"{name} {how}: {plural(rows, 'row')} written{f' in {took}' if took else ''}."
     done = report.verification.checked_sessions if report.kind == "verify" else report.migrated_sessions
     counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {_VERB[report.kind]}"]
     if report.skipped_sessions:
@@ -330,6 +334,8 @@ def _steps(report: Report) -> list[str]:
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
         steps.append("Neither store was changed. Run the same command without --dry-run.")
+    elif report.kind == "derive":
+        steps.append("Nothing to do. Run the same command again at any time: it writes only what is new.")
     elif report.kind in ("upgrade", "downgrade"):
         steps.append("Nothing to do. `sessionlift verify --report FILE` holds the store against its backup.")
     elif report.kind != "verify" and report.verification.status == "not_run":

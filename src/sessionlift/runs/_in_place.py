@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,6 @@ from sqlalchemy import Connection
 from sessionlift.errors import (
     InterruptedRunError,
     SessionliftError,
-    StoreLockedError,
     UsageError,
     VerificationError,
 )
@@ -28,7 +26,6 @@ from sessionlift.generations import (
     change,
     detect,
     kept_rows,
-    over,
     standing,
     step_of,
     steps_of_run,
@@ -50,21 +47,20 @@ from sessionlift.runs._in_place_check import (
     check_integrity,
     check_space,
     facts_of,
-    open_elsewhere,
     take_down,
     verify_change,
 )
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
 from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
-from sessionlift.runs._snapshot import back_up, file_of, in_place_url, open_file, snapshot
+from sessionlift.runs._snapshot import back_up, file_of, in_place_url, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore, no_room
 
 Verb = Literal["upgrade", "downgrade"]
 OWN_TABLES = ("sessionlift_version", "sessionlift_steps", "sessionlift_kept")
-WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -221,26 +217,12 @@ class _InPlace:
         self._report.assumptions.append("dry run: everything was done to a private copy, which was removed")
 
     def _change(self) -> None:
-        with (
-            self._locks_told(),
-            open_file(self._where, mode="rw", role="target") as store,
-            over(store) as connection,
-        ):
-            store.query(f"PRAGMA busy_timeout = {int(self._options.wait * 1000)}")
-            self._progress.step(f"Waiting for {self._where.redacted}")
-            self._stage = "begin"
-            transaction = connection.begin()
-            try:
-                self._stage = "work"
-                changed = self._in_transaction(store, connection)
-                self._stage = "commit"
+        self._progress.step(f"Waiting for {self._where.redacted}")
+        with one_transaction(self._where, self._named, wait=self._options.wait) as held:
+            if self._in_transaction(held.store, held.connection):
                 with self._interrupts.held():
-                    (transaction.commit if changed else transaction.rollback)()
-            finally:
-                if transaction.is_active:
-                    transaction.rollback()
-            self._stage = "after"
-            self._count_own(store)
+                    commit(held)
+            self._count_own(held.store)
 
     def _in_transaction(self, store: SqliteFileStore, connection: Connection) -> bool:
         """Everything that is done under the lock; false where there is nothing to do."""
@@ -419,30 +401,6 @@ class _InPlace:
         except (OSError, SessionliftError) as error:
             self._progress.step(f"The report could not be written to {self._path}: {error}")
             return None
-
-    @contextmanager
-    def _locks_told(self) -> Iterator[None]:
-        """Say of a lock who holds it, and that nothing was changed."""
-        self._stage = "open"
-        try:
-            yield
-        except StoreLockedError as error:
-            seconds = f"{self._options.wait:g} seconds"
-            if self._stage == "commit":
-                what = (
-                    f"another program is reading {self._named.redacted} and did not let go of it within {seconds}; "
-                    "nothing was changed"
-                )
-            else:
-                what = f"another process is writing to {self._named.redacted}; waited {seconds}, nothing was changed"
-            raise StoreLockedError(
-                what,
-                hint="close the programs that have it open (Session-Buddy's server, a shell), or give --wait more "
-                "seconds; then run the same command again",
-                store=self._named.redacted,
-                role="target",
-                holders=open_elsewhere(file_of(self._named)),
-            ) from error
 
 
 def _loss(name: str, count: int, meaning: str, code: str) -> Loss:

@@ -58,21 +58,6 @@ def check_space(where: StoreURL, directories: Sequence[Path]) -> None:
             )
 
 
-def open_elsewhere(path: Path) -> list[int]:
-    """The processes that have the file open besides this one, where the system tells (Linux, one's own)."""
-    found = []
-    wanted = str(path.resolve())
-    for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) == os.getpid():
-            continue
-        try:
-            if any(os.readlink(handle) == wanted for handle in (process / "fd").iterdir()):  # noqa: PTH115 - quick
-                found.append(int(process.name))
-        except OSError:
-            continue  # ended, or not ours to look into
-    return sorted(found)
-
-
 @dataclass
 class Before:
     """What the store held before the change: the digest of every table, over the columns that both shapes have."""

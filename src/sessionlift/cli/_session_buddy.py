@@ -1,0 +1,89 @@
+"""``sessionlift session-buddy``: the migration guide's optional steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sessionlift.cli._common import Group, emit_json, json_option, quiet_option
+from sessionlift.cli._in_place import report_option, wait_option
+from sessionlift.reports import render_text
+from sessionlift.runs import Interrupts
+from sessionlift.runs.session_buddy import StepName, derive
+
+
+@click.group("session-buddy", cls=Group)
+def session_buddy() -> None:
+    """Fill in what Session-Buddy's generation 4 has room for, and check a store.
+
+    Each step is one transaction and writes a report; run again, it writes only what is new.
+    """
+
+
+def _shared(command: Any) -> Any:
+    for option in (quiet_option, json_option, report_option, wait_option):
+        command = option(command)
+    return click.argument("store")(command)
+
+
+def _do(
+    store: str,
+    step: StepName,
+    options: dict[str, Any],
+    *,
+    wait: float,
+    report_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    with Interrupts().listening() as interrupts:
+        report, path = derive(store, step, options, wait=wait, report_file=report_file, interrupts=interrupts)
+    if as_json:
+        emit_json({"ok": True, "report": report.to_dict(), "path": None if path is None else str(path)})
+    elif not quiet:
+        click.echo(render_text(report))
+        if path is not None:
+            click.echo(f"Report: {path}")
+
+
+@session_buddy.command()
+@_shared
+@click.option("--known-only", is_flag=True, help="Leave out what refers to skills that were never used.")
+def taxonomy(store: str, known_only: bool, **shared: Any) -> None:
+    """Enter the 6 categories, 4 modalities and 4 dependencies of the program's own script, where they are missing.
+
+    A skill that was never used gets a row of zeros in skill_metrics, so that nothing refers to nowhere.
+    """
+    _do(store, "taxonomy", {"known_only": known_only}, **shared)
+
+
+@session_buddy.command()
+@_shared
+@click.option("--days", type=click.IntRange(1), default=None, help="Only the last so many days.  [default: all]")
+@click.option("--replace", is_flag=True, help="First remove rows that do not begin with an hour.")
+def backfill(store: str, days: int | None, replace: bool, **shared: Any) -> None:
+    """Fill the time series from the invocations, by whole hours of UTC, in one pass.
+
+    Invocations whose time cannot be read, or whose skill has no metrics, are counted in the report.
+    """
+    _do(store, "backfill", {"days": days, "replace": replace}, **shared)
+
+
+@session_buddy.command()
+@_shared
+@click.option("--min-count", type=click.IntRange(1), default=5, show_default=True, help="Used together this often.")
+def dependencies(store: str, min_count: int, **shared: Any) -> None:
+    """Enter which skills are used together, by the program's own formula; seeded pairs stay as they are.
+
+    The report has the textbook's lift of the strongest pairs beside it.
+    """
+    _do(store, "dependencies", {"min_count": min_count}, **shared)
+
+
+@session_buddy.command()
+@_shared
+def baselines(store: str, **shared: Any) -> None:
+    """Enter the baseline of every skill over all sessions, with its percentile."""
+    _do(store, "baselines", {}, **shared)
