@@ -27,7 +27,7 @@ from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 _CHUNK_ROWS = 250  # rows may hold a megabyte each
 _MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
 _MAX_ROWS_PER_INSERT = 200  # more does not get faster
-_LARGE = 32 << 20  # a store of so many bytes gets large pages
+_LARGE = range(32 << 20, 512 << 20)  # a store of so many bytes gets large pages
 _LARGE_PAGE = 16 << 10
 _LOG = 128 << 20  # the bytes that a bulk's log may hold
 _CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
@@ -256,8 +256,9 @@ class SqliteFileStore(Store):
         self._rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def expect(self, size: int) -> None:
-        if size >= _LARGE:
-            # a fifth of the work less; in a small store every table and index would take such a page for itself
+        if size in _LARGE:
+            # a fifth of the work less. In a small store every table and index would take such a page for itself; in
+            # a larger one each session meets index pages of its own, and they are written whole
             self._rows(f"PRAGMA page_size = {_LARGE_PAGE}")
 
     def begin_bulk(self) -> None:
@@ -273,7 +274,7 @@ class SqliteFileStore(Store):
         # index pages are written many times over; a longer log lets the file have each of them once
         page = int(str(self._rows("PRAGMA page_size")[0][0]))
         self._rows(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
-        self._rows("PRAGMA cache_size = -32768")
+        self._rows("PRAGMA cache_size = -24576")
 
     def flush(self) -> None:
         self._rows("PRAGMA wal_checkpoint(PASSIVE)")
