@@ -19,7 +19,7 @@ from sessionlift.converters.langswarm import backward, read_session
 from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
-from sessionlift.runs import CatchUpResult, catch_up, status
+from sessionlift.runs import CatchUpResult, TransferOptions, catch_up, migrate, status
 from sessionlift.stores import open_store
 
 
@@ -251,6 +251,27 @@ def test_a_deleted_session_is_not_caught_up(life: Life) -> None:
         life.old_writes("late")
         assert core.ensure(life.one).where == "deleted"
     assert life.catch_up().looked_at == 3
+
+
+def test_a_one_shot_run_brings_nothing_deleted_back(life: Life) -> None:
+    with life.bridge() as core:
+
+        def delete(store: Any) -> None:
+            with store.transaction():
+                core.delete(store, life.one)
+                core.delete(store, "session_never_moved")
+
+        make_langswarm_v1(life.source.with_name("more.db"), sessions=1, seed=9, traps="none")
+        with closing(sqlite3.connect(life.source)) as db, db:
+            db.execute("ATTACH ? AS more", (str(life.source.with_name("more.db")),))
+            db.execute("UPDATE more.sessions SET session_id = 'session_never_moved'")
+            db.execute("INSERT INTO sessions SELECT * FROM more.sessions")
+        core.run(delete)
+        assert core.ensure("session_never_moved").where == "deleted"
+    report = migrate(str(life.source), str(life.target), TransferOptions()).report
+    assert (report.migrated_sessions, report.skipped_sessions, report.failed_sessions) == (0, 5, 0)
+    assert {fact.code: fact.count for fact in report.source_facts}["deleted_in_target"] == 2
+    assert status(str(life.target)).sessions == {"moved": 3, "deleted": 2}
 
 
 def test_the_ledger_has_the_digests_of_what_was_caught_up(life: Life) -> None:
