@@ -11,7 +11,7 @@ from tests.support.swarm_bridge import Scripted, Stores
 
 from sessionlift.bridge import Rollout
 from sessionlift.bridge.langswarm import LegacyApi, SessionMessage, SyncSessionBridge, V1ManagerWriter
-from sessionlift.errors import SessionConflictError, SessionInLegacyError
+from sessionlift.errors import SessionConflictError, SessionInLegacyError, StoreError
 
 OFF = Rollout(mode="off")
 
@@ -128,3 +128,15 @@ def test_both_sides_gone_on_is_a_conflict_that_reads_survive(swarm: Stores) -> N
         with pytest.raises(SessionConflictError):
             session.append_message("and now?")
         assert len(session.get_messages()) == len(swarm.messages(first)) + 1
+
+
+def test_a_legacy_store_that_is_away_keeps_no_moved_session_from_being_used(swarm: Stores) -> None:
+    first = swarm.ids[0]
+    with SyncSessionBridge(*swarm.both) as bridge:
+        session = bridge.get_session(first)
+        assert session is not None
+        swarm.source.rename(swarm.source.with_name("away.db"))
+        session.append_message("still here")
+        assert [message.content for message in session.get_messages()] == [*swarm.contents(first), "still here"]
+        with pytest.raises(StoreError):
+            bridge.get_session(swarm.ids[1])

@@ -34,6 +34,7 @@ from sessionlift.bridge.langswarm._values import (
 from sessionlift.converters import SESSION
 from sessionlift.errors import (
     ConversionError,
+    SessionConflictError,
     SessionExistsError,
     SessionInLegacyError,
     SessionNotFoundError,
@@ -253,7 +254,7 @@ class Sessions:
         for _ in range(_ATTEMPTS):
             place: Place = yield Ensure(session_id)
             if place.where == "new":
-                if place.error is not None:
+                if isinstance(place.error, SessionConflictError):
                     raise place.error
                 try:
                     done = yield Run(work)
@@ -272,7 +273,7 @@ class Sessions:
         """Refuse before a provider is asked what could not be stored afterwards."""
         if stored.where == "legacy" and self.writer is None:
             raise in_legacy_error(stored.session_id, stored.error)
-        if stored.where == "new" and stored.error is not None:
+        if stored.where == "new" and isinstance(stored.error, SessionConflictError):
             raise stored.error
 
 
