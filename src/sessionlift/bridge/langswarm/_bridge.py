@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sessionlift.bridge import AsyncBridgeCore
+from sessionlift.bridge.langswarm._compare import ShadowCompare
 from sessionlift.bridge.langswarm._legacy_side import LegacySide, LegacyWriter
 from sessionlift.bridge.langswarm._new_store import Key
 from sessionlift.bridge.langswarm._options import new_context, wanted_status
@@ -42,10 +43,11 @@ class SessionBridge:
         providers: Mapping[str, Provider] | None = None,
         manager: Any = None,
         legacy_writer: LegacyWriter | None = None,
+        legacy: LegacySide | None = None,
     ) -> None:
         self.core = core
         self._providers = Providers(providers)
-        self._legacy = LegacySide(core.core.source, core.core.options.langswarm())
+        self._legacy = legacy or LegacySide(core.core.source, core.core.options.langswarm())
         self._sessions = Sessions(core.core, self._legacy, self._providers, legacy_writer)
         self._real = None if manager is None else RealV2(manager, core.core.target)
 
@@ -64,9 +66,10 @@ class SessionBridge:
         """Open both stores, off the event loop."""
         if manager is not None:
             core["driver"] = "sqlite"
-        opened = await AsyncBridgeCore.open(source, target, options, **core)
+        legacy = LegacySide.of(source, options)
+        opened = await AsyncBridgeCore.open(source, target, options, **{"compare": ShadowCompare(legacy), **core})
         try:
-            return cls(opened, providers=providers, manager=manager, legacy_writer=legacy_writer)
+            return cls(opened, providers=providers, manager=manager, legacy_writer=legacy_writer, legacy=legacy)
         except BaseException:
             await opened.close()
             raise

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from sessionlift.bridge.langswarm._new_store import Key, Stored
 from sessionlift.bridge.langswarm._values import SessionMessage
-from sessionlift.converters.langswarm import Aside, LangswarmOptions, LegacyReader, forward
+from sessionlift.converters.langswarm import Aside, LangswarmOptions, LegacyReader, forward, texts_of
 from sessionlift.errors import ConversionError, SessionInLegacyError, SessionliftError
-from sessionlift.stores import StoreURL
+from sessionlift.runs import TransferOptions
+from sessionlift.stores import StoreURL, parse_store_url
 
 
 class LegacyWriter(Protocol):
@@ -96,6 +97,12 @@ class LegacySide:
     def __init__(self, source: StoreURL, options: LangswarmOptions) -> None:
         self._reader, self.options = LegacyReader(source), options
 
+    @classmethod
+    def of(cls, source: str | StoreURL, options: TransferOptions | None) -> LegacySide:
+        """With the options of a move; nothing is opened before something is read."""
+        url = parse_store_url(source) if isinstance(source, str) else source
+        return cls(url, (options or TransferOptions()).langswarm())
+
     def stored(self, session_id: str, error: SessionliftError | None = None) -> Stored | None:
         """The session as its move would write it; None if V1's store does not hold it.
 
@@ -117,6 +124,14 @@ class LegacySide:
         stored = Stored.of_rows(made.rows, error)
         stored.complement = json.dumps(made.complement)
         return stored
+
+    def documents(self, session_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """V1's metadata and history as they stand in the store; None if it does not hold the session."""
+        row = self._reader.get(session_id)
+        if row is None:
+            return None
+        texts = texts_of(row)
+        return json.loads(texts.metadata), json.loads(texts.history)
 
     def holds(self, session_id: str) -> bool:
         return self._reader.get(session_id) is not None

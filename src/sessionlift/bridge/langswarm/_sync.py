@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sessionlift.bridge import BridgeCore
 from sessionlift.bridge.langswarm._bridge import has_status
+from sessionlift.bridge.langswarm._compare import ShadowCompare
 from sessionlift.bridge.langswarm._legacy_side import LegacySide, LegacyWriter
 from sessionlift.bridge.langswarm._new_store import Stored
 from sessionlift.bridge.langswarm._options import new_context, wanted_status
@@ -96,8 +97,8 @@ class SyncSessionBridge:
     ) -> None:
         self._providers = Providers(providers)
         self._loop = LoopThread()
-        self.core = BridgeCore(source, target, options, **core)
-        self._legacy = LegacySide(self.core.source, self.core.options.langswarm())
+        self._legacy = LegacySide.of(source, options)
+        self.core = BridgeCore(source, target, options, **{"compare": ShadowCompare(self._legacy), **core})
         self._sessions = Sessions(self.core, self._legacy, self._providers, legacy_writer)
 
     def create_session(

@@ -5,9 +5,9 @@ from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TA
 from sessionlift.converters.langswarm._continue import Sides, continue_session, lay_together
 from sessionlift.converters.langswarm._convert import LangswarmOptions, forward, keep_for_forward
 from sessionlift.converters.langswarm._forward import Group, LangswarmForward
-from sessionlift.converters.langswarm._message import MessageCells, Told
+from sessionlift.converters.langswarm._message import MessageCells, Told, text_of
 from sessionlift.converters.langswarm._reader import LegacyReader, LiveSource
-from sessionlift.converters.langswarm._row import LegacyRow, source_digest
+from sessionlift.converters.langswarm._row import LegacyRow, source_digest, texts_of
 from sessionlift.converters.langswarm._session import (
     Aside,
     Moved,
@@ -50,4 +50,6 @@ __all__ = [
     "provider_session_of",
     "read_session",
     "source_digest",
+    "text_of",
+    "texts_of",
 ]

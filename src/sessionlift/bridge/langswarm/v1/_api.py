@@ -12,6 +12,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from sessionlift.bridge import BridgeCore
+from sessionlift.bridge.langswarm._compare import ShadowCompare
 from sessionlift.bridge.langswarm._legacy_side import LegacySide, LegacyWriter
 from sessionlift.bridge.langswarm._new_store import Key
 from sessionlift.bridge.langswarm._provider import Provider, Providers
@@ -71,15 +72,16 @@ class LegacyApi:
         default_session_control: SessionControl | None = None,
         **core: Any,
     ) -> None:
-        self._begin(
-            BridgeCore(source, target, options, **core), Providers(providers), LoopThread(), legacy_writer, owner=True
-        )
+        self._legacy = LegacySide.of(source, options)
+        opened = BridgeCore(source, target, options, **{"compare": ShadowCompare(self._legacy), **core})
+        self._begin(opened, Providers(providers), LoopThread(), legacy_writer, owner=True)
         self.default_session_control = default_session_control
 
     @classmethod
     def beside(cls, bridge: SyncSessionBridge) -> LegacyApi:
         """The old API over the stores that ``bridge`` has open, with its providers; closing the bridge closes both."""
         made = cls.__new__(cls)
+        made._legacy = LegacySide(bridge.core.source, bridge.core.options.langswarm())
         made._begin(bridge.core, bridge._providers, bridge._loop, bridge._sessions.writer, owner=False)
         made.default_session_control = None
         return made
@@ -89,7 +91,6 @@ class LegacyApi:
     ) -> None:
         self.core, self._providers, self._loop, self._owner = core, providers, loop, owner
         self._options = core.options.langswarm()
-        self._legacy = LegacySide(core.source, self._options)
         self._sessions = Sessions(core, self._legacy, providers, writer)
         self.storage = SessionStorage(self)
 
