@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-_EVERY = 0.05  # seconds between two looks at memory
+_EVERY = 0.2  # seconds between two looks at memory: a look takes milliseconds of a core that the contestants need
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Watch(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.root = psutil.Process(pid)
+        self.root = pid
         self.kind = "pss" if Path("/proc/self/smaps_rollup").exists() else "rss"
         self.peak = 0
         self._done = threading.Event()
@@ -66,16 +66,16 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while not self._done.wait(_EVERY):
             try:
-                tree = [self.root, *self.root.children(recursive=True)]
-            except psutil.NoSuchProcess:
+                tree = _tree(self.root)
+            except (OSError, psutil.Error):
                 return
             self.peak = max(self.peak, sum(map(self._bytes, tree)))
 
-    def _bytes(self, process: psutil.Process) -> int:
+    def _bytes(self, pid: int) -> int:
         try:
             if self.kind == "rss":
-                return int(process.memory_info().rss)
-            for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+                return int(psutil.Process(pid).memory_info().rss)
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     return int(line.split()[1]) * 1024
         except (OSError, psutil.Error):  # it ended while we looked
@@ -85,3 +85,15 @@ class _Watch(threading.Thread):
     def stop(self) -> None:
         self._done.set()
         self.join()
+
+
+def _tree(root: int) -> list[int]:
+    """A process and all its descendants; by the kernel's own lists where it has them, for psutil reads every process
+    of the machine to find them."""
+    if not Path(f"/proc/{root}/task/{root}/children").exists():
+        return [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
+    found = [root]
+    for pid in found:
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found.extend(map(int, task.read_text().split()))
+    return found
