@@ -13,9 +13,9 @@ from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
 FEW = settings(
-    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
+    max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
 )
-MANY = settings(FEW, max_examples=15)
+MANY = settings(FEW, max_examples=8)
 
 Sessions = dict[str, dict[str, Any]]
 

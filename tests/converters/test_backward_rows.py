@@ -302,9 +302,14 @@ def test_no_row_is_taken_from_another_session(legacy: LegacyStore) -> None:
     (row,) = legacy.texts("messages")
     stolen = (int(row["id"]), "thief", None, "user", '"x"', None, None, None)
     batch = BackwardBatch([BackUnit(SESSION, "thief", "new")], rows={"messages": [stolen]})
+    with pytest.raises(StoreConstraintError):
+        LEGACY.write(legacy.store, batch)
+    legacy.session("thief", messages=[{}])
+    before = legacy.texts("messages")
     with pytest.raises(StoreConstraintError, match="belongs to session 's'"):
         LEGACY.write(legacy.store, batch)
-    assert legacy.texts("messages") == [row]
+    assert legacy.texts("messages") == before
+    assert before[0] == row
 
 
 def test_a_store_with_foreign_keys_takes_changes_and_removals(

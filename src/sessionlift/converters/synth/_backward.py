@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -99,12 +99,13 @@ class SynthBackward:
         legacy: tuple[Store, LegacyRows] | None = None,
     ) -> BackwardBatch:
         """The legacy rows of sessions, in the order of ``ids``; an id that nobody knows gives nothing."""
-        there = _read(store, ids)
-        digests = _digests(there, ids)
+        there, digests, touched = _read(store, ids)
         batch = BackwardBatch(columns={table: V2_COLUMNS[table] for table in V2_SESSION_TABLES})
         made: dict[str, _Made] = {}
         for session_id in ids:
-            one = self._one(session_id, there[session_id], digests[session_id], memory.get(session_id))
+            # no digest is empty: what was touched has none that the ledger knows
+            digest = "" if session_id in touched else digests[session_id]
+            one = self._one(session_id, there[session_id], digest, memory.get(session_id))
             if one is not None:
                 made[session_id] = one
         written_to = [one for one in made.values() if one.unit.found in ("changed", "new") and one.now]
@@ -135,7 +136,7 @@ class SynthBackward:
             made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
             unit.source_digest = memory.source_digest if found == "quarantined" else None
             return made
-        if digest == memory.target_digest and not _touched(now):
+        if digest == memory.target_digest:
             unit = BackUnit(SESSION, session_id, "unchanged", memory.source_digest)
             rebuilder = Rebuilder(load_zone(memory.complement.get("zone", "UTC")))
             rows = _rebuilt(rebuilder, now, memory.complement, memory.complement.get("metadata"), {})
@@ -374,38 +375,30 @@ _READ = {
 }
 
 
-def _read(store: Store, ids: Sequence[str]) -> dict[str, _Tables]:
-    """By session and table the v3 rows, in the order of their keys, with all their columns."""
+def _read(store: Store, ids: Sequence[str]) -> tuple[dict[str, _Tables], dict[str, str], set[str]]:
+    """By session and table the v3 rows with all their columns, in the order of their keys; the target digests of
+    the sessions (docs/digests.md); and those in which a column is filled that a move leaves NULL."""
     found: dict[str, _Tables] = {key: {table: [] for table in V3_SESSION_TABLES} for key in ids}
+    digests, touched = TargetDigests(ids), set[str]()
     some, params = listed(ids)
     for table, columns in _READ.items():
+        digests.table(table)
+        width = len(V3_COLUMNS[table])
+        key, left_null = columns.index("session_id"), slice(width, width + len(V3_LEFT_NULL.get(table, ())))
+        real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
+        hashed: list[tuple[Any, ...]] = []
         order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
         for row in store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order):
-            values = dict(zip(columns, row, strict=True))
-            found[values["session_id"]][table].append(values)
-    return found
+            found[row[key]][table].append(dict(zip(columns, row, strict=True)))
+            hashed.append(_as_hashed(row[:width], real))
+            if any(value is not None for value in row[left_null]):
+                touched.add(row[key])
+        digests.rows(hashed, key)
+    return found, digests.hexdigests(), touched
 
 
-def _digests(there: Mapping[str, _Tables], ids: Iterable[str]) -> dict[str, str]:
-    """The target digests of the rows that were read; see docs/digests.md."""
-    digests = TargetDigests(list(ids))
-    for table in V3_SESSION_TABLES:
-        digests.table(table)
-        columns = V3_COLUMNS[table]
-        key, real = columns.index("session_id"), REAL_IN_DIGEST.get(table, ())
-        for tables in there.values():
-            rows = []
-            for row in tables[table]:
-                for name in real:
-                    if isinstance(row[name], int):
-                        row = {**row, name: float(row[name])}
-                rows.append(tuple(row[column] for column in columns))
-            digests.rows(rows, key)
-    return digests.hexdigests()
-
-
-def _touched(now: _Tables) -> bool:
-    """Whether a column is filled that a move leaves NULL: the application wrote it."""
-    return any(
-        row[column] is not None for table, columns in V3_LEFT_NULL.items() for row in now[table] for column in columns
-    )
+def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
+    for place in real:
+        if isinstance(row[place], int):
+            row = (*row[:place], float(row[place]), *row[place + 1 :])
+    return row

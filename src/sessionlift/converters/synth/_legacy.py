@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -75,6 +76,10 @@ class SynthLegacyRows:
         """
         duck, db = _duck(store), _open(store)
         gone = _remove_catalog_rows(duck, batch)
+        with duck.mapped():
+            new = all(unit.kind != CATALOG for unit in batch.units) and not _holds_any(db, batch)
+        if new:
+            return _write_new(duck, batch)
         with duck.mapped(), duck.transaction():
             _stage(db, batch)
             _refuse_others_rows(duck)
@@ -205,6 +210,31 @@ def _changes(db: duckdb.DuckDBPyConnection) -> dict[str, Changes]:
                 counts: dict[str, int] = getattr(owner, what)
                 counts[table] = count
     return found
+
+
+def _holds_any(db: duckdb.DuckDBPyConnection, batch: BackwardBatch) -> bool:
+    """Whether the store holds rows of the batch's sessions."""
+    ids = _sql.bind_texts(unit.session_id for unit in batch.units)
+    return any(
+        db.execute(
+            f"SELECT 1 FROM main.{quote_identifier(table)} WHERE session_id IN ({_sql.texts()}) LIMIT 1", [ids]
+        ).fetchone()
+        for table in V2_SESSION_TABLES
+    )
+
+
+def _write_new(duck: DuckdbStore, batch: BackwardBatch) -> dict[str, Changes]:
+    """Insert sessions of which the store holds nothing: no row has to be compared."""
+    changes: dict[str, Changes] = {}
+    with duck.mapped(), duck.transaction():
+        for table in V2_SESSION_TABLES:
+            rows = batch.rows.get(table, [])
+            _load.insert(duck.connection, table, table, rows)
+            place = V2_COLUMNS[table].index("session_id")
+            for session_id, count in Counter(row[place] for row in rows).items():
+                changes.setdefault(session_id, Changes()).added[table] = count
+        _advance(duck.connection, batch)
+    return changes
 
 
 def _refuse_others_rows(duck: DuckdbStore) -> None:

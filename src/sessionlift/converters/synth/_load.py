@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
+import orjson
 
 from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.stores import quote_identifier
@@ -61,7 +61,7 @@ def insert(db: duckdb.DuckDBPyConnection, table: str, into: str, rows: Sequence[
         "FROM (SELECT unnest(from_json(?, '[[\"VARCHAR\"]]')) AS c)"
     )
     for part in _parts(rows):
-        db.execute(sql, [json.dumps(part)])
+        db.execute(sql, [part])
 
 
 def _cast(cell: str, kind: str) -> str:
@@ -75,13 +75,20 @@ def _cast(cell: str, kind: str) -> str:
     return f"{cell}::{kind}"
 
 
-def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    first, size = 0, 0
-    for place, row in enumerate(rows):
-        weight = sum(len(cell) for cell in row if isinstance(cell, str)) + 8 * len(row)
-        if place > first and (size + weight > _BYTES or place - first == _ROWS):
-            yield rows[first:place]
-            first, size = place, 0
-        size += weight
-    if first < len(rows):
-        yield rows[first:]
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[str]:
+    """``rows`` as JSON arrays of rows, each of a bounded size."""
+    part: list[bytes] = []
+    size = 0
+    for row in rows:
+        spelled = orjson.dumps(row)
+        if part and (size + len(spelled) > _BYTES or len(part) == _ROWS):
+            yield _array(part)
+            part, size = [], 0
+        part.append(spelled)
+        size += len(spelled)
+    if part:
+        yield _array(part)
+
+
+def _array(part: Sequence[bytes]) -> str:
+    return (b"[" + b",".join(part) + b"]").decode()

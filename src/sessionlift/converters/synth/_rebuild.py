@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sessionlift.converters._jsontext import object_items, quote
 from sessionlift.converters.synth._clock import Clock
+from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.converters.synth._messages import seal_envelope
 from sessionlift.converters.synth._ourkey import Ours, ours_alone, split, text_of
 
@@ -45,10 +46,9 @@ class Rebuilder:
         return (row["session_id"], created, *counters, self._json(metadata, None), text(row["experiment_id"]))
 
     def timestep(self, row: Row, cells: Cells, drop: Set[str] = _NONE) -> Legacy:
-        key = str(row["id"])
-        moment = self._kept(cells, "timestamp", key, drop, lambda: self._clock.of_text(row["started_at"]))
         metadata = row["step_metadata"]
-        return (
+        moment = self._clock.of_text(row["started_at"])
+        made = (
             row["id"],
             row["session_id"],
             text(row["step_id"]) or "",
@@ -57,24 +57,22 @@ class Rebuilder:
             "1970-01-01 00:00:00" if moment is None else moment,
             integer(row["num_events"]),
             integer(row["num_messages"]),
-            self._kept(cells, "step_metadata", key, drop, lambda: None if metadata == "{}" else self._json(metadata)),
+            None if metadata == "{}" else self._json(metadata),
         )
+        return _with_kept("session_timesteps", made, cells, drop) if cells else made
 
     def event(self, row: Row, cells: Cells, drop: Set[str] = _NONE) -> Legacy:
-        key = str(row["id"])
         metadata, ours = split(row["metadata"], trusted=self._is_json is None)
-
-        def kept(column: str, default: Callable[[], Any]) -> Any:
-            return self._kept(cells, column, key, drop, default)
-
         kind = text_of(ours, "event_type") if "event_type" in ours and "event_type" not in drop else None
-        return (
+        moment = self._clock.of_text(row["created_at"])
+        cost = row["cost_usd"]
+        made = (
             row["id"],
             row["session_id"],
-            kept("timestep_id", lambda: row["timestep_id"] if "timestep_id" in drop else None),
+            row["timestep_id"] if "timestep_id" in drop else None,
             kind if kind is not None else text(row["event_type"]) or "",
             text(row["system_instance_id"]) or "",
-            kept("event_time", lambda: self._event_time(row)),
+            self._clock.of_seconds(row["event_time"]) if moment is None else moment,
             integer(row["message_time"]),
             text(row["span_id"]),
             text(row["trace_id"]),
@@ -83,44 +81,36 @@ class Rebuilder:
             integer(row["input_tokens"]),
             integer(row["output_tokens"]),
             integer(row["total_tokens"]),
-            _dollars(row["cost_usd"], ours, drop),
-            kept("latency_ms", lambda: double(row["latency_ms"])),
-            kept("reward", lambda: double(row["reward"])),
+            None if cost is None and not ours else _dollars(cost, ours, drop),
+            double(row["latency_ms"]),
+            double(row["reward"]),
             _boolean(row["terminated"]),
-            kept("system_state_before", lambda: self._json(row["system_state_before"])),
-            kept("system_state_after", lambda: self._json(row["system_state_after"])),
-            kept("metadata", lambda: self._json(ours.get("metadata", metadata))),
-            kept("event_metadata", lambda: self._json(row["event_metadata"], None)),
+            self._json(row["system_state_before"]),
+            self._json(row["system_state_after"]),
+            self._json(ours.get("metadata", metadata) if ours else metadata),
+            self._json(row["event_metadata"], None),
         )
-
-    def _event_time(self, row: Row) -> str | None:
-        moment = self._clock.of_text(row["created_at"])
-        return self._clock.of_seconds(row["event_time"]) if moment is None else moment
+        return _with_kept("events", made, cells, drop) if cells else made
 
     def message(self, row: Row, cells: Cells, drop: Set[str] = _NONE) -> Legacy:
-        key = str(row["id"])
         ours = ours_alone(row["metadata"])
         kind = text_of(ours, "message_type") if "message_type" in ours and "message_type" not in drop else None
         kind = kind if kind is not None else text(row["message_type"]) or ""
-
-        real = kind
+        content = self._content(text(row["content"]) or "", ours)
         if "dress" in ours:
-            kind = text_of(ours, "dress") or real
-
-        def content() -> str:
-            inner = self._content(text(row["content"]) or "", ours)
-            return seal_envelope(inner, real, _envelope(ours)) if "dress" in ours else inner
-
-        return (
+            content = seal_envelope(content, kind, _envelope(ours))
+            kind = text_of(ours, "dress") or kind
+        made = (
             row["id"],
             row["session_id"],
-            self._kept(cells, "timestep_id", key, drop, lambda: row["timestep_id"] if "timestep_id" in drop else None),
+            row["timestep_id"] if "timestep_id" in drop else None,
             kind,
-            self._kept(cells, "content", key, drop, content),
-            self._kept(cells, "timestamp", key, drop, lambda: self._clock.of_text(row["timestamp"])),
-            self._kept(cells, "event_time", key, drop, lambda: self._clock.of_seconds(row["event_time"])),
+            content,
+            self._clock.of_text(row["timestamp"]),
+            self._clock.of_seconds(row["event_time"]),
             integer(row["message_time"]),
         )
+        return _with_kept("messages", made, cells, drop) if cells else made
 
     def _content(self, content: str, ours: Ours) -> str:
         said = ours.get("content")
@@ -140,14 +130,16 @@ class Rebuilder:
         plain = text(value) or ""
         return plain if self._is_json(plain) else quote(plain)
 
-    @staticmethod
-    def _kept(cells: Cells, column: str, key: str, drop: Set[str], default: Callable[[], Any]) -> Any:
-        if column not in drop:
-            found = cells.get(column)
-            if found is not None and key in found:
-                kept = found[key]
-                return int(kept) if column == "timestep_id" and kept is not None else kept
-        return default()
+
+def _with_kept(table: str, made: Legacy, cells: Cells, drop: Set[str]) -> Legacy:
+    """The row with the originals that the complement keeps of it."""
+    key, changed = str(made[0]), list(made)
+    for column, found in cells.items():
+        if key in found and column not in drop:
+            kept = found[key]
+            value = int(kept) if column == "timestep_id" and kept is not None else kept
+            changed[V2_COLUMNS[table].index(column)] = value
+    return tuple(changed)
 
 
 def _envelope(ours: Ours) -> dict[str, str]:
@@ -175,13 +167,15 @@ def _dollars(cents: Any, ours: Ours, drop: Set[str]) -> str | None:
 
 def text(value: Any) -> str | None:
     """A value as text. Blobs as the text that they are, as far as they are."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or value is None:
         return value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def integer(value: Any) -> int | None:
     """A value as an integer of v2, which has 32 bits; None for what is none."""
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and -_INT32 <= value < _INT32 else None
