@@ -13,7 +13,7 @@ from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
 from sessionlift.converters import CATALOG, SESSION
-from sessionlift.converters.synth import SynthBackward, SynthLegacyRows
+from sessionlift.converters.synth import SynthBackward, SynthLegacyRows, SynthPutBack
 from sessionlift.generations import detect, schema_upgrade
 from sessionlift.ledger import Ledger
 from sessionlift.stores import open_store
@@ -97,6 +97,30 @@ def there_and_back(sessionlift: Warm, source: Path, folder: Path, *options: str)
     assert detect(str(rebuilt)).dress == dress
     for given, old in zip(next_ids(rebuilt), next_ids(away), strict=True):
         assert old <= given <= old + 1, "the sequences stand elsewhere"
+
+
+def test_what_v2_cannot_hold_lies_in_the_ledger_until_the_next_move(
+    sessionlift: Warm, legacy: Legacy, tmp_path: Path
+) -> None:
+    source, target = legacy(sessions=6), tmp_path / "v3.db"
+    assert sessionlift("migrate", source, target, "--no-verify").code in (0, 1)
+    with open_store(str(target), mode="rw", role="target") as store, SynthBackward() as back:
+        ledger = Ledger(store)
+        key = back.session_ids(store)[0]
+        store.execute("UPDATE events SET truncated = 1 WHERE session_id = ?", (key,))
+        before = ledger.remembered(SESSION, [key])[key].complement
+        (unit,) = back.backward(store, [key], ledger.remembered(SESSION, [key])).units
+        assert unit.kept["cells"]
+        with store.transaction():
+            ledger.keep(SESSION, {key: unit.kept})
+        assert ledger.remembered(SESSION, [key])[key].complement == {**before, "kept": unit.kept}
+        store.execute("UPDATE events SET truncated = NULL WHERE session_id = ?", (key,))
+        kept = ledger.remembered(SESSION, [key])[key].complement["kept"]
+        with store.transaction():
+            assert SynthPutBack().put_back(store, kept) == len(kept["cells"])
+            ledger.keep(SESSION, {key: {}})
+        assert store.query("SELECT min(truncated) FROM events WHERE session_id = ?", (key,)) == [(1,)]
+        assert ledger.remembered(SESSION, [key])[key].complement == before
 
 
 @pytest.mark.fixtures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +195,21 @@ class Ledger:
             )
             for key, unit in units.items()
         }
+
+    def keep(self, kind: UnitKind, kept: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put what the old shape cannot hold into the complements of units, by session id; with nothing, take it out.
+
+        It outlives a way back, since the complement of a unit that was rolled back stays. Belongs into a transaction.
+        """
+        for key, unit in kept.items():
+            where, params = "unit = ? AND session_id = ?", (kind, key)
+            rows = self._store.read_table("sessionlift_complement", ("data",), where=where, params=params)
+            complement = next((json.loads(str(data)) for (data,) in rows), {})
+            complement.pop("kept", None)
+            complement.update({"kept": dict(unit)} if unit else {})
+            self._store.execute(f"DELETE FROM sessionlift_complement WHERE {where}", params)
+            if complement:
+                self._store.insert_rows("sessionlift_complement", COMPLEMENT_COLUMNS, [(*params, to_json(complement))])
 
     def quarantined_ids(self) -> dict[str, set[int]]:
         """By legacy table the ids of all rows in quarantine; of tables whose ids are numbers."""
