@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from sessionlift.reports import (
     write,
     write_digests,
 )
+from sessionlift.runs._backup import take_backup
 from sessionlift.runs._in_place_check import (
     Before,
     check_integrity,
@@ -56,7 +58,7 @@ from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
-from sessionlift.runs._snapshot import back_up, file_of, in_place_url, snapshot
+from sessionlift.runs._snapshot import file_of, in_place_url, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore, no_room
 
 Verb = Literal["upgrade", "downgrade"]
@@ -65,7 +67,7 @@ OWN_TABLES = ("sessionlift_version", "sessionlift_steps", "sessionlift_kept")
 
 @dataclass(frozen=True)
 class InPlaceResult:
-    """The finished report, the file it was written to (None where that could not be), and the backup."""
+    """The finished report, the file it was written to (None where that could not be), and the backup's directory."""
 
     report: Report
     path: Path | None
@@ -237,9 +239,12 @@ class _InPlace:
             return self._adopt_only(connection, found)
         self._progress.step(f"Checking {self._where.redacted} ({found.generation})")
         check_integrity(store)
-        before = take_down(store, here, self._to, self._chain)
-        if not self._options.dry_run:
-            self._back_up(found.generation)
+        with ThreadPoolExecutor(1) as beside:
+            backup = None if self._options.dry_run else beside.submit(self._back_up)
+            before = take_down(store, here, self._to, self._chain)
+            if backup is not None:
+                self._backup = backup.result()
+                self._report.options["backup"] = str(self._backup)
         self._progress.step(f"{'Upgrading' if self._verb == 'upgrade' else 'Downgrading'} to {self._to.generation}")
         adopt(connection, found, self._where, run_id=self._run_id)
         counted = {table: count_rows(store, table) for table in self._passing(here)}
@@ -292,14 +297,10 @@ class _InPlace:
         path = file_of(self._named)
         return self._options.backup or path.with_name(path.name + ".backups")
 
-    def _back_up(self, generation: str) -> None:
+    def _back_up(self) -> Path:
         """A copy of the store as it is now: nobody else can write to it before it is changed."""
-        place, path = self._backup_place(), file_of(self._named)
-        place.mkdir(parents=self._options.backup is not None, exist_ok=True)
-        name = f"{path.stem}.{generation.replace('.', '-')}.{self._run_id}{path.suffix}"
-        self._progress.step(f"Backing up to {place / name}")
-        self._backup = back_up(self._where, place / name)
-        self._report.options["backup"] = str(self._backup)
+        self._progress.step(f"Backing up to {self._backup_place()}")
+        return take_backup(self._where, self._backup_place()).path
 
     # --- the report -------------------------------------------------------------------------------------------
 

@@ -37,12 +37,6 @@ def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:
     return store
 
 
-def back_up(where: StoreURL, path: Path) -> Path:
-    """A copy of what is committed in the store, on the disk when this returns; the one place that makes backups."""
-    snapshot(where, path)
-    return path
-
-
 def snapshot(where: StoreURL, path: Path) -> None:
     """Copy what is committed in a store to ``path``, through a connection of its own that only reads."""
     with open_file(where, mode="ro", role="source") as store:
