@@ -76,7 +76,8 @@ def make_session_buddy(
     The rows are inserted as the program does it, so that the triggers fill what they fill. ``traps``: ``usual``
     mixes times with an offset, with ``Z`` and without any; ``all`` adds times that cannot be read, invocations
     whose skill has no metrics, and a table, a view and a trigger of the user's; ``none``: plain times only.
-    ``filled``: rows in every table that only v4 has. ``embeddings``: a vector of 384 numbers in every second row.
+    ``filled``: rows in every table that only v4 has. ``embeddings``: a vector of 384 numbers in every
+    tenth row, as in real stores.
     """
     chain = {info.generation: info for info in chain_of("session_buddy.v1")}
     if generation not in chain:
@@ -171,7 +172,7 @@ def _rows(
             moment.strftime("%Y-%m-%d %H:%M:%S"),
         ]
         if number >= 2:
-            row.append(_vector(random) if embeddings and at % 2 == 0 else None)
+            row.append(_vector(random) if embeddings and at % 10 == 0 else None)
         if number >= 3:
             phase = random.choice(_PHASES)
             row += [phase, None if phase is None else f"step-{random.randrange(9)}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import click
 
 from sessionlift.cli._common import Group, emit_json, json_option, quiet_option
 from sessionlift.cli._in_place import report_option, wait_option
+from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
-from sessionlift.runs import Interrupts
+from sessionlift.runs import Interrupts, verify_in_place
 from sessionlift.runs.session_buddy import StepName, derive
 
 
@@ -87,3 +89,27 @@ def dependencies(store: str, min_count: int, **shared: Any) -> None:
 def baselines(store: str, **shared: Any) -> None:
     """Enter the baseline of every skill over all sessions, with its percentile."""
     _do(store, "baselines", {}, **shared)
+
+
+@session_buddy.command()
+@click.argument("store")
+@click.option("--against", metavar="COPY", default=None, help="The old file, or the directory of a backup.")
+@report_option
+@json_option
+@quiet_option
+def verify(store: str, against: str | None, report_file: Path | None, as_json: bool, quiet: bool) -> None:
+    """Check STORE as a whole: the guide's checks and ours, on a private copy; STORE is only read.
+
+    Structure, pages and indexes, references, views, and whether the program can work with it. With --against every
+    row that both have is compared. Exit code 1 if anything is found.
+    """
+    done = verify_in_place(store, against, report_file=report_file)
+    if as_json:
+        path = None if done.path is None else str(done.path)
+        emit_json({"ok": not done.report.has_findings, "report": done.report.to_dict(), "path": path})
+    elif not quiet:
+        click.echo(render_text(done.report))
+        if done.path is not None:
+            click.echo(f"Report: {done.path}")
+    if done.report.has_findings:
+        sys.exit(EXIT_FINDINGS)

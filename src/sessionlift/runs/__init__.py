@@ -17,6 +17,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._catch_up import CatchUpResult, catch_up
     from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
+    from sessionlift.runs._in_place_verify import InPlaceCheck, verify_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
     from sessionlift.runs._mover import Converted, Moved, SessionMover
@@ -39,6 +40,7 @@ __all__ = [
     "CaughtUp",
     "Committed",
     "Converted",
+    "InPlaceCheck",
     "InPlaceOptions",
     "InPlaceResult",
     "Interrupts",
@@ -73,6 +75,7 @@ __all__ = [
     "take_backup",
     "unit_digests",
     "verify",
+    "verify_in_place",
 ]
 
 _HOME = {
@@ -88,6 +91,7 @@ _HOME = {
     "CaughtUp": "_catch_up_one",
     "Committed": "_transfer",
     "Converted": "_mover",
+    "InPlaceCheck": "_in_place_verify",
     "InPlaceOptions": "_in_place",
     "InPlaceResult": "_in_place",
     "Interrupts": "_interrupts",
@@ -117,6 +121,7 @@ _HOME = {
     "store_size": "_report_files",
     "unit_digests": "_report_files",
     "verify": "_verify",
+    "verify_in_place": "_in_place_verify",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from sessionlift.errors import (
     InterruptedRunError,
     SessionliftError,
+    StoreError,
     UsageError,
     VerificationError,
 )
@@ -105,11 +107,13 @@ def change_in_place(
     only then is it committed. A store that stands there already is left alone. With ``dry_run`` everything is done
     to a private copy. A report is written however it ends, and an error is raised after it.
     """
-    run = _InPlace(store, verb, options, report_file, progress or Progress(quiet=True), interrupts or Interrupts())
+    run = InPlaceRun(store, verb, options, report_file, progress or Progress(quiet=True), interrupts or Interrupts())
     return run.go()
 
 
-class _InPlace:
+class InPlaceRun:
+    """One change in place, from the first look to the report."""
+
     def __init__(
         self,
         store: str,
@@ -119,13 +123,14 @@ class _InPlace:
         progress: Progress,
         interrupts: Interrupts,
     ) -> None:
-        self._named = self._where = in_place_url(store)
+        self._named = self._where = self._goal = in_place_url(store)
         self._verb, self._options = verb, options
         self._progress, self._interrupts = progress, interrupts
         self._run_id = new_run_id(verb)
         self._report_file = report_file
         self._path = report_path(self._named, self._run_id, report_file)
         self._backup: Path | None = None
+        self._keeps_backup = not options.dry_run
         self._digests: list[Digest] = []
         self._begun = time.monotonic()
         self._report = Report(
@@ -148,9 +153,9 @@ class _InPlace:
         try:
             with ExitStack() as stack:
                 self._look()
-                if self._options.dry_run:
-                    self._rehearse(stack.enter_context(PrivateDirectory("rehearsal")))
+                self._place(stack)
                 self._change()
+                self._settle()
             with self._interrupts.held():
                 self._finish()
                 self._interrupts.over()
@@ -212,11 +217,17 @@ class _InPlace:
                 hint=f"sessionlift upgrade STORE --to {self._to.generation}",
             )
 
-    def _rehearse(self, directory: Path) -> None:
-        copy = directory / "rehearsal.db"
+    def _place(self, stack: ExitStack) -> None:
+        """Where the change is made: in the store itself, or, to rehearse it, in a private copy."""
+        if not self._options.dry_run:
+            return
+        copy = stack.enter_context(PrivateDirectory("rehearsal")) / "rehearsal.db"
         snapshot(self._where, copy)
         self._where = replace(self._where, path=copy)
         self._report.assumptions.append("dry run: everything was done to a private copy, which was removed")
+
+    def _settle(self) -> None:
+        """What is left to do after the commit."""
 
     def _change(self) -> None:
         self._progress.step(f"Waiting for {self._where.redacted}")
@@ -238,13 +249,11 @@ class _InPlace:
             self._count_unchanged(store, found)
             return self._adopt_only(connection, found)
         self._progress.step(f"Checking {self._where.redacted} ({found.generation})")
-        check_integrity(store)
         with ThreadPoolExecutor(1) as beside:
-            backup = None if self._options.dry_run else beside.submit(self._back_up)
+            backup = beside.submit(self._back_up)
             before = take_down(store, here, self._to, self._chain)
-            if backup is not None:
-                self._backup = backup.result()
-                self._report.options["backup"] = str(self._backup)
+            self._backup = backup.result()
+        self._report.options["backup"] = None if self._backup is None else str(self._backup)
         self._progress.step(f"{'Upgrading' if self._verb == 'upgrade' else 'Downgrading'} to {self._to.generation}")
         adopt(connection, found, self._where, run_id=self._run_id)
         counted = {table: count_rows(store, table) for table in self._passing(here)}
@@ -297,10 +306,22 @@ class _InPlace:
         path = file_of(self._named)
         return self._options.backup or path.with_name(path.name + ".backups")
 
-    def _back_up(self) -> Path:
-        """A copy of the store as it is now: nobody else can write to it before it is changed."""
+    def _back_up(self) -> Path | None:
+        """A copy of the store as it is now, found whole: nobody else can write to it before it is changed.
+
+        The copy has the same pages, so what SQLite says of it holds for the store.
+        """
+        if not self._keeps_backup:
+            check_integrity(self._where, self._named)
+            return None
         self._progress.step(f"Backing up to {self._backup_place()}")
-        return take_backup(self._where, self._backup_place()).path
+        backup = take_backup(self._where, self._backup_place()).path
+        try:
+            check_integrity(replace(self._where, path=backup / "store.db"), self._named)
+        except StoreError:
+            shutil.rmtree(backup, ignore_errors=True)
+            raise
+        return backup
 
     # --- the report -------------------------------------------------------------------------------------------
 
@@ -360,7 +381,7 @@ class _InPlace:
     def _finish(self) -> None:
         self._summarise()
         found = detect(self._where, role="target") if not self._options.dry_run else None
-        self._report.target = store_info(self._named, found)
+        self._report.target = store_info(self._goal, found)
         self._report.target.generation = self._to.generation
         self._report.target.system = self._road.system
         if self._digests and not self._options.dry_run:

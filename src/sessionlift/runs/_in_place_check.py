@@ -13,12 +13,13 @@ from sessionlift.reports import Difference, SourceFact, Verification
 from sessionlift.runs._in_place_roads import InPlaceRoad
 from sessionlift.runs._report_files import store_size
 from sessionlift.runs._row_digests import TableDigest, columns_of, digest_rows, tables_of
+from sessionlift.runs._snapshot import open_file
 from sessionlift.stores import Store, StoreURL, quote_identifier
 
 METHOD = (
     "in the transaction of the change, before it was committed: every row of every table that both generations have, "
     "as a digest before and after; the structure with all tables, columns, keys, indexes, views and triggers; "
-    "references; each view asked for its rows; and what the program does with the store, tried and taken back"
+    "each view compiled; and what the program does with the store, tried and taken back"
 )
 CANNOT_SEE = (
     "a fault in SQLite itself: the same library wrote and read",
@@ -28,15 +29,16 @@ CANNOT_SEE = (
 _SPARE = 16 << 20
 
 
-def check_integrity(store: Store) -> None:
+def check_integrity(where: StoreURL, named: StoreURL) -> None:
     """Raise StoreCorruptError with SQLite's own findings unless the store is whole. Read-only."""
-    found = [str(row[0]) for row in store.query("SELECT integrity_check FROM pragma_integrity_check LIMIT 5")]
+    with open_file(where, mode="ro", role="target") as store:
+        found = [str(row[0]) for row in store.query("SELECT integrity_check FROM pragma_integrity_check LIMIT 5")]
     if found != ["ok"]:
         raise StoreCorruptError(
             f"the store is damaged: {'; '.join(found)}",
             hint="restore it from a backup; `.recover` of the sqlite3 program saves what can be read",
-            store=store.url.redacted,
-            role=store.role,
+            store=named.redacted,
+            role="target",
             found=found,
         )
 
@@ -108,11 +110,11 @@ def digest_stay(
 
 
 def broken_views(store: Store) -> list[tuple[str, str]]:
-    """The views that cannot be asked for their rows, with what SQLite says."""
+    """The views that SQLite cannot compile, with what it says."""
     found = []
     for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY name"):
         try:
-            store.query(f"SELECT count(*) FROM {quote_identifier(str(name))}")
+            store.execute(f"EXPLAIN SELECT * FROM {quote_identifier(str(name))}")
         except StoreError as error:
             found.append((str(name), error.what))
     return found
@@ -146,7 +148,7 @@ def verify_change(
             )
     for name, said in broken_views(store):
         if name not in before.broken_views and not may_dangle:
-            verification.differences.append(Difference(table=name, message=f"the view does not answer: {said}"))
+            verification.differences.append(Difference(table=name, message=f"the view cannot be asked: {said}"))
     for check in road.works(store, road.number(to.generation)):
         if not check.ok:
             verification.differences.append(Difference(message=f"{check.name}: no; {check.said}"))

@@ -36,6 +36,7 @@ from sessionlift.reports import (
     utc_now,
     write,
 )
+from sessionlift.runs._in_place_copy import copy_up, is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
@@ -86,6 +87,17 @@ def migrate(
 
     Raises an error of our tree after the report was written, where anything but single rows went wrong.
     """
+    if is_of_a_chain(source):
+        copied = copy_up(
+            source,
+            target,
+            options,
+            dry_run=dry_run,
+            report_file=report_file,
+            progress=progress,
+            interrupts=interrupts,
+        )
+        return MigrateResult(copied.report, copied.path)
     run = _Run(source, target, options, dry_run=dry_run, verify=verify, report_file=report_file, progress=progress)
     run.limits = dict(limits or {})
     run.interrupts = interrupts or Interrupts()

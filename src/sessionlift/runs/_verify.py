@@ -24,6 +24,7 @@ from sessionlift.reports import (
     write,
 )
 from sessionlift.runs import _claims
+from sessionlift.runs._in_place_verify import verify_claims
 from sessionlift.runs._migrate import with_token
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
@@ -79,6 +80,9 @@ def verify(
     claimed = None
     if report_file is not None:
         claimed = load(report_file)
+        if claimed.kind in ("upgrade", "downgrade") or claimed.options.get("copy"):
+            checked = verify_claims(claimed, report_file, report_file=out)
+            return VerifyResult(checked.report, checked.path)
         _refuse_unfit(claimed, report_file)
         source = source or (claimed.source.url if claimed.source else None)
         target = target or (claimed.target.url if claimed.target else None)

@@ -1,0 +1,153 @@
+"""A store of a chain moved into a new file: a whole copy is led up to the newest generation; the old file stays."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from sessionlift.errors import SessionliftError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.generations import chain_of, detect
+from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
+from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
+from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path, store_info
+from sessionlift.runs._snapshot import file_of, in_place_url, open_file, snapshot
+from sessionlift.stores import PrivateDirectory, StoreURL, parse_store_url, sniff
+
+
+def is_of_a_chain(source: str) -> bool:
+    """Whether the store holds a generation of a chain, which is copied and led up rather than converted."""
+    where = parse_store_url(source)
+    if where.engine not in ("sqlite", "libsql") or where.path is None or sniff(where.path) != "sqlite":
+        return False
+    try:
+        return bool(chain_of(detect(where).generation))
+    except SessionliftError:
+        return False  # what is wrong with it is told by the run
+
+
+def copy_up(
+    source: str,
+    target: str,
+    options: TransferOptions,
+    *,
+    dry_run: bool = False,
+    report_file: Path | None = None,
+    progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
+) -> InPlaceResult:
+    """Copy ``source`` into the new file ``target`` and lead the copy to the newest generation of its chain.
+
+    The source is only read, and byte-identical afterwards. The target has its name only when it is whole, verified
+    and on the disk. Where it is there already with the same rows nothing is done; with others it is refused.
+    """
+    if options.only is not None:
+        raise UsageError("a store of this kind moves as a whole", hint="leave out --only")
+    run = _Copying(source, target, dry_run, report_file, progress, interrupts)
+    return run.go()
+
+
+class _Copying(InPlaceRun):
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        dry_run: bool,
+        report_file: Path | None,
+        progress: Progress | None,
+        interrupts: Interrupts | None,
+    ) -> None:
+        super().__init__(
+            source,
+            "upgrade",
+            InPlaceOptions(dry_run=dry_run),
+            report_file,
+            progress or Progress(quiet=True),
+            interrupts or Interrupts(),
+        )
+        self._goal = in_place_url(target)
+        if file_of(self._goal).resolve() == file_of(self._named).resolve():
+            raise UsageError("source and target are the same file", hint="name a new file, or use sessionlift upgrade")
+        self._keeps_backup = False
+        self._there = False
+        self._run_id = new_run_id("migrate")
+        self._path = report_path(self._goal, self._run_id, report_file, source=self._named)
+        self._report.kind = "migrate"
+        self._report.run_id = self._run_id
+        self._report.target = store_info(self._goal)
+        self._report.options = {"copy": True, "dry_run": dry_run}
+
+    def _place(self, stack: ExitStack) -> None:
+        goal = file_of(self._goal)
+        if not goal.parent.is_dir():
+            raise StoreNotFoundError(
+                f"there is no directory {goal.parent}",
+                hint="create it, or check the path",
+                store=self._goal.redacted,
+                role="target",
+            )
+        self._there = sniff(goal) not in ("missing", "empty")
+        if self._there:
+            self._refuse_other()
+        place = None if self._options.dry_run else goal.parent
+        copy = stack.enter_context(PrivateDirectory("copy", place)) / goal.name
+        snapshot(self._named, copy)
+        self._where = replace(self._where, path=copy)
+        if self._options.dry_run:
+            self._report.assumptions.append("dry run: everything was done to a private copy, which was removed")
+
+    def _refuse_other(self) -> None:
+        """The target is there: it must be what this run would make."""
+        found = detect(self._goal, role="target")
+        newest = self._to.generation
+        if found.generation == newest and _rows_of(self._goal, newest, self._named) == _rows_of(
+            self._named, newest, self._named
+        ):
+            self._report.assumptions.append("the target was there already with the same rows: it was left alone")
+            return
+        raise WrongGenerationError(
+            f"{self._goal.redacted} is there already, with other rows than a copy of {self._named.redacted} would have",
+            hint="name a new file; a store that is in use already is not written over",
+            store=self._goal.redacted,
+            role="target",
+            generation=found.generation,
+        )
+
+    def _settle(self) -> None:
+        """Give the copy its name; whoever comes second leaves the first one's alone."""
+        if self._options.dry_run:
+            return
+        goal, copy = file_of(self._goal), file_of(self._where)
+        if self._there:
+            self._report.skipped_sessions = self._report.total_sessions
+            self._report.migrated_sessions = 0
+        else:
+            with suppress(FileNotFoundError):
+                if sniff(goal) == "empty":
+                    goal.unlink()
+            try:
+                os.link(copy, goal)
+            except FileExistsError:
+                self._refuse_other()
+            except OSError:  # a file system without links
+                copy.rename(goal)
+            handle = os.open(goal.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        self._where = self._goal
+
+
+def _rows_of(where: StoreURL, newest: str, origin: StoreURL) -> dict[str, str]:
+    """The digests of the tables that the origin's generation and the newest one both have."""
+    chain = chain_of(newest)
+    names = {info.generation: info for info in chain}
+    at, to = names[detect(origin).generation], names[newest]
+    with open_file(where, mode="ro", role="target") as store:
+        staying = columns_that_stay(store, at, to, chain)
+        return {table: digest_stay(store, table, columns, at, to, chain).digest for table, columns in staying.items()}
