@@ -175,6 +175,7 @@ class DependentObjectsError(GenerationError):
     """Views, triggers, tables or indexes of the user's need what would go. ``fields['found']`` names each."""
 
     code = "dependent_objects"
+    default_exit_code = EXIT_TARGET
 
 
 class TargetNewerError(GenerationError):

@@ -1,0 +1,138 @@
+"""A chain's store copied into a new file, and looked at as a whole; both through the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.support.buddy_stores import ask, invoke, rows, schema, tell
+
+from sessionlift._demo import make_session_buddy
+from sessionlift.cli import main
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def answer(*arguments: object) -> Any:
+    return json.loads(call(*arguments, "--json").stdout)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return make_session_buddy(tmp_path / "old.db", generation="session_buddy.v2", traps="all").path
+
+
+def test_migrate_copies_and_leaves_the_old_file_byte_identical(old: Path, tmp_path: Path) -> None:
+    before = hashlib.sha256(old.read_bytes()).hexdigest()
+    new = tmp_path / "new.db"
+
+    done = answer("migrate", old, new)
+
+    assert done["ok"], done
+    assert hashlib.sha256(old.read_bytes()).hexdigest() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.db", "new.db.reports", "old.db"]
+    assert (done["report"]["source"]["generation"], done["report"]["target"]["generation"]) == (
+        "session_buddy.v2",
+        "session_buddy.v4",
+    )
+    assert done["report"]["migrated_sessions"] == 10
+    was, now = rows(old), rows(new)
+    assert [row[: len(was["skill_invocation"][0])] for row in now["skill_invocation"]] == was["skill_invocation"]
+    assert all(now[table] == was[table] for table in ("skill_metrics", "session_skills", "user_notes"))
+    assert call("report", "check", done["path"]).exit_code == 0
+    assert call("verify", "--report", done["path"]).exit_code == 0
+
+
+def test_the_same_command_again_finds_it_done_and_another_target_is_refused(old: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.db"
+    answer("migrate", old, new)
+    raw = new.read_bytes()
+    again = answer("migrate", old, new)
+    assert again["report"]["skipped_sessions"] == 10
+    assert new.read_bytes() == raw
+    invoke(old, 3)
+    refused = call("migrate", old, new)
+    assert refused.exit_code == 4
+    assert "other rows" in refused.output
+    assert new.read_bytes() == raw
+
+
+def test_a_dry_run_of_a_copy_makes_no_file(old: Path, tmp_path: Path) -> None:
+    done = answer("migrate", old, tmp_path / "new.db", "--dry-run")
+    assert done["report"]["dry_run"]
+    assert done["report"]["target"]["generation"] == "session_buddy.v4"
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_upgrade_verify_and_downgrade_through_the_command_line(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db").path
+    before = schema(path), rows(path)
+    done = answer("upgrade", path, "--to", "session_buddy.v4")
+    assert done["report"]["verification"]["status"] == "passed"
+    backup = Path(done["backup"])
+
+    checked = call("session-buddy", "verify", path, "--against", backup)
+    assert checked.exit_code == 0, checked.output
+    assert call("verify", "--report", done["path"]).exit_code == 0
+    seen = answer("session-buddy", "verify", path)["report"]["options"]["tried"]
+    assert len(seen) == 7
+    assert all(seen.values())
+
+    assert call("downgrade", path, "--to", "v3", "--quiet").exit_code == 0
+    assert (schema(path), rows(path)) == before
+    assert call("session-buddy", "verify", path, "--against", backup).exit_code == 0
+
+
+def test_verify_leaves_the_store_as_it_is(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4", filled=True).path
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert call("session-buddy", "verify", path).exit_code == 0
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("UPDATE skill_invocation SET user_query = user_query || char(0) WHERE user_query > ''", "skill_invocation"),
+        ("DELETE FROM session_skills WHERE rowid = 1", "session_skills"),
+        ("UPDATE skill_invocation SET selection_rank = '1' || '' WHERE id = 1", None),
+        ("DROP TRIGGER trg_metrics_cache_after_insert", "trg_metrics_cache_after_insert"),
+        ("DROP INDEX idx_anomalies_skill", "idx_anomalies_skill"),
+        ("CREATE VIEW broken AS SELECT * FROM nowhere", "broken"),
+        ("DROP VIEW v_ab_test_summary", "v_ab_test_summary"),
+    ],
+)
+def test_verify_finds_what_is_not_as_it_was(tmp_path: Path, spoil: str, said: str | None) -> None:
+    path = make_session_buddy(tmp_path / "s.db").path
+    done = answer("upgrade", path)
+    value = ask(path, "SELECT selection_rank FROM skill_invocation WHERE id = 1")
+    tell(path, spoil)
+    changed = said or ask(path, "SELECT selection_rank FROM skill_invocation WHERE id = 1") != value
+    for command in (
+        ("session-buddy", "verify", path, "--against", done["backup"]),
+        ("verify", "--report", done["path"]),
+    ):
+        found = call(*command, "--json")
+        assert found.exit_code == (1 if changed else 0), found.output
+        if said:
+            assert said in found.stdout
+
+
+def test_a_refusal_has_its_exit_code_and_says_what_to_do(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4").path
+    tell(path, "CREATE VIEW mine AS SELECT * FROM skill_clusters")
+    refused = call("downgrade", path, "--to", "session_buddy.v3")
+    assert refused.exit_code == 4
+    assert "view mine" in refused.output
+    assert "--let-dangle" in refused.output
+    assert call("downgrade", path, "--to", "session_buddy.v3", "--let-dangle", "-q").exit_code == 0
+    assert call("session-buddy", "backfill", path).exit_code == 4
+    assert call("upgrade", tmp_path / "none.db").exit_code == 4
+    assert call("upgrade", path, "-q").exit_code == 0
+    assert call("session-buddy", "backfill", path, "-q").exit_code == 0
