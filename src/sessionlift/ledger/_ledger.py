@@ -204,7 +204,7 @@ class Ledger:
         for key, unit in kept.items():
             where, params = "unit = ? AND session_id = ?", (kind, key)
             rows = self._store.read_table("sessionlift_complement", ("data",), where=where, params=params)
-            complement = next((json.loads(str(data)) for (data,) in rows), {})
+            complement: dict[str, Any] = next((json.loads(str(data)) for (data,) in rows), {})
             complement.pop("kept", None)
             complement.update({"kept": dict(unit)} if unit else {})
             self._store.execute(f"DELETE FROM sessionlift_complement WHERE {where}", params)
