@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option
-from sessionlift.generations import MOVED, Detection
+from sessionlift.generations import LED_UP, MOVED, Detection
 from sessionlift.generations import detect as detect_store
 from sessionlift.stores import parse_store_url
 
@@ -40,6 +40,12 @@ def _lines(found: Detection) -> list[str]:
 
 
 def _next(found: Detection) -> str:
+    if found.generation in LED_UP:
+        return (
+            f"leads it up to {found.moves_to}: sessionlift upgrade STORE, or as a copy: sessionlift migrate STORE NEW"
+        )
+    if found.generation in LED_UP.values():
+        return "leads stores up to this generation, and back: sessionlift downgrade STORE --to GENERATION"
     if found.moves_to:
         return f"moves it to {found.moves_to}: sessionlift migrate STORE TARGET"
     if found.generation in MOVED.values() and not found.lacks and not found.newer:

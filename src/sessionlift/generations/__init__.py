@@ -19,7 +19,7 @@ if _typing.TYPE_CHECKING:
         way_down,
     )
     from sessionlift.generations._connect import over
-    from sessionlift.generations._detect import MOVED, Detection, detect, require_generation
+    from sessionlift.generations._detect import LED_UP, MOVED, Detection, detect, require_generation
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._prepare import check_target, prepare_target
     from sessionlift.generations._schema import (
@@ -37,6 +37,7 @@ __all__ = [
     "HAS_SKILL",
     "HOUR",
     "IS_TIME",
+    "LED_UP",
     "MOVED",
     "OFF_THE_HOUR",
     "Detection",
@@ -70,6 +71,7 @@ _HOME = {
     "HAS_SKILL": "_series",
     "HOUR": "_series",
     "IS_TIME": "_series",
+    "LED_UP": "_detect",
     "MOVED": "_detect",
     "OFF_THE_HOUR": "_series",
     "Detection": "_detect",

@@ -14,6 +14,7 @@ from sessionlift.errors import (
     WrongGenerationError,
 )
 from sessionlift.generations import _dumps, _langswarm, _textfiles
+from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE
 from sessionlift.generations._signatures import SIGNATURES, VERSION_TABLE, Shape, Signature
 from sessionlift.stores import (
     Mode,
@@ -46,6 +47,8 @@ LEDGER_TABLES = frozenset(
 )
 #: What this build moves; everything else is only recognised.
 MOVED = {"synth.v2": "synth.v3", "langswarm.v1": "langswarm.v2"}
+#: What it leads along a chain, in place or as a copy; each can be taken back.
+LED_UP = dict.fromkeys(("session_buddy.v1", "session_buddy.v2", "session_buddy.v3"), "session_buddy.v4")
 _EARLY_MESSAGE = "SessionEventMessage"
 
 
@@ -73,7 +76,7 @@ class Detection:
     @property
     def moves_to(self) -> str | None:
         """The generation to which this build moves it, or None where it moves it nowhere."""
-        return MOVED.get(self.generation)
+        return MOVED.get(self.generation) or LED_UP.get(self.generation)
 
     @property
     def described(self) -> str:
@@ -162,7 +165,7 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection
         evidence.append("the ledger's tables")
     if stamps:
         evidence.append(f"stamped {', '.join(stamps)} in {VERSION_TABLE}")
-    others = sorted(shape.keys() - signature.tables - LEDGER_TABLES - {VERSION_TABLE})
+    others = sorted(shape.keys() - signature.tables - LEDGER_TABLES - {VERSION_TABLE, KEPT_TABLE, STEPS_TABLE})
     if others:
         evidence.append(f"other tables beside them: {', '.join(others)}")
     return Detection(
