@@ -136,3 +136,26 @@ def test_a_refusal_has_its_exit_code_and_says_what_to_do(tmp_path: Path) -> None
     assert call("upgrade", tmp_path / "none.db").exit_code == 4
     assert call("upgrade", path, "-q").exit_code == 0
     assert call("session-buddy", "backfill", path, "-q").exit_code == 0
+
+
+def test_history_tells_every_step_and_what_is_kept(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4", filled=True).path
+    assert answer("session-buddy", "history", path)["steps"] == []
+    call("downgrade", path, "--to", "v3")
+    found = answer("session-buddy", "history", path)
+    assert found["generation"] == "session_buddy.v3"
+    assert [(step["direction"], step["revision"]) for step in found["steps"]] == [
+        ("adopted", "session_buddy_v4"),
+        ("down", "session_buddy_v4"),
+    ]
+    assert found["kept"]["skill_clusters"] == 1
+    assert "kept: 1 rows of skill_clusters" in call("session-buddy", "history", path).output
+    call("upgrade", path)
+    assert answer("session-buddy", "history", path)["kept"] == {}
+
+
+def test_a_plan_of_such_a_store_says_the_right_command(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db").path
+    refused = call("plan", path)
+    assert refused.exit_code == 3
+    assert "upgrade STORE --dry-run" in refused.output

@@ -13,6 +13,7 @@ from sessionlift.cli._in_place import report_option, wait_option
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, verify_in_place
+from sessionlift.runs import history as read_history
 from sessionlift.runs.session_buddy import StepName, derive
 
 
@@ -113,3 +114,19 @@ def verify(store: str, against: str | None, report_file: Path | None, as_json: b
             click.echo(f"Report: {done.path}")
     if done.report.has_findings:
         sys.exit(EXIT_FINDINGS)
+
+
+@session_buddy.command()
+@click.argument("store")
+@json_option
+def history(store: str, as_json: bool) -> None:
+    """Say what was done to STORE in place, by which runs, and what it keeps for the way up. Changes nothing."""
+    found = read_history(store)
+    if as_json:
+        emit_json({"ok": True, **found.to_dict()})
+        return
+    click.echo(f"{found.store}: {found.generation}")
+    for step in found.steps:
+        click.echo(f"  {step.at[:19]}  {step.direction:<7}  {step.revision}  {step.run_id}")
+    for table, rows in found.kept.items():
+        click.echo(f"  kept: {rows:,} rows of {table}")

@@ -203,6 +203,8 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role) -
         hint = "this looks like a source; the target comes second. Name a new file: it will be created"
     elif found.generation in MOVED:
         hint = f"name a store of {asked}"
+    elif role == "source" and found.generation in {*LED_UP, *LED_UP.values()}:
+        hint = "it is led along its chain: sessionlift upgrade STORE --dry-run says what would change"
     else:
         moves = ", ".join(f"{old} to {new}" for old, new in MOVED.items())
         hint = f"this build moves {moves}; name such a store"

@@ -17,6 +17,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._catch_up import CatchUpResult, catch_up
     from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
+    from sessionlift.runs._in_place_history import History, history
     from sessionlift.runs._in_place_verify import InPlaceCheck, verify_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
@@ -40,6 +41,7 @@ __all__ = [
     "CaughtUp",
     "Committed",
     "Converted",
+    "History",
     "InPlaceCheck",
     "InPlaceOptions",
     "InPlaceResult",
@@ -60,6 +62,7 @@ __all__ = [
     "catch_up",
     "change_in_place",
     "check_backup",
+    "history",
     "is_blank",
     "migrate",
     "new_run_id",
@@ -91,6 +94,7 @@ _HOME = {
     "CaughtUp": "_catch_up_one",
     "Committed": "_transfer",
     "Converted": "_mover",
+    "History": "_in_place_history",
     "InPlaceCheck": "_in_place_verify",
     "InPlaceOptions": "_in_place",
     "InPlaceResult": "_in_place",
@@ -109,6 +113,7 @@ _HOME = {
     "assumptions": "_migrate",
     "catch_up": "_catch_up",
     "change_in_place": "_in_place",
+    "history": "_in_place_history",
     "is_blank": "_migrate",
     "migrate": "_migrate",
     "new_run_id": "_report_files",
