@@ -29,6 +29,7 @@ from sessionlift.stores import SqliteFileStore
 _READS = re.compile(r"\s*(select|pragma|values)\b", re.IGNORECASE)
 # what differs from run to run: our own account, and the times at which a generation was recorded
 _CLOCKED = re.compile(r"INSERT INTO \"(sessionlift_steps|skill_migrations)\" VALUES|.*'\(mark\)',0,'at'")
+_SECOND = re.compile(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d'")
 _RUN = re.compile(r"(up|down)grade-\w+-\w{8}")
 
 
@@ -37,9 +38,15 @@ def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        lines = sorted(_RUN.sub("RUN", line) for line in connection.iterdump() if not _CLOCKED.match(line))
+        lines = sorted(unclocked(line) for line in connection.iterdump() if not _CLOCKED.match(line))
         records = connection.execute("SELECT version FROM skill_migrations ORDER BY version").fetchall()
     return [*lines, *(f"recorded {version}" for (version,) in records)]
+
+
+def unclocked(line: str) -> str:
+    """A line of a dump without ids of runs and without the time at which the cache was brought up to date."""
+    line = _RUN.sub("RUN", line)
+    return _SECOND.sub("NOW", line) if line.startswith('INSERT INTO "skill_metrics_cache"') else line
 
 
 def killed_at(boundary: int) -> None:

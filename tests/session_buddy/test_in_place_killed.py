@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.buddy_stores import invoke, shift
 from tests.support.servers import REPOSITORY
 
 from sessionlift._demo import make_session_buddy
@@ -21,19 +22,21 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("generation", "verb", "to", "least"),
+    ("generation", "kept", "verb", "to", "least"),
     [
-        ("session_buddy.v3", "upgrade", "session_buddy.v4", 70),
-        ("session_buddy.v1", "upgrade", "session_buddy.v4", 85),
-        ("session_buddy.v4", "downgrade", "session_buddy.v3", 120),
-        ("session_buddy.v4", "downgrade", "session_buddy.v1", 140),
+        ("session_buddy.v1", False, "upgrade", "session_buddy.v4", 85),
+        ("session_buddy.v4", False, "downgrade", "session_buddy.v1", 140),
+        ("session_buddy.v4", True, "upgrade", "session_buddy.v4", 120),
     ],
 )
 def test_the_store_is_the_old_generation_whole_or_the_new_one_whole(
-    tmp_path: Path, generation: str, verb: str, to: str, least: int
+    tmp_path: Path, generation: str, kept: bool, verb: str, to: str, least: int
 ) -> None:
     start = tmp_path / "start.db"
     make_session_buddy(start, generation=generation, invocations=30, filled=True)
+    if kept:  # the way up brings back what a way down kept, and counts in what was written since
+        shift(start, "session_buddy_v3")
+        invoke(start, 7)
 
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(KILLER), str(start), verb, to],
