@@ -115,8 +115,9 @@ class Kept:
             self._put(_OBJECTS, number, column, value)
 
     def _keep_broken_links(self, table: str) -> None:
-        for link in _broken_links(self.connection, table):
-            number = int(_rows(self.connection, "SELECT count(*) FROM sessionlift_kept")[0][0])
+        links = _broken_links(self.connection, table)
+        first = self._count(_BROKEN_LINKS) if links else 0
+        for number, link in enumerate(links, first):
             for column, value in zip(_LINK_COLUMNS, link, strict=True):
                 self._put(_BROKEN_LINKS, number, column, value)
 
