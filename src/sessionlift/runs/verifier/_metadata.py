@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sessionlift.runs.verifier import _rules
@@ -78,13 +79,13 @@ def _carefully(text: str | None, cost: float | None, recorded_type: str | None) 
     return tuple(f"{text[:-1]}, {ours}: {{{extra}}}}}" for extra in extras)
 
 
-def settle(wanted: list[tuple[str, ...] | str | None], found: Sequence[Any]) -> list[Any]:
-    """``wanted`` with one text each: the spelling that was found where it is one of those allowed."""
+def settle(wanted: list[tuple[str, ...] | str | None], found: Sequence[tuple[Any, ...]], place: int) -> list[Any]:
+    """``wanted`` with one text each: the spelling at ``place`` of the row found where it is one of those allowed."""
     if tuple not in set(map(type, wanted)):
         return wanted
     return [
-        (have if have in want else want[0]) if isinstance(want, tuple) else want
-        for want, have in zip(wanted, found, strict=True)
+        (row[place] if row[place] in want else want[0]) if isinstance(want, tuple) else want
+        for want, row in zip(wanted, found, strict=True)
     ]
 
 
@@ -122,16 +123,17 @@ def read_messages(
     # one call of the parser for all of them: a call for each costs five times as much
     values = json.loads("[" + ",".join([text if text[0] == '"' else "0" for text in texts]) + "]")
     contents = [value if text[0] == '"' else text for value, text in zip(values, texts, strict=True)]
-    known = {form: {kind: _final(kind, form, new) for kind in set(kinds)} for form in ("string", "json", "marked")}
+    known = {form: {kind: _metadata_of(kind, form, new(kind) != kind) for kind in set(kinds)} for form in FORMS}
     strings, others, marked = known["string"], known["json"], known["marked"]
     metadata = [strings[kind] if text[0] == '"' else others[kind] for kind, text in zip(kinds, texts, strict=True)]
-    for place, value in enumerate(values):
-        if value and value[0] in MAY_BE_JSON and texts[place][0] == '"' and looks_like_json(value, is_json):
+    for place, (head, text) in enumerate(zip(map(MAY_BE_JSON, contents), texts, strict=True)):
+        if head is not None and text[0] == '"' and looks_like_json(contents[place], is_json):
             metadata[place] = marked[kinds[place]]
     return list(kinds), contents, metadata, None
 
 
-MAY_BE_JSON = frozenset('{["-0123456789tfnNiI' + _rules.WHITE)
+MAY_BE_JSON = re.compile(rf'[{{\["\-0-9{_rules.WHITE}]|true|false|null|nan|inf', re.ASCII | re.IGNORECASE).match
+"""Leaves out most texts that cannot be mistaken for JSON; ``looks_like_json`` decides of the others."""
 
 
 def looks_like_json(text: str, is_json: Callable[[str], bool]) -> bool:
@@ -153,8 +155,17 @@ def looks_like_json(text: str, is_json: Callable[[str], bool]) -> bool:
 
 def _final(kind: str, form: str, new: Callable[[str], str]) -> tuple[str, ...] | str | None:
     """The metadata of a message of the final dress: what was mapped, what could be mistaken, nothing else."""
-    types = [f'"message_type": {spelled}' for spelled in _rules.spellings(kind)] if new(kind) != kind else [""]
-    mark = {"json": '"content": "json"', "marked": '"content": "string"', "string": ""}[form]
+    return _metadata_of(kind, form, new(kind) != kind)
+
+
+FORMS = {"json": '"content": "json"', "marked": '"content": "string"', "string": ""}
+"""What is said of a content, by its form."""
+
+
+@lru_cache(maxsize=1_000)
+def _metadata_of(kind: str, form: str, mapped: bool) -> tuple[str, ...] | str | None:
+    types = [f'"message_type": {spelled}' for spelled in _rules.spellings(kind)] if mapped else [""]
+    mark = FORMS[form]
     texts = [", ".join(part for part in (each, mark) if part) for each in types]
     if texts[0] == "":
         return None

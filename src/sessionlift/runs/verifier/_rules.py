@@ -76,7 +76,9 @@ class Clock:
             heads.clear()
         try:
             return [
-                None if m is None else f"{heads[m // 1_000_000]}{_THOUSANDTHS[m // 1_000 % 1_000]}{_TAILS[m % 1_000]}"
+                None
+                if m is None
+                else f"{heads[m // 60_000_000]}{_SECONDS[(rest := m % 60_000_000) // 1_000]}{_TAILS[rest % 1_000]}"
                 for m in moments
             ]
         except OverflowError:
@@ -84,22 +86,23 @@ class Clock:
 
     def _text_or_none(self, moment: int) -> str | None:
         try:
-            return f"{self._heads[moment // 1_000_000]}.{moment % 1_000_000:06d}+00:00"
+            rest = moment % 60_000_000
+            return f"{self._heads[moment // 60_000_000]}{_SECONDS[rest // 1_000]}{_TAILS[rest % 1_000]}"
         except OverflowError:
             return None
 
 
 # digits looked up: spelling them takes half as long again
-_THOUSANDTHS = [f".{number:03d}" for number in range(1_000)]
+_SECONDS = [f":{number // 1_000:02d}.{number % 1_000:03d}" for number in range(60_000)]
 _TAILS = [f"{number:03d}+00:00" for number in range(1_000)]
 
 
 class _Heads(dict[int, str]):
-    """The text of a moment up to its second; OverflowError where v3's text has no form for the year."""
+    """The text of a moment up to its minute; OverflowError where v3's text has no form for the year."""
 
-    def __missing__(self, second: int) -> str:
-        moment = EPOCH + timedelta(seconds=second)
-        head = self[second] = moment.isoformat(timespec="seconds")
+    def __missing__(self, minute: int) -> str:
+        moment = EPOCH + timedelta(minutes=minute)
+        head = self[minute] = moment.isoformat(timespec="minutes")
         return head
 
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import Any
 
 import duckdb
@@ -199,36 +199,26 @@ class SynthVerifier:
         utc = self._clock.utc
         return [None if moment is None else utc(moment) for moment in local]
 
-    def _plain(self, table: str, names: Sequence[str], source: Rows, target: Rows) -> None:
-        """Compare the first columns of matched rows, which are the same on both sides."""
-        width = len(names)
-        self.result.values += (width - 1) * len(target)
-        plain = itemgetter(slice(width))
-        if list(map(plain, source)) == list(map(plain, target)):
-            return
-        self.result.values -= (width - 1) * len(target)
-        ids, sessions = [row[ID] for row in source], [row[SESSION] for row in source]
-        for place, name in enumerate(names[1:], 1):
-            self.result.column(
-                table, name, sessions, ids, [row[place] for row in source], [row[place] for row in target]
-            )
-
-    def _made(
-        self,
-        table: str,
-        names: Sequence[str],
-        first: int,
-        sessions: Sequence[str],
-        ids: Sequence[int],
-        expected: Sequence[list[Any]],
-        target: Rows,
+    def _compare_rows(
+        self, table: str, names: tuple[Sequence[str], Sequence[str]], source: Rows, made: list[Any], target: Rows
     ) -> None:
-        """Compare the columns from place ``first`` on, whose values were worked out here."""
-        for place, (name, column) in enumerate(zip(names, expected, strict=True), first):
-            found = list(map(itemgetter(place), target))
-            if name == "metadata":
-                column = _metadata.settle(column, found)
-            self.result.column(table, name, sessions, ids, column, found)
+        """Compare matched rows: first the columns that are the same on both sides, then those worked out here.
+
+        ``made`` has one list for each name of the second kind.
+        """
+        plain, others = names
+        width = len(plain)
+        if others and others[-1] == "metadata":
+            made[-1] = _metadata.settle(made[-1], target, width + len(made) - 1)
+        # no loop of Python's over rows that are as they must be, and no list of each of their columns
+        same = map(itemgetter(slice(width)), source)
+        if list(map(add, same, zip(*made, strict=True)) if made else same) == target:
+            self.result.values += (width - 1 + len(made)) * len(target)
+            return
+        ids, sessions = [row[ID] for row in source], [row[SESSION] for row in source]
+        columns = [[row[place] for row in source] for place in range(1, width)]
+        for place, (name, column) in enumerate(zip((*plain[1:], *others), (*columns, *made), strict=True), 1):
+            self.result.column(table, name, sessions, ids, column, [row[place] for row in target])
 
     def _rest(self, table: str, target: TargetRows) -> None:
         """Tell of the sessions' rows that are left when the source has no more."""
@@ -256,9 +246,8 @@ class SynthVerifier:
                 rows, made, moments = _without(apart, rows, made, moments)
             ids, sessions = [row[ID] for row in rows], [row[SESSION] for row in rows]
             places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
-            rows, ids, sessions, made, moments = picked([rows, ids, sessions, made, moments], places)
-            self._plain(table, _tables.STEP_PLAIN, rows, found)
-            self._made(table, _tables.STEP_MADE, width, sessions, ids, [made, moments], found)
+            rows, *expected = picked([rows, made, moments], places)
+            self._compare_rows(table, (_tables.STEP_PLAIN, _tables.STEP_MADE), rows, expected, found)
         self._rest(table, target)
         for own in steps.values():
             own.sort()
@@ -278,9 +267,9 @@ class SynthVerifier:
             sessions = [row[SESSION] for row in rows]
             timesteps = steps_of(sessions, [row[width] for row in rows], dealt, places_of)
             self.unlinked[table] += timesteps.count(None)
-            for session, reward in zip(sessions, map(itemgetter(_tables.EVENT_REWARD), rows), strict=True):
-                if reward is not None:
-                    sums.setdefault(session, []).append(reward)
+            rewards = map(itemgetter(_tables.EVENT_REWARD), rows)
+            for session, reward in [pair for pair in zip(sessions, rewards, strict=True) if pair[1] is not None]:
+                sums.setdefault(session, []).append(reward)
             if apart:
                 rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
             ids = [row[ID] for row in rows]
@@ -298,9 +287,8 @@ class SynthVerifier:
             ]
             self._event_rewards(rows, mapped, timesteps, created, turns, derived, last)
             places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
-            rows, ids, sessions, *expected = picked([rows, ids, sessions, *expected], places)
-            self._plain(table, _tables.EVENT_PLAIN, rows, found)
-            self._made(table, _tables.EVENT_MADE, width, sessions, ids, expected, found)
+            rows, *expected = picked([rows, *expected], places)
+            self._compare_rows(table, (_tables.EVENT_PLAIN, _tables.EVENT_MADE), rows, expected, found)
         self._rest(table, target)
         self._rest("event_rewards", derived)
         return sums
@@ -330,7 +318,7 @@ class SynthVerifier:
         about = max(1, len(expected))
         places, found = matched(self.result, "event_rewards", ids, sessions, target, target.through(last, about))
         (expected,) = picked([expected], places)
-        self._plain("event_rewards", _tables.REWARD, expected, found)
+        self._compare_rows("event_rewards", (_tables.REWARD, ()), expected, [], found)
 
     def _created(self, session: str) -> str:
         """The text of the session's time, for rewards of events that have none; empty where it has none."""
@@ -369,9 +357,8 @@ class SynthVerifier:
                 metadata,
             ]
             places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
-            rows, ids, sessions, *expected = picked([rows, ids, sessions, *expected], places)
-            self._plain(table, _tables.MESSAGE_PLAIN, rows, found)
-            self._made(table, _tables.MESSAGE_MADE, width, sessions, ids, expected, found)
+            rows, *expected = picked([rows, *expected], places)
+            self._compare_rows(table, (_tables.MESSAGE_PLAIN, _tables.MESSAGE_MADE), rows, expected, found)
         self._rest(table, target)
 
     # --- traces and outcomes --------------------------------------------------------------------------------
