@@ -55,7 +55,7 @@ def assert_whole(runs: list[dict[str, Any]], *, least: int) -> None:
         ("t.db", "synth_v3", 10),
         ("t.db", "langswarm_v1", 1),
         ("t.db", "langswarm_v2", 3),
-        ("t.db", "ledger_1", 6),
+        ("t.db", "ledger_1", 9),
         ("t.duckdb", "synth_v2", 8),
     ],
 )
