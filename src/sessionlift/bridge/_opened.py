@@ -19,7 +19,7 @@ from sessionlift.errors import (
 )
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Notes
-from sessionlift.runs import SOURCES, Converted, Road, SessionMover, Source, is_blank, road_from
+from sessionlift.runs import SOURCES, Converted, Road, SessionMover, Source, convert_one, is_blank, road_from
 from sessionlift.stores import Store, open_store
 
 T = TypeVar("T")
@@ -163,8 +163,11 @@ class OpenedStores:
             return not self._forward.missing([session_id])
 
     def convert(self, session_id: str) -> Converted | None:
-        """The session as a move would write it now; None where the legacy store lacks it. Writes nothing."""
-        return self.moving(lambda mover: mover.convert(session_id))
+        """The session as a move would write it now; None where the legacy store lacks it. Writes nothing, and does
+        not wait for a move that has to wait."""
+        with self._reading, self._legacy.mapped():
+            self._refuse_closed()
+            return convert_one(self._forward, session_id)
 
     def note(self, name: str) -> object:
         """A setting in the target's ledger; None where there is none, or no ledger yet."""

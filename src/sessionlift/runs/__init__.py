@@ -21,7 +21,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._in_place_verify import InPlaceCheck, verify_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
-    from sessionlift.runs._mover import Converted, Moved, SessionMover
+    from sessionlift.runs._mover import Converted, Moved, SessionMover, convert_one
     from sessionlift.runs._options import TransferOptions
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
@@ -62,6 +62,7 @@ __all__ = [
     "catch_up",
     "change_in_place",
     "check_backup",
+    "convert_one",
     "history",
     "is_blank",
     "migrate",
@@ -113,6 +114,7 @@ _HOME = {
     "assumptions": "_migrate",
     "catch_up": "_catch_up",
     "change_in_place": "_in_place",
+    "convert_one": "_mover",
     "history": "_in_place_history",
     "is_blank": "_migrate",
     "migrate": "_migrate",

@@ -11,12 +11,11 @@ STATEMENT_BYTES = 64_000
 """About how many bytes of values go into one statement: the libsql driver holds the interpreter while it runs."""
 
 
-class MemoryStage:
-    """Takes rows as ``StageWriter`` does, and copies them into ``target`` as a stage file's are."""
+class MemoryRows:
+    """Takes rows as ``StageWriter`` does, and gives them back."""
 
-    def __init__(self, target: Store) -> None:
+    def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._target = target
         self._columns: dict[str, tuple[str, ...]] = {}
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
 
@@ -36,6 +35,14 @@ class MemoryStage:
             table: [dict(zip(self._columns[table], row, strict=True)) for row in rows]
             for table, rows in self._rows.items()
         }
+
+
+class MemoryStage(MemoryRows):
+    """Copies the rows that it took into ``target`` as a stage file's are."""
+
+    def __init__(self, target: Store) -> None:
+        super().__init__()
+        self._target = target
 
     def copy(
         self,

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION, Batch, Quarantined, Unit, UnitKind
+from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Quarantined, Unit, UnitKind
 from sessionlift.errors import StoreLockedError
 from sessionlift.generations import Detection, detect, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
-from sessionlift.runs._memory_stage import MemoryStage
+from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
@@ -39,6 +39,20 @@ class Converted:
     unit: Unit
     rows: dict[str, list[dict[str, Any]]]
     quarantine: list[Quarantined]
+
+
+def convert_one(forward: Forward, session_id: str) -> Converted | None:
+    """What a move would write now; None where the source does not hold the session. Writes nothing.
+
+    ``forward`` must not know the session, or gives no rows of it.
+    """
+    group = next(iter(forward.pick([session_id])), None)
+    if group is None:
+        return None
+    rows = MemoryRows()
+    batch = forward.convert(group, rows)
+    (unit,) = batch.units
+    return Converted(session_id, unit, rows.held(), list(batch.quarantine))
 
 
 @dataclass(frozen=True)
@@ -165,21 +179,15 @@ class SessionMover:
             self._forward.know([(session_id, digest)])
             try:
                 group = next(iter(self._forward.pick([session_id])), None)
-                return group is not None and bool(self._forward.convert(group, MemoryStage(self.store)).units)
+                return group is not None and bool(self._forward.convert(group, MemoryRows()).units)
             finally:
                 # known, it would give no rows when it is to be moved
                 self._forward.know([(session_id, "")])
 
     def convert(self, session_id: str) -> Converted | None:
         """What a move would write now; None where the source does not hold the session. Writes nothing."""
-        stage = MemoryStage(self.store)
         with self._legacy.mapped():
-            group = next(iter(self._forward.pick([session_id])), None)
-            if group is None:
-                return None
-            batch = self._forward.convert(group, stage)
-        (unit,) = batch.units
-        return Converted(session_id, unit, stage.held(), list(batch.quarantine))
+            return convert_one(self._forward, session_id)
 
     def _move_catalog(self) -> None:
         """Before the first session, what no session owns; once for each mover, and only what is new."""
