@@ -162,6 +162,14 @@ def test_a_rule_broken_by_a_stage_leaves_the_store_as_it_was(store: Store, make_
     assert store.query("SELECT count(*) FROM t") == [(1,)], "the next stage can be attached"
 
 
+def test_a_trigger_of_the_application_keeps_its_own_way_to_fail(store: Store, make_stage: Stage) -> None:
+    store.execute("CREATE TABLE seen (n INTEGER PRIMARY KEY)")
+    store.execute("CREATE TRIGGER noted AFTER INSERT ON t BEGIN INSERT OR REPLACE INTO seen VALUES (new.n); END")
+    with store.staged(make_stage("t", ["session_id", "n"], [("a", 1), ("b", 1)])) as staged, store.transaction():
+        assert staged.copy("t", ["session_id", "n"]) == 2
+    assert store.query("SELECT n FROM seen") == [(1,)]
+
+
 def test_a_missing_or_broken_stage_is_an_error(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not there"), store.staged(tmp_path / "none.db"):
         pytest.fail("a missing stage was attached")

@@ -31,7 +31,8 @@ class Staged(Protocol):
     ) -> int:
         """Append the stage's rows of ``table`` in the order they were staged; returns how many.
 
-        Rows whose ``session_column`` is one of ``exclude`` are left out. Call it inside ``transaction()``.
+        Rows whose ``session_column`` is one of ``exclude`` are left out. Call it inside ``transaction()``, which
+        has to be undone when a row is refused: those before it may have been copied.
         """
 
 

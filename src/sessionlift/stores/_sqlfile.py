@@ -366,5 +366,9 @@ class _AttachedStage:
     ) -> int:
         name = quote_identifier(table)
         select, params = stage_select(f"{_STAGE}.{name}", columns, exclude=exclude, session_column=session_column)
-        cursor = self._store._run(f"INSERT INTO main.{name} ({column_list(columns)}) {select}", params, table=table)
+        # else every page that a statement touches is copied first, to undo that statement alone; here the whole
+        # transaction is undone. A trigger's own statements would take over how to fail, so there it stays as it was
+        triggers = "SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE LIMIT 1"
+        insert = "INSERT" if self._store._rows(triggers, (table,)) else "INSERT OR FAIL"
+        cursor = self._store._run(f"{insert} INTO main.{name} ({column_list(columns)}) {select}", params, table=table)
         return max(int(cursor.rowcount), 0)
