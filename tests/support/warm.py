@@ -198,6 +198,7 @@ class _Boundaries:
             return run(store, sql, params, **options)
 
         setattr(SqliteFileStore, "_run", watched)  # noqa: B010 - mypy
+        self._watch_duckdb()
         asked = Client._pipeline
 
         def counted(client: Any, requests: Any) -> Any:
@@ -208,6 +209,30 @@ class _Boundaries:
         for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
             setattr(owner, name, self._before(f"{name} a file", getattr(owner, name)))
         Path.mkdir = self._before("make a directory", Path.mkdir)  # type: ignore[method-assign]
+
+    def _watch_duckdb(self) -> None:
+        from sessionlift.stores import DuckdbStore
+
+        transaction, close = DuckdbStore.transaction, DuckdbStore.close
+
+        @contextlib.contextmanager
+        def watched(store: Any) -> Iterator[None]:
+            private = any(each in str(store.url.path) for each in PRIVATE)
+            with transaction(store):
+                yield
+                if not private:
+                    self.meet("commit in DuckDB")
+            if not private:
+                self.meet("committed in DuckDB")
+
+        def closed(store: Any) -> None:
+            private = any(each in str(store.url.path) for each in PRIVATE)
+            if store.mode != "ro" and not private:
+                self.meet("close DuckDB")
+            close(store)
+
+        setattr(DuckdbStore, "transaction", watched)  # noqa: B010 - mypy
+        setattr(DuckdbStore, "close", closed)  # noqa: B010 - mypy
 
     def _before(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def first(*arguments: Any, **options: Any) -> Any:
@@ -234,7 +259,8 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         if request["cwd"]:
             os.chdir(request["cwd"])
         _Standby.waiting[:] = []
-        for _ in range(2):
+        # a rollback has some for each part of its work
+        for _ in range(10 if request["arguments"][:1] == ["rollback"] else 2):
             _Standby.waiting.append(_Standby())
         from sessionlift import runs
         from sessionlift.cli import main
@@ -267,6 +293,9 @@ def main() -> None:
     importlib.import_module("sessionlift.cli")
     importlib.import_module("sessionlift.runs._convert_worker")
     importlib.import_module("sessionlift.runs._verify_worker")
+    importlib.import_module("sessionlift.runs._taken_back_worker")
+    importlib.import_module("sessionlift.cli._rollback")
+    importlib.import_module("sessionlift.runs._rollback")
     for line in sys.stdin:
         folder = Path(tempfile.mkdtemp(prefix="warm-"))
         child = os.fork()

@@ -13,6 +13,7 @@ _COMMANDS = {
     "plan": "_plan.plan",
     "migrate": "_migrate.migrate",
     "verify": "_verify.verify",
+    "rollback": "_rollback.rollback",
     "status": "_status.status",
     "detect": "_detect.detect",
     "upgrade": "_in_place.upgrade",

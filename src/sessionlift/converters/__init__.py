@@ -1,6 +1,7 @@
 """From one generation's rows to the next one's: what is mapped, what is lost, and what is kept for the way back."""
 
 from sessionlift.converters._backward import (
+    KEPT,
     BackUnit,
     Backward,
     BackwardBatch,
@@ -8,6 +9,7 @@ from sessionlift.converters._backward import (
     Found,
     LegacyRows,
     PutBack,
+    Refused,
     Remembered,
 )
 from sessionlift.converters._batch import (
@@ -29,6 +31,7 @@ from sessionlift.converters._mapping import TypeMapping, load_mapping
 
 __all__ = [
     "CATALOG",
+    "KEPT",
     "SESSION",
     "BackUnit",
     "Backward",
@@ -49,6 +52,7 @@ __all__ = [
     "Owned",
     "PutBack",
     "Quarantined",
+    "Refused",
     "Remembered",
     "Rows",
     "Sink",

@@ -16,6 +16,10 @@ since. "new": the ledger does not know it, the application made it. "gone": move
 "quarantined": it was never in the target, all its rows lie in quarantine."""
 
 
+KEPT = "kept"
+"""The key of a complement under which stands what the older shape could not hold when a unit was taken back."""
+
+
 @dataclass(frozen=True)
 class Remembered:
     """What the ledger knows of one moved unit.
@@ -63,6 +67,15 @@ class BackUnit:
     kept: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A session that lies in the target in a form which nothing can read: it stays there."""
+
+    session_id: str
+    code: str
+    reason: str
+
+
 @dataclass
 class BackwardBatch:
     """Units and their legacy rows by table, each row in the order of the table's ``columns``.
@@ -78,6 +91,8 @@ class BackwardBatch:
     """by legacy table the keys of catalog rows that were moved once and deleted in the target since"""
     sequences: dict[str, int] = field(default_factory=dict)
     """by sequence the number that the old program would have drawn next"""
+    refused: list[Refused] = field(default_factory=list)
+    """sessions that are among no units, since they cannot be read"""
 
 
 class LegacyRows(Protocol):

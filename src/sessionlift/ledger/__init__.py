@@ -1,6 +1,7 @@
 """What was moved, from where, by which run, with which digests; and everything the target cannot hold."""
 
 from sessionlift.ledger._attempts import CONFLICT, Attempt, Attempts
+from sessionlift.ledger._intents import Intents
 from sessionlift.ledger._ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.ledger._notes import Notes
 from sessionlift.ledger._rows import LEDGER_TABLES, STAGED_COLUMNS, ledger_rows, to_json
@@ -13,6 +14,7 @@ __all__ = [
     "STAGED_COLUMNS",
     "Attempt",
     "Attempts",
+    "Intents",
     "Ledger",
     "LedgerRun",
     "LedgerUnit",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sessionlift.converters import SESSION, Fact, Loss, Quarantined, Remembered, TypeMapping, Unit, UnitKind
+from sessionlift.converters import KEPT, SESSION, Fact, Loss, Quarantined, Remembered, TypeMapping, Unit, UnitKind
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
@@ -247,6 +247,96 @@ class Ledger:
             "'deleted') ON CONFLICT (unit, session_id) DO UPDATE SET state = 'deleted'",
             (session_id, run_id, at, source_digest),
         )
+
+    def take_back(
+        self,
+        session_id: str,
+        *,
+        run_id: str,
+        at: str,
+        source_digest: str,
+        state: str,
+        complement: dict[str, Any],
+    ) -> None:
+        """Say that a session has left the target, in the transaction that removes its rows.
+
+        ``state`` is "rolled_back", or "deleted" for one that is in no store any more. The run's source names the
+        store where it lies now, with ``source_digest``. Its rows in quarantine lie there too, and leave the ledger;
+        of its complement only ``complement`` stays.
+        """
+        self._store.execute(
+            "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
+            "converter, read_counts, written_counts, state) VALUES ('session', ?, ?, ?, ?, '', '', '{}', '{}', ?) "
+            "ON CONFLICT (unit, session_id) DO UPDATE SET run_id = excluded.run_id, moved_at = excluded.moved_at, "
+            "source_digest = excluded.source_digest, state = excluded.state",
+            (session_id, run_id, at, source_digest, state),
+        )
+        for table in ("sessionlift_complement", "sessionlift_quarantine"):
+            self._store.execute(f"DELETE FROM {table} WHERE unit = 'session' AND session_id = ?", (session_id,))
+        if complement:
+            self._store.insert_rows(
+                "sessionlift_complement", COMPLEMENT_COLUMNS, [("session", session_id, to_json(complement))]
+            )
+
+    def put_back(self, session_id: str, kept: dict[str, Any], target_digest: str) -> None:
+        """Say that ``kept`` was given back to a session that was just moved again, and what its rows are by that."""
+        complement = {**self.complement(session_id), KEPT: kept}
+        self._store.execute(
+            "DELETE FROM sessionlift_complement WHERE unit = 'session' AND session_id = ?", (session_id,)
+        )
+        self._store.insert_rows(
+            "sessionlift_complement", COMPLEMENT_COLUMNS, [("session", session_id, to_json(complement))]
+        )
+        self._store.execute(
+            "UPDATE sessionlift_units SET target_digest = ? WHERE unit = 'session' AND session_id = ?",
+            (target_digest, session_id),
+        )
+
+    def carried(
+        self,
+        kind: UnitKind,
+        session_id: str,
+        *,
+        run_id: str,
+        at: str,
+        source_digest: str,
+        target_digest: str,
+        complement: dict[str, Any],
+    ) -> None:
+        """Say that the legacy store now holds what the target does, with this digest, though nothing left the target.
+
+        ``target_digest`` and ``complement`` are for a unit that the ledger does not know yet.
+        """
+        done = self._store.execute(
+            "UPDATE sessionlift_units SET source_digest = ? WHERE unit = ? AND session_id = ?",
+            (source_digest, kind, session_id),
+        )
+        if done:
+            return
+        self._store.execute(
+            "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
+            "converter, read_counts, written_counts, state) VALUES (?, ?, ?, ?, ?, ?, '', '{}', '{}', 'moved')",
+            (kind, session_id, run_id, at, source_digest, target_digest),
+        )
+        self._store.insert_rows("sessionlift_complement", COMPLEMENT_COLUMNS, [(kind, session_id, to_json(complement))])
+
+    def kept(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(session id, what the older shape could not hold) of every session that was ever taken back with such."""
+        for session_id, data in self._store.query(
+            "SELECT c.session_id, CAST(c.data AS BLOB) FROM sessionlift_complement AS c JOIN sessionlift_units AS u "
+            "ON u.unit = c.unit AND u.session_id = c.session_id "
+            "WHERE c.unit = 'session' AND u.state IN ('rolled_back', 'moved', 'partial')"
+        ):
+            found = json.loads(bytes(data) if isinstance(data, bytes) else str(data)).get(KEPT)
+            if found:
+                yield str(session_id), found
+
+    def sessions(self) -> Iterator[LedgerUnit]:
+        """Every session that the ledger knows, in the order of their ids."""
+        for row in self._store.read_table(
+            "sessionlift_units", UNIT_COLUMNS, where="unit = 'session'", order_by=("session_id",)
+        ):
+            yield _unit(row)
 
     def complement(self, session_id: str) -> dict[str, Any]:
         """What the target's shape could not hold of a session; empty where that was nothing."""

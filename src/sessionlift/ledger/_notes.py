@@ -21,6 +21,14 @@ class Notes:
             return json.loads(str(value))
         return None
 
+    def beginning(self, prefix: str) -> dict[str, Any]:
+        """Every value whose name begins with ``prefix``, by name."""
+        rows = self._store.query(
+            "SELECT name, value FROM sessionlift_rollout WHERE substr(name, 1, ?) = ? ORDER BY name",
+            (len(prefix), prefix),
+        )
+        return {str(name): json.loads(str(value)) for name, value in rows}
+
     def write(self, name: str, value: Any, *, at: str) -> None:
         self._store.execute(
             "INSERT INTO sessionlift_rollout (name, value, updated_at) VALUES (?, ?, ?) "

@@ -225,6 +225,8 @@ def _facts(report: Report, width: int) -> list[str]:
     if not report.source_facts:
         return []
     lines = ["Source facts (already so before the run; reported, not repaired)"]
+    if report.kind == "rollback":
+        lines = ["Carried back (what the application did to the sessions since they moved)"]
     for fact in report.source_facts:
         lines.append(f"  {printable(fact.table or 'store')}  {fact.count:,} x {printable(fact.code)}")
         lines += paragraph(fact.meaning, width, indent="      ")
@@ -338,7 +340,9 @@ def _steps(report: Report) -> list[str]:
         steps.append("Nothing to do. Run the same command again at any time: it writes only what is new.")
     elif report.kind in ("upgrade", "downgrade"):
         steps.append("Nothing to do. `sessionlift verify --report FILE` holds the store against its backup.")
-    elif report.kind != "verify" and report.verification.status == "not_run":
+    elif report.kind == "rollback" and not steps:
+        steps.append("Nothing to do. `sessionlift migrate` moves the sessions again when you say so.")
+    elif report.kind not in ("verify", "rollback") and report.verification.status == "not_run":
         steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
     elif not steps:
         steps.append("Nothing to do. `sessionlift verify --report FILE` computes all of this again from both stores.")

@@ -27,6 +27,8 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._progress import Progress
     from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
     from sessionlift.runs._roads import SOURCES, Road, Source, road_from
+    from sessionlift.runs._rollback import rollback
+    from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
     from sessionlift.runs._status import TargetStatus, status
     from sessionlift.runs._tally import Tally
     from sessionlift.runs._transfer import Committed
@@ -51,6 +53,8 @@ __all__ = [
     "Progress",
     "Restored",
     "Road",
+    "RollbackOptions",
+    "RollbackResult",
     "SessionMover",
     "Source",
     "Tally",
@@ -73,6 +77,7 @@ __all__ = [
     "report_path",
     "restore_backup",
     "road_from",
+    "rollback",
     "status",
     "store_info",
     "store_size",
@@ -104,6 +109,8 @@ _HOME = {
     "Moved": "_mover",
     "Progress": "_progress",
     "Road": "_roads",
+    "RollbackOptions": "_rollback_options",
+    "RollbackResult": "_rollback_options",
     "SessionMover": "_mover",
     "Source": "_roads",
     "Tally": "_tally",
@@ -123,6 +130,7 @@ _HOME = {
     "refuse_same": "_migrate",
     "report_path": "_report_files",
     "road_from": "_roads",
+    "rollback": "_rollback",
     "status": "_status",
     "store_info": "_report_files",
     "store_size": "_report_files",

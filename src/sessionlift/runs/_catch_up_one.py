@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sessionlift.converters import SESSION, Continued, Loss, OnConflict
 from sessionlift.errors import SessionConflictError, UsageError
-from sessionlift.ledger import Attempts, Ledger, LedgerUnit
+from sessionlift.ledger import Attempts, Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._mover import Converted, SessionMover
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed
@@ -60,6 +60,9 @@ class CatchUp:
             again = mover.convert(session_id)
             if unit is None or again is None or unit.state not in ("moved", "partial"):
                 return CaughtUp(session_id, "same")  # another process was faster
+            if again.unit.source_digest in Intents(store).all().get(session_id, ()):
+                # a rollback has written it there and is about to take the session out of the target
+                return CaughtUp(session_id, "same")
             continued = None
             if mover.road.continuation is not None:
                 continued = mover.road.continuation(

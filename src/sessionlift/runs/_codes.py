@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 LOSSES: dict[str, tuple[str, str]] = {
+    "no_place_in_v1": ("on the way back: V1 has no place for it", "sessionlift_complement, kept"),
+    "new_writes_discarded": (
+        "sessions whose new writes were not carried back, as was asked for",
+        "sessionlift_complement, discarded",
+    ),
     "message_type_mapped": (
         "v3 allows five message types; this one became the nearest of them",
         "messages.metadata, sessionlift.message_type",
@@ -127,6 +132,10 @@ LOSSES: dict[str, tuple[str, str]] = {
 """Code of a loss: its meaning, and where the original is kept."""
 
 FACTS: dict[str, str] = {
+    "put_back": "sessions that were in the older store for a while: what that could not hold was given back to them",
+    "carried_added": "rows that the application wrote after the move; the legacy store has them now",
+    "carried_changed": "rows that the application changed after the move; the legacy store has the change now",
+    "carried_deleted": "rows that the application deleted after the move; they are deleted in the legacy store, too",
     "deleted_in_target": "the session was moved once and deleted there since: it does not come back by itself",
     "rolled_back": "the session was moved once and taken back: it is moved again when someone says so",
     "recorded_counts_differ": (

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError
@@ -53,7 +53,7 @@ class ConvertWorker:
         # the catalog is one unit, rows without a session included, whichever sessions are chosen; its converter
         # comes first, since the other one needs the temporary tables that both make
         whole = None if options.only is None else source.forward(replace(options, only=None))
-        self._converter = source.forward(options)
+        self._converter = source.forward(options, _pairs(request.get("kept")))
         self._catalog = whole or self._converter
         self._known_catalog: str | None = request["known_catalog"]
         self._limits: dict[str, int] = request["limits"]
@@ -151,6 +151,14 @@ class ConvertWorker:
         message["bytes"] = task.group.bytes if task.group is not None else 0
         message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
+
+
+def _pairs(path: str | None) -> dict[str, Any]:
+    """What sessions get back that come from the legacy store again: JSON, one [id, what was kept] a line."""
+    if path is None:
+        return {}
+    with Path(path).open(encoding="utf-8") as lines:
+        return dict(map(json.loads, lines))
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import json
 import queue
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +46,7 @@ from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
 from sessionlift.runs._verification import Verifier
+from sessionlift.runs._ways_back import put_back_of
 from sessionlift.stores import (
     PrivateDirectory,
     Store,
@@ -130,6 +131,8 @@ class _Run:
         self._tally = Tally()
         self._verifier: Verifier | None = None
         self._snapshot: StoreURL | None = None
+        self._kept: Path | None = None
+        self._taken_back_to: set[str] = set()
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
         self._retry: set[str] = set()
@@ -223,6 +226,8 @@ class _Run:
                     if run.options.get("mapping") != mapping
                     or (self._options.salvage and not run.options.get("salvage"))
                 }
+                self._kept = _written(self._temporary / "kept.jsonl", ledger.kept())
+                self._taken_back_to = {run.source for run in runs if run.kind == "rollback"}
                 path = self._temporary / "known.jsonl"
                 with path.open("w", encoding="utf-8") as lines:
                     for pair in ledger.digests(SESSION, retry=self._retry, revive=True):
@@ -305,6 +310,7 @@ class _Run:
                 "stages": str(stages),
                 "known": None if self._known is None else str(self._known),
                 "known_catalog": self._known_catalog,
+                "kept": None if self._kept is None else str(self._kept),
                 "aside": self._unwell,
                 "limits": self.limits,
                 "temporary": str(self._temporary),
@@ -320,7 +326,16 @@ class _Run:
 
     def _take_all(self, store: Store) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
-        transfer = Transfer(store, self._road.rows, self._run_id, self._committed, retry=self._retry, revive=True)
+        transfer = Transfer(
+            store,
+            self._road.rows,
+            self._run_id,
+            self._committed,
+            retry=self._retry,
+            revive=True,
+            giver=put_back_of(self._road.target),
+            home=self._road.home,
+        )
         while True:
             try:
                 message = self._converter.answer(timeout=1.0)
@@ -354,7 +369,9 @@ class _Run:
         if not message["known"]:
             return
         told = self._source.redacted in self._known_sources or self._options.same_source
-        if message["foreign"] == message["known"] or not told:
+        # a rollback may have taken a part of the sessions into a store of its own
+        stranger = message["foreign"] == message["known"] and self._source.redacted not in self._taken_back_to
+        if stranger or not told:
             raise OtherSourceError(
                 f"{self._asked_target.redacted} was filled from {', '.join(sorted(self._known_sources))}; "
                 f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source",
@@ -510,6 +527,16 @@ class _Run:
         except (OSError, SessionliftError) as error:
             self._progress.step(f"The report could not be written to {self._path}: {error}")
             return None
+
+
+def _written(path: Path, pairs: Iterable[tuple[str, Any]]) -> Path | None:
+    """Write pairs as JSON, one a line; None, and no file, where there are none."""
+    found = False
+    with path.open("w", encoding="utf-8") as lines:
+        for pair in pairs:
+            lines.write(json.dumps(pair) + "\n")
+            found = True
+    return path if found else None
 
 
 def with_token(url: StoreURL) -> str:

@@ -23,6 +23,7 @@ from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, road_from
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
+from sessionlift.runs._ways_back import KeptInLedger, put_back_of
 from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
 
 State = Literal["moved", "partial", "quarantined", "deleted", "rolled_back", "changed_on_both_sides", "absent"]
@@ -118,8 +119,16 @@ class SessionMover:
                 options=self.options.to_message(),
                 started_at=utc_now(),
             )
-            self._forward = self._legacy.forward(self.options)
-            self._transfer = Transfer(self.store, self.road.rows, self.run_id, self.told, read_back=True)
+            self._forward = self._legacy.forward(self.options, KeptInLedger(self.ledger))
+            self._transfer = Transfer(
+                self.store,
+                self.road.rows,
+                self.run_id,
+                self.told,
+                read_back=True,
+                giver=put_back_of(self.road.target),
+                home=self.road.home,
+            )
             self._catalog_moved = False
             self._stack = stack.pop_all()
         return self

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sessionlift.converters import Continuation, Forward, TargetRows
 from sessionlift.errors import UsageError
@@ -27,8 +27,8 @@ MEMORY_LIMIT = "56MB"
 class Source(Protocol):
     """An opened legacy store, ready for its converter."""
 
-    def forward(self, options: TransferOptions) -> Forward:
-        """A converter of this store."""
+    def forward(self, options: TransferOptions, kept: Mapping[str, Any] | None = None) -> Forward:
+        """A converter of this store. ``kept`` has by session id what an earlier way back kept for it."""
 
     def with_room(self, work: Callable[[], Made]) -> Made:
         """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has."""
@@ -70,7 +70,11 @@ class _SynthSource:
 
         self._store = DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=threads)
 
-    def forward(self, options: TransferOptions) -> Forward:
+    def forward(
+        self,
+        options: TransferOptions,
+        kept: Mapping[str, Any] | None = None,  # noqa: ARG002 - v3's rows get it when they are written
+    ) -> Forward:
         from sessionlift.converters.synth import SynthForward
 
         return SynthForward(self._store, options.synth())
@@ -123,10 +127,10 @@ class _LangswarmSource:
     def __init__(self, source: LegacySource | LiveSource) -> None:
         self._source = source
 
-    def forward(self, options: TransferOptions) -> Forward:
+    def forward(self, options: TransferOptions, kept: Mapping[str, Any] | None = None) -> Forward:
         from sessionlift.converters.langswarm import LangswarmForward
 
-        return LangswarmForward(self._source, options.langswarm())
+        return LangswarmForward(self._source, options.langswarm(), kept)
 
     def with_room(self, work: Callable[[], Made]) -> Made:
         return work()  # one session at a time is in memory, however large

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION, Fact, Loss, TargetRows
+from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.runs._protocol import Message
@@ -17,6 +17,7 @@ from sessionlift.stores import Staged, Store
 
 CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
 DELETED_BUT_CHANGED = "deleted_but_changed"
+PUT_BACK = "put_back"
 GONE = ("deleted", "rolled_back")
 """States of sessions that were in the target once, and are no longer."""
 
@@ -36,6 +37,8 @@ class Transfer:
 
     Units with rows in quarantine that one of the runs in ``retry`` moved are replaced, though their source is the
     same. With ``revive`` sessions that were rolled back are moved again; without it they stay in the legacy store.
+    What the older shape could not hold while they were there is put back by ``giver`` in the same transaction (None
+    where the converter has done it), and stays in the complement for those who look at the rows later.
 
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
@@ -58,8 +61,12 @@ class Transfer:
         retry: Collection[str] = (),
         revive: bool = False,
         read_back: bool = False,
+        giver: PutBack | None = None,
+        home: str = "sessions",
     ) -> None:
-        self._target, self._rows = target, rows
+        self._target, self._rows, self._giver = target, rows, giver
+        self._home = home
+        self._kept: dict[str, Any] = {}
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
@@ -81,6 +88,7 @@ class Transfer:
         has to be made again in another way.
         """
         kind = message["kind"]
+        self._kept = {}
         if not message["units"]:
             self._committed(Committed(message))
             return {"type": "ok"}
@@ -94,6 +102,7 @@ class Transfer:
                     rows += staged.copy(table, columns)
                 for table, columns in message["ledger"].items():
                     staged.copy(table, columns)
+                self._put_back(message)
                 if self._read_back and kind == SESSION:
                     self._compare([key for key, _, _ in message["units"]])
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
@@ -155,9 +164,26 @@ class Transfer:
             return {"type": "again", "known": known, "rejected": [], "aside": aside}
         if changed:
             self._rows.remove(self._target, kind, changed, _in_both(owned, offered_rows))
+        for key in (*gone, *changed) if kind == SESSION else ():
+            kept = self._ledger.complement(key).get(KEPT)
+            if kept:
+                self._kept[key] = kept
         if changed or gone:
             self._ledger.forget(kind, [*changed, *gone])
         return None
+
+    def _put_back(self, message: Message) -> None:
+        """Give sessions that come back what the older shape could not hold; the ledger's digests follow."""
+        there = [key for key, _, state in message["units"] if key in self._kept and state != "quarantined"]
+        if not there:
+            return
+        if self._giver is not None:
+            for key in there:
+                self._giver.put_back(self._target, self._kept[key])
+        for key, digest in self._rows.digests(self._target, SESSION, there).items():
+            self._ledger.put_back(key, self._kept[key], digest)
+        example = {"session_id": there[0]}
+        message["facts"].append([None, PUT_BACK, self._home, len(there), example])
 
     def _comes_back(self, unit: LedgerUnit) -> bool:
         return self._revive and unit.state == "rolled_back"

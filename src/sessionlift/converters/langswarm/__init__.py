@@ -5,6 +5,7 @@ from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TA
 from sessionlift.converters.langswarm._continue import Sides, continue_session, lay_together
 from sessionlift.converters.langswarm._convert import LangswarmOptions, forward, keep_for_forward
 from sessionlift.converters.langswarm._forward import Group, LangswarmForward
+from sessionlift.converters.langswarm._legacy import LangswarmLegacyRows
 from sessionlift.converters.langswarm._message import MessageCells, Told, text_of
 from sessionlift.converters.langswarm._reader import LegacyReader, LiveSource
 from sessionlift.converters.langswarm._row import LegacyRow, source_digest, texts_of
@@ -18,6 +19,7 @@ from sessionlift.converters.langswarm._session import (
 )
 from sessionlift.converters.langswarm._source import LegacySource, open_legacy
 from sessionlift.converters.langswarm._target import LangswarmRows, read_session
+from sessionlift.converters.langswarm._way_back import LangswarmBackward
 
 __all__ = [
     "DERIVED_TABLES",
@@ -27,7 +29,9 @@ __all__ = [
     "Aside",
     "BackRow",
     "Group",
+    "LangswarmBackward",
     "LangswarmForward",
+    "LangswarmLegacyRows",
     "LangswarmOptions",
     "LangswarmRows",
     "LegacyReader",

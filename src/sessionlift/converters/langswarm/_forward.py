@@ -66,7 +66,7 @@ class LangswarmForward:
         self, source: LegacySource | LiveSource, options: LangswarmOptions, kept: Mapping[str, Kept] | None = None
     ) -> None:
         zone_named(options.timezone)
-        self._source, self._options, self._kept = source, options, kept or {}
+        self._source, self._options, self._kept = source, options, {} if kept is None else kept
         self._started = datetime.now(timezone.utc).replace(tzinfo=None)
         self._known: dict[str, bytes] = {}
         self._places, self._rows, self._bytes = array("q"), array("q"), array("q")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from sessionlift.converters._backward import BackUnit, BackwardBatch, LegacyRows, Remembered
+from sessionlift.converters._backward import KEPT, BackUnit, BackwardBatch, LegacyRows, Remembered
 from sessionlift.converters._batch import SESSION
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._mapping import TypeMapping
@@ -136,7 +136,8 @@ class SynthBackward:
             made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
             unit.source_digest = memory.source_digest if found == "quarantined" else None
             return made
-        if digest == memory.target_digest:
+        # what a move has put back does not follow from the rows alone
+        if digest == memory.target_digest and KEPT not in memory.complement:
             unit = BackUnit(SESSION, session_id, "unchanged", memory.source_digest)
             rebuilder = Rebuilder(load_zone(memory.complement.get("zone", "UTC")))
             rows = _rebuilt(rebuilder, now, memory.complement, memory.complement.get("metadata"), {})

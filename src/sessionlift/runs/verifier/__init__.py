@@ -12,6 +12,7 @@ from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._readers import TargetReader, open_reader
 from sessionlift.runs.verifier._synth import CANNOT_SEE, METHOD, SynthVerifier
 from sessionlift.runs.verifier._systems import System, system_of
+from sessionlift.runs.verifier._taken_back import open_legacy_reader
 
 __all__ = [
     "CANNOT_SEE",
@@ -24,6 +25,7 @@ __all__ = [
     "SynthVerifier",
     "System",
     "TargetReader",
+    "open_legacy_reader",
     "open_reader",
     "system_of",
 ]

@@ -12,8 +12,10 @@ from typing import Any
 import duckdb
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs.verifier import _catalog, _metadata, _rules, _tables
+from sessionlift.runs.verifier import _catalog, _digests, _metadata, _rules, _tables
 from sessionlift.runs.verifier._compare import Comparison, Found
+from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
+from sessionlift.runs.verifier._given_back import given_back, rows_of
 from sessionlift.runs.verifier._links import Steps, deal, steps_of, turn_of
 from sessionlift.runs.verifier._outcomes import outcome_of
 from sessionlift.runs.verifier._pairs import ID, SESSION, TargetRows, extra, matched, picked, source_chunks
@@ -37,6 +39,7 @@ CANNOT_SEE = [
     "a report's own figures of its verification, its options and its texts",
     "the complement in the ledger, which only a way back uses; the digests of neither store cover its text",
     "values that the source's engine itself reads wrong, since both sides read through it",
+    GIVEN_BACK,
 ]
 
 ROOM = "4GB"
@@ -97,9 +100,31 @@ class SynthVerifier:
         ``after`` is called with each batch of them when it is compared.
         """
         with _without_collector():
+            given = given_back(self._target, ids)
+            if given:
+                self._by_digests(given, after)
+                ids = [each for each in ids if each not in given]
             for batch in self.index.batches(ids):
                 if not self._tried(batch, after):
                     self._one_by_one(batch.ids, after)
+
+    def _by_digests(self, given: Mapping[str, tuple[str, str]], after: Callable[[Batch], None] | None) -> None:
+        """Compare sessions that got back what v2 could not hold, by the digests of both sides."""
+        for batch in self.index.batches(list(given)):
+            self.result.sessions += len(batch.ids)
+            tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
+            for table, rows in rows_of(self._target, tables, batch.ids).items():
+                self.result.found(table, rows)
+            if after is not None:
+                after(batch)
+                continue
+            source = _digests.source_digests(self._source, batch)
+            target = _digests.target_digests(self._target, batch.ids)
+            for session in batch.ids:
+                found = (source.get(session), target[session])
+                for column, want, have in zip(("source_digest", "target_digest"), found, given[session], strict=True):
+                    if want != have:
+                        self.result.value(session, "sessionlift_units", session, column, want, have)
 
     def _tried(self, batch: Batch, after: Callable[[Batch], None] | None) -> bool:
         """Compare a batch; False, and nothing counted, where that could not be done."""

@@ -13,6 +13,8 @@ from typing import Any
 from sessionlift.errors import SessionliftError
 from sessionlift.runs.verifier._auditor import Auditor, Checker
 from sessionlift.runs.verifier._compare import Comparison, Found, same
+from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
+from sessionlift.runs.verifier._given_back import has_kept
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier.langswarm._differences import first_difference, unpaired
 from sessionlift.runs.verifier.langswarm._ledger import Entry, entries_of
@@ -42,6 +44,7 @@ CANNOT_SEE = [
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
     "a report's own figures of its verification, its options and its texts",
     "values that SQLite itself, or Python's json, reads wrong, since both sides read through them",
+    GIVEN_BACK,
 ]
 
 _BATCH = 4_000_000
@@ -132,6 +135,11 @@ class LangswarmChecker(Checker):
             if found.size():
                 self.result.found("sessions", len(found.sessions))
                 self.result.row(key, "sessions", key, missing=False, why="the source has no such session")
+            return
+        if has_kept(entry.complement):
+            # its rows do not follow from V1's alone; the digests of both sides are compared
+            self._count(found, len(found.messages))
+            self.read.update(made_of(row, self._clock, entry.aside, salvage=True).read_counts(entry.aside))
             return
         # a later run need not say --salvage for what an earlier one has salvaged
         salvage = self._salvage or entry.state == "partial"

@@ -1,0 +1,133 @@
+"""``sessionlift rollback``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.errors import EXIT_FINDINGS
+from sessionlift.reports import render_text
+from sessionlift.runs import Interrupts, Progress, RollbackOptions, RollbackResult
+from sessionlift.runs import rollback as run_rollback
+
+_SHOWN = 50
+_WORDS = {
+    "carry": "goes back",
+    "there": "goes back; its rows lie there already",
+    "remove": "was deleted in the new store; deleted in the legacy store, too",
+    "discard": "goes back without what was written since",
+    "settled": "has left the target before",
+    "aside": "lies in quarantine; the legacy store has it",
+    "conflict": "CONFLICT",
+    "refused": "REFUSED",
+}
+
+
+@click.command(cls=Command)
+@click.argument("target")
+@click.option("--run", metavar="ID", default=None, help="Take back what this run moved.")
+@click.option("--session", "sessions", metavar="ID", multiple=True, help="This session; may be given many times.")
+@click.option("--all", "everything", is_flag=True, help="Every session, those that the application began included.")
+@click.option("--since", metavar="TIME", default=None, help="What was moved at TIME (UTC unless it says) or later.")
+@click.option(
+    "--to",
+    metavar="STORE",
+    default=None,
+    help="The legacy store; a file that is not there is made.  [default: the one that the sessions came from]",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be carried back, session by session; write to no store.")
+@click.option("--discard-new", is_flag=True, help="Leave behind what was written since the move; it is counted.")
+@click.option("--keep-target", is_flag=True, help="Carry back and verify, and leave the sessions in TARGET, too.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["refuse", "keep-legacy"]),
+    default="refuse",
+    show_default=True,
+    help="A session that the legacy store has changed since: stays where it is, or leaves TARGET as legacy has it.",
+)
+@click.option(
+    "--report-file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
+)
+@json_option
+@quiet_option
+def rollback(
+    target: str,
+    run: str | None,
+    sessions: tuple[str, ...],
+    everything: bool,
+    since: str | None,
+    to: str | None,
+    dry_run: bool,
+    discard_new: bool,
+    keep_target: bool,
+    on_conflict: Literal["refuse", "keep-legacy"],
+    report_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Take sessions of TARGET back into the legacy store, with what was written to them since they moved.
+
+    Say which in one way: --run, --session, --since or --all. Each is written there, verified there, and only then
+    leaves TARGET. Running bridges serve it from the legacy store at once. `sessionlift migrate` moves it again.
+    """
+    options = RollbackOptions(
+        run=run,
+        sessions=sessions,
+        everything=everything,
+        since=since,
+        to=to,
+        discard_new=discard_new,
+        keep_target=keep_target,
+        on_conflict=on_conflict,
+    )
+    with Interrupts().listening() as interrupts:
+        result = run_rollback(
+            target,
+            options,
+            dry_run=dry_run,
+            report_file=report_file,
+            progress=Progress(quiet=quiet or as_json),
+            interrupts=interrupts,
+        )
+    if as_json:
+        emit_json(
+            {
+                "ok": not result.report.has_findings,
+                "report": result.report.to_dict(),
+                "path": None if result.path is None else str(result.path),
+                "sessions": result.sessions,
+                "more_sessions": result.more,
+            }
+        )
+    elif not quiet:
+        if dry_run:
+            _tell_sessions(result)
+        click.echo(render_text(result.report))
+        if result.path is not None:
+            click.echo(f"Report: {result.path}")
+    if result.report.has_findings:
+        sys.exit(EXIT_FINDINGS)
+
+
+def _tell_sessions(result: RollbackResult) -> None:
+    for line in result.sessions[:_SHOWN]:
+        click.echo(f"{line['session_id']!r}: {_said(line)}")
+    more = len(result.sessions) - _SHOWN + result.more
+    if more > 0:
+        click.echo(f"... and {more:,} more; --json has them")
+    click.echo("")
+
+
+def _said(line: dict[str, Any]) -> str:
+    parts = [_WORDS[line["action"]] + (f" ({line['error']})" if "error" in line else "")]
+    if line["found"] != "unchanged":
+        for name in ("added", "changed", "deleted"):
+            parts += [f"{count:,} {table} {name}" for table, count in line[name].items()]
+    return "; ".join(parts)

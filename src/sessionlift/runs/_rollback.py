@@ -1,0 +1,449 @@
+"""The way back as a run: sessions leave the target for a legacy store, with everything that was written since."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sessionlift._version import __version__
+from sessionlift.converters import SESSION, Backward, Changes, Loss
+from sessionlift.errors import (
+    InterruptedRunError,
+    SessionliftError,
+    StoreNotFoundError,
+    UsageError,
+    WrongGenerationError,
+)
+from sessionlift.generations import detect, require_generation, schema_upgrade
+from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
+from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now, write
+from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._migrate import refuse_same, with_token
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._roads import road_from
+from sessionlift.runs._rollback_carry import Batch, Carrier
+from sessionlift.runs._rollback_catalog import carry_catalog, note_catalog
+from sessionlift.runs._rollback_check import Check
+from sessionlift.runs._rollback_choice import Chosen, choose, store_of
+from sessionlift.runs._rollback_leave import Leaver
+from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, Turn
+from sessionlift.runs._rollback_rows import Watched
+from sessionlift.runs._rollback_tally import RollbackTally
+from sessionlift.runs._ways_back import TARGETS, WayBack, way_back_from
+from sessionlift.stores import PrivateDirectory, Store, StoreURL, no_room, open_store, parse_store_url, sniff
+
+PART = 400
+"""Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
+BATCH = 100
+ROUNDS = 5
+"""How often a session is begun again that the application writes to while it is on its way."""
+
+
+def rollback(
+    target: str,
+    options: RollbackOptions,
+    *,
+    dry_run: bool = False,
+    report_file: Path | None = None,
+    progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
+) -> RollbackResult:
+    """Take sessions of ``target`` back into the legacy store, verify them there, and write a report.
+
+    Each session is written in one transaction of the legacy store and looked at there by separate code in a process
+    of its own. Only then, in one transaction of the target that first finds its rows as they were read, do its rows
+    leave, and the ledger says that the legacy store has it. Killed anywhere, the same call goes on. With ``dry_run``
+    neither store is written to.
+
+    Raises an error of our tree after the report was written, where anything but single sessions went wrong.
+    """
+    run = _Rollback(target, options, dry_run, report_file, progress or Progress(quiet=True), interrupts or Interrupts())
+    return run.go()
+
+
+class _Rollback:
+    def __init__(
+        self,
+        target: str,
+        options: RollbackOptions,
+        dry_run: bool,
+        report_file: Path | None,
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        self._target = parse_store_url(target)
+        self._options, self._dry_run = options, dry_run
+        self._progress, self._interrupts = progress, interrupts
+        self._run_id = new_run_id("rollback")
+        self._report_file = report_file
+        self._path = report_path(self._target, self._run_id, report_file)
+        self._tally = RollbackTally()
+        self._check: Check | None = None
+        self._begun = time.monotonic()
+        self._report = Report(
+            kind="rollback",
+            run_id=self._run_id,
+            dry_run=dry_run,
+            source=store_info(self._target),
+            options=options.to_message(),
+        )
+
+    # --- from the first look to the report --------------------------------------------------------------------
+
+    def go(self) -> RollbackResult:
+        try:
+            self._look()
+            with ExitStack() as stack:
+                temporary = stack.enter_context(PrivateDirectory("rollback"))
+                store = stack.enter_context(open_store(self._target, mode=self._mode, role="target"))
+                self._prepare(store)
+                back: Backward = stack.enter_context(self._way.backward(self._zone, self._ledger.quarantined_ids()))
+                self._choose(store, back)
+                self._open_legacy()
+                self._check = Check(self._legacy, self._way.legacy, with_token(self._target), self._runs, temporary)
+                stack.callback(self._check.stop)
+                self._take_back(store, back)
+            with self._interrupts.held():
+                self._finish()
+                self._interrupts.over()
+                return RollbackResult(self._report, self._write(), self._tally.lines, self._tally.more_lines)
+        except SessionliftError as error:
+            self._broken("failed", error)
+            raise
+        except KeyboardInterrupt:
+            self._broken("interrupted", InterruptedRunError("the run was interrupted"))
+            raise
+        except OSError as error:
+            ours = no_room(error)
+            self._broken("failed", ours)
+            raise ours from error
+        except Exception as error:
+            # a fault of our own: it goes on as what it is, but not without a report
+            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
+            raise
+
+    @property
+    def _mode(self) -> Any:
+        return "ro" if self._dry_run else "rw"
+
+    def _look(self) -> None:
+        """Look at the target and refuse whatever can be refused before it is opened for writing."""
+        self._options.after()
+        found = detect(self._target, role="target")
+        require_generation(found, *TARGETS, store=self._target.redacted, role="target")
+        if not found.ledger:
+            raise WrongGenerationError(
+                f"{self._target.redacted} has no ledger: nothing was moved into it by this tool",
+                hint="name the target of a migration",
+                store=self._target.redacted,
+                role="target",
+            )
+        self._way: WayBack = way_back_from(str(found.generation))
+        self._road = road_from(self._way.legacy)
+        self._report.source = store_info(self._target, found)
+        self._report.environment = current_environment()
+
+    def _prepare(self, store: Store) -> None:
+        store.be_patient(10.0)
+        self._ledger = Ledger(store)
+        self._runs = self._ledger.runs()
+        self._origins = {run.run_id: run.source for run in self._runs if run.kind != "rollback"}
+        zones = [str(run.options["timezone"]) for run in self._runs if "timezone" in run.options]
+        self._zone = zones[-1] if zones else "UTC"
+
+    def _choose(self, store: Store, back: Backward) -> None:
+        self._chosen: Chosen = choose(self._ledger, back.session_ids(store), self._options)
+        self._report.total_sessions = len(self._chosen.ids)
+        if self._chosen.left:
+            self._report.assumptions.append(
+                f"{self._chosen.left:,} sessions that the application began in the target were not chosen, and stay; "
+                "--all takes them, too"
+            )
+
+    # --- the legacy store -------------------------------------------------------------------------------------
+
+    def _open_legacy(self) -> None:
+        """Find the legacy store, or make it; it is opened for each part of the work anew."""
+        asked = parse_store_url(store_of(self._chosen, self._runs, self._options))
+        self._report.target = store_info(asked)
+        refuse_same(asked, self._target)
+        if asked.path is None:
+            raise UsageError(f"{asked.redacted} names no file", hint="a legacy store is a file")
+        self._is_new = sniff(asked.path) in ("missing", "empty")
+        if not self._is_new:
+            # one library for one file, from the first look on; a dump is told apart, and then refused
+            self._legacy = asked if asked.engine == "json" else replace(asked, engine=self._way.engine)
+            found = detect(self._legacy)
+            require_generation(found, self._way.legacy, store=asked.redacted, role="source")
+            if found.dress not in (None, *self._way.dresses):
+                raise UsageError(
+                    f"{asked.redacted} is a {found.generation} store in the dress {found.dress!r}, which is only read",
+                    hint="say --to NEW.db: the sessions are rebuilt there in a store that the old program reads",
+                )
+            self._report.target = store_info(asked, found)
+        elif self._options.to is None:
+            raise StoreNotFoundError(
+                f"{asked.redacted}, which the sessions came from, is not there",
+                hint="say --to STORE: where it lies now, or a new file, in which they are rebuilt",
+                store=asked.redacted,
+                role="source",
+            )
+        else:
+            self._legacy = StoreURL(self._way.engine, asked.path)
+            self._report.target = store_info(self._legacy)
+        self._name = self._legacy_name(asked)
+
+    def _legacy_name(self, asked: StoreURL) -> str:
+        """The store's URL as the ledger has it, where it is one that sessions came from."""
+        assert asked.path is not None  # noqa: S101 - asked before
+        for named in self._origins.values():
+            path = parse_store_url(named).path
+            if path is not None and path.resolve() == asked.path.resolve():
+                return named
+        return self._legacy.redacted
+
+    def _make_legacy(self) -> None:
+        if self._is_new and not self._dry_run:
+            with self._interrupts.held():
+                schema_upgrade(self._legacy, self._way.revision, dress=self._dress())
+            self._report.target = store_info(self._legacy, detect(self._legacy))
+
+    def _dress(self) -> str | None:
+        """The form of a new store: that of the one the sessions came from, as far as it can still be looked at."""
+        if self._way.engine != "duckdb":
+            return None
+        for named in set(self._origins.values()):
+            with suppress(SessionliftError):
+                return "final" if detect(named).dress == "final" else "mid"
+        return "final"
+
+    def _legacy_store(self) -> Store | None:
+        if self._dry_run:
+            return None if self._is_new else open_store(self._legacy, mode="ro", role="source")
+        return open_store(self._legacy, mode="rw", role="source")
+
+    # --- session by session -----------------------------------------------------------------------------------
+
+    def _take_back(self, store: Store, back: Backward) -> None:
+        watched = Watched(store, self._way.tables)
+        carrier = Carrier(
+            store,
+            self._way,
+            back,
+            watched,
+            self._options,
+            run_id=self._run_id,
+            legacy=self._name,
+            origins=self._origins,
+        )
+        if self._dry_run:
+            self._report.assumptions.append("dry run: neither store was written to")
+            with ExitStack() as stack:
+                legacy = self._legacy_store()
+                if legacy is not None:
+                    stack.enter_context(legacy)
+                self._carry_catalog(store, back, legacy)
+                for batch in self._carried(carrier, self._chosen.ids, legacy):
+                    self._tally.settle(batch.turns, batch.losses)
+            self._tally.into(self._report)
+            return
+        self._ledger.start_run(
+            self._run_id,
+            kind="rollback",
+            tool=f"sessionlift {__version__}",
+            source=self._name,
+            generations=(self._way.legacy, self._road.target),
+            options=self._report.options,
+            started_at=self._report.started_at,
+        )
+        leaver = Leaver(
+            store,
+            self._road.rows,
+            watched,
+            run_id=self._run_id,
+            home=self._road.home,
+            zone=self._zone,
+            keep=self._options.keep_target,
+            came_from=self._came_from,
+        )
+        try:
+            self._make_legacy()
+            self._progress.step(
+                f"Taking {len(self._chosen.ids):,} sessions from {self._target.redacted} "
+                f"back to {self._legacy.redacted}"
+            )
+            self._take_catalog(store, back)
+            for at in range(0, len(self._chosen.ids), PART):
+                self._part(carrier, leaver, back, store, self._chosen.ids[at : at + PART])
+            with self._interrupts.held():
+                self._settle_intents(store)
+                self._summarise()
+                self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=self._ledger.size())
+                self._report.finish()
+                self._end(self._report.status)
+        except BaseException as error:
+            with self._interrupts.held(), suppress(SessionliftError):
+                self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+
+    def _came_from(self, unit: LedgerUnit | None) -> bool:
+        if unit is None:
+            return self._name in self._origins.values()
+        return self._origins.get(unit.run_id) == self._name
+
+    def _part(self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store, ids: Sequence[str]) -> None:
+        for turn_no in range(ROUNDS):
+            legacy = self._legacy_store()
+            assert legacy is not None  # noqa: S101 - only a dry run has none
+            with legacy:
+                batches = list(self._carried(carrier, ids, legacy))
+            again: list[str] = []
+            assert self._check is not None  # noqa: S101 - made before
+            right = self._check.sessions_lie([turn for batch in batches for turn in batch.turns])
+            for batch in batches:
+                again += self._leave(leaver, back, store, batch, right)
+            if not again:
+                return
+            ids = again
+            if turn_no:
+                time.sleep(0.05 * turn_no)
+        self._tally.settle(
+            [
+                Turn(
+                    key,
+                    "refused",
+                    code="target_busy",
+                    why="the application kept writing to it while it was on its way; it stays in the target",
+                )
+                for key in ids
+            ],
+            [],
+        )
+
+    def _carried(self, carrier: Carrier, ids: Sequence[str], legacy: Store | None) -> Iterator[Batch]:
+        for at in range(0, len(ids), BATCH):
+            with self._interrupts.held():
+                yield carrier.carry(ids[at : at + BATCH], legacy, write=not self._dry_run)
+
+    def _leave(self, leaver: Leaver, back: Backward, store: Store, batch: Batch, right: set[str]) -> list[str]:
+        """Take a batch's sessions out of the target; returns those that have to be begun again."""
+        wrong = [turn for turn in batch.turns if turn.session_id not in right]
+        for turn in wrong:
+            turn.action, turn.code = "refused", "not_verified"
+            turn.why = "it does not lie in the legacy store as it must; it stays in the target"
+        going = [turn for turn in batch.turns if turn.action not in ("conflict", "refused", "settled", "aside")]
+
+        def losses(done: Sequence[Turn]) -> list[Loss]:
+            if len(done) == len(going) and not wrong:
+                return batch.losses
+            # some of the batch do not go: what is lost of the others is weighed again
+            some = [turn.session_id for turn in done if turn.action in ("carry", "there")]
+            memory = self._ledger.remembered(SESSION, some)
+            return back.backward(store, some, memory).losses if some else []
+
+        with self._interrupts.held():
+            left = leaver.leave(going, losses)
+            staying = [turn for turn in batch.turns if turn not in going]
+            self._tally.settle([*left.done, *staying], left.losses)
+        self._progress.count("taken back", self._tally.sessions, len(self._chosen.ids), self._tally.rows)
+        return left.again
+
+    def _settle_intents(self, store: Store) -> None:
+        noted = Intents(store).all()
+        units = self._ledger.units(SESSION, list(noted))
+        gone = {key for key, unit in units.items() if unit.state in ("rolled_back", "deleted")}
+        with store.transaction():
+            Intents(store).settle(noted.keys() - gone - self._tally.done - {""})
+
+    # --- the catalog ------------------------------------------------------------------------------------------
+
+    def _take_catalog(self, store: Store, back: Backward) -> None:
+        legacy = self._legacy_store()
+        assert legacy is not None  # noqa: S101 - only a dry run has none
+        with legacy, self._interrupts.held():
+            digest = self._carry_catalog(store, back, legacy)
+        assert self._check is not None  # noqa: S101 - made before
+        if digest is None:
+            return
+        if self._check.catalog_lies(digest):
+            with self._interrupts.held():
+                note_catalog(store, self._road.rows, digest, run_id=self._run_id)
+        else:
+            self._tally.error(ErrorLine(error="the catalog does not lie there as it must", code="not_verified"))
+
+    def _carry_catalog(self, store: Store, back: Backward, legacy: Store | None) -> str | None:
+        """With all sessions, and into another store than they came from, goes what no session owns."""
+        if not self._options.everything and self._name in self._origins.values():
+            return None
+        carried = carry_catalog(
+            store, self._way, back, legacy, run_id=self._run_id, name=self._name, write=not self._dry_run
+        )
+        if carried.conflict:
+            self._tally.error(
+                ErrorLine(
+                    error="the catalog: both stores have changed it since the move; it was left as it is in each",
+                    code="legacy_changed",
+                )
+            )
+        self._tally.catalog(carried.changes or Changes(), carried.losses)
+        return carried.digest
+
+    # --- the report -------------------------------------------------------------------------------------------
+
+    def _end(self, status: str) -> None:
+        self._ledger.finish_run(
+            self._run_id,
+            status=status,
+            finished_at=utc_now(),
+            summary={
+                "total_sessions": self._report.total_sessions,
+                "migrated_sessions": self._tally.migrated,
+                "skipped_sessions": self._tally.skipped,
+                "failed_sessions": self._tally.failed,
+                "rows": self._tally.rows,
+                "verification": self._report.verification.status,
+            },
+        )
+
+    def _summarise(self) -> None:
+        peaks = {"writer": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        if self._check is not None:
+            self._report.verification = self._check.result()
+            peaks.update(self._check.peaks)
+        self._tally.into(self._report)
+        self._report.throughput = self._tally.throughput(time.monotonic() - self._begun, peaks)
+
+    def _finish(self) -> None:
+        self._progress.done()
+        for info, url in ((self._report.source, self._target), (self._report.target, self._legacy)):
+            if info is not None:
+                info.size_bytes = store_size(url)
+        self._report.finish()
+
+    def _broken(self, status: Any, error: SessionliftError) -> None:
+        """Write down what is known of a run that did not come to its end."""
+        with self._interrupts.held():
+            self._progress.done()
+            if not self._dry_run:
+                self._summarise()
+            line = ErrorLine(session_id=error.fields.get("session_id"), error=error.what, code=error.code)
+            self._report.errors.insert(0, line)
+            self._report.finish(status)
+            written = self._write()
+            if written is not None:
+                error.fields["report"] = str(written)
+
+    def _write(self) -> Path | None:
+        secrets = [self._target.token] if self._target.token else []
+        try:
+            self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
+            return write(self._report, self._path, secrets=secrets)
+        except (OSError, SessionliftError) as error:
+            self._progress.step(f"The report could not be written to {self._path}: {error}")
+            return None

@@ -1,0 +1,244 @@
+"""The first half of a rollback: what sessions become in the legacy store, whether they may, and the writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sessionlift.converters import (
+    SESSION,
+    BackUnit,
+    Backward,
+    BackwardBatch,
+    Changes,
+    Loss,
+    Refused,
+    Remembered,
+)
+from sessionlift.errors import StoreConstraintError
+from sessionlift.ledger import Intents, Ledger, LedgerUnit
+from sessionlift.reports import utc_now
+from sessionlift.runs._rollback_options import RollbackOptions, Turn
+from sessionlift.runs._rollback_rows import Watched
+from sessionlift.runs._ways_back import WayBack
+from sessionlift.stores import Store
+
+LEGACY_CHANGED = "legacy_changed"
+LEGACY_LACKS = "legacy_lacks_session"
+LEGACY_REFUSED = "legacy_refused"
+
+
+@dataclass
+class Batch:
+    """Sessions that were carried together, and what the legacy generation cannot hold of them."""
+
+    turns: list[Turn]
+    losses: list[Loss] = field(default_factory=list)
+
+
+class Carrier:
+    """Makes legacy rows of sessions and writes them into a legacy store, session by session whole.
+
+    ``came_from`` says of a session whether the legacy store is the one that it was moved from.
+    """
+
+    def __init__(
+        self,
+        target: Store,
+        way: WayBack,
+        back: Backward,
+        watched: Watched,
+        options: RollbackOptions,
+        *,
+        run_id: str,
+        legacy: str,
+        origins: Mapping[str, str],
+    ) -> None:
+        self._target, self._way, self._back, self._watched = target, way, back, watched
+        self._options, self._run_id, self._name, self._origins = options, run_id, legacy, origins
+        self._ledger, self._intents = Ledger(target), Intents(target)
+        self._number = 0
+
+    def carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
+        """Take sessions as far as the legacy store; ``legacy`` is None for one that is still to be made.
+
+        Without ``write`` nothing is written: the turns say what would be.
+        """
+        memory, seen = self._ledger.remembered(SESSION, ids), self._watched.digests(ids)
+        units = self._ledger.units(SESSION, ids)
+        there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
+        made = self._make(ids, memory, legacy)
+        found, refused = (
+            {unit.session_id: unit for unit in made.units},
+            {each.session_id: each for each in made.refused},
+        )
+        ours, counts = self._intents.all(self._name), _counted(made)
+        turns = []
+        for key in ids:
+            turn = self._judge(key, units.get(key), found.get(key), refused.get(key), there.get(key), ours.get(key))
+            turn.seen, turn.rows = seen[key], counts.get(key, {})
+            turns.append(turn)
+        batch = Batch(turns)
+        self._written(batch, memory, legacy, made, write=write)
+        return batch
+
+    def _make(self, ids: Sequence[str], memory: Mapping[str, Remembered], legacy: Store | None) -> BackwardBatch:
+        return self._back.backward(self._target, ids, memory, None if legacy is None else (legacy, self._way.rows))
+
+    # --- what becomes of one session --------------------------------------------------------------------------
+
+    def _judge(
+        self,
+        key: str,
+        unit: LedgerUnit | None,
+        made: BackUnit | None,
+        refused: Refused | None,
+        there: str | None,
+        ours: set[str] | None,
+    ) -> Turn:
+        if unit is not None and unit.state == "rolled_back":
+            return Turn(key, "settled", before=unit)
+        if refused is not None:
+            return Turn(key, "refused", before=unit, code=refused.code, why=refused.reason)
+        if made is None:
+            return Turn(key, "settled", before=unit)
+        turn = Turn(key, "carry", made.found, unit, digest=made.source_digest, kept=dict(made.kept))
+        before = unit.source_digest if unit is not None else None
+        own = ours or set()
+        if made.found == "quarantined":
+            return self._aside(turn, there, own)
+        if made.found == "gone":
+            return self._gone(turn, there, before, own)
+        if self._options.discard_new and made.found != "unchanged":
+            return self._discarded(turn, there, before)
+        if there is None:
+            if self._came_from(unit):
+                return self._conflict(turn, there, LEGACY_LACKS, "the legacy store has lost it since it was moved")
+            return turn
+        if there == made.source_digest or (made.found == "unchanged" and there == before):
+            return replace(turn, action="there", digest=there)
+        if there == before or there in own:
+            return turn
+        return self._conflict(turn, there, LEGACY_CHANGED, "the legacy store has changed it since it was moved")
+
+    def _came_from(self, unit: LedgerUnit | None) -> bool:
+        return unit is not None and self._origins.get(unit.run_id) == self._name
+
+    def _aside(self, turn: Turn, there: str | None, own: set[str]) -> Turn:
+        """A session in quarantine: it stays there, and goes as it was into a store that does not have it."""
+        turn.state = "quarantined"
+        if turn.digest is None or self._came_from(turn.before):
+            return replace(turn, action="aside")
+        if there in (None, turn.digest) or there in own:
+            return turn
+        return self._conflict(turn, there, LEGACY_CHANGED, "the legacy store has another session of this id")
+
+    def _gone(self, turn: Turn, there: str | None, before: str | None, own: set[str]) -> Turn:
+        """A session that was deleted in the target: so it is in the legacy store, unless that went on with it."""
+        turn.state, turn.digest = "deleted", None
+        settled = turn.before is not None and turn.before.state == "deleted"
+        if there is None:
+            return replace(turn, action="settled" if settled else "remove")
+        if self._options.discard_new and there == before:
+            return replace(turn, action="discard", digest=there, state="rolled_back")
+        if there == before or there in own:
+            return replace(turn, action="remove", changes=Changes(deleted={"sessions": 1}))
+        return self._conflict(
+            turn, there, LEGACY_CHANGED, "it was deleted in the new store, and the legacy store has changed it since"
+        )
+
+    def _discarded(self, turn: Turn, there: str | None, before: str | None) -> Turn:
+        if turn.found == "new" and there is None:
+            return replace(turn, action="discard", digest=None, state="deleted")
+        if there is not None and there == before:
+            return replace(turn, action="discard", digest=there)
+        if there is None:
+            return self._conflict(turn, there, LEGACY_LACKS, "the legacy store does not have it as it was moved")
+        return self._conflict(turn, there, LEGACY_CHANGED, "the legacy store does not have it as it was moved")
+
+    def _conflict(self, turn: Turn, there: str | None, code: str, why: str) -> Turn:
+        if self._options.on_conflict == "keep-legacy" and there is not None:
+            return replace(turn, action="discard", digest=there, state="rolled_back")
+        return replace(turn, action="conflict", code=code, why=why)
+
+    # --- writing ----------------------------------------------------------------------------------------------
+
+    def _written(
+        self,
+        batch: Batch,
+        memory: Mapping[str, Remembered],
+        legacy: Store | None,
+        made: BackwardBatch,
+        *,
+        write: bool,
+    ) -> None:
+        turns = {turn.session_id: turn for turn in batch.turns}
+        some = [key for key, turn in turns.items() if turn.action == "carry" or _may_lose(turn)]
+        if len(some) < len(made.units):
+            made = self._make(some, memory, legacy) if some else BackwardBatch()
+        batch.losses = list(made.losses)
+        for unit in made.units:
+            # ids that were given anew depend on which sessions are made together
+            turn = turns[unit.session_id]
+            turn.kept = dict(unit.kept)
+            if turn.action == "carry":
+                turn.digest = unit.source_digest
+        if legacy is None:
+            for turn in turns.values():
+                if turn.action == "carry":
+                    turn.changes = Changes(added=dict(turn.rows))
+            return
+        removed = [turn.session_id for turn in turns.values() if turn.action == "remove" and turn.changes]
+        if write and (removed or any(turn.action == "carry" for turn in turns.values())):
+            self._intend(turns.values())
+            self._way.rows.remove(legacy, removed)
+        changes = self._write(legacy, made, turns, memory) if write else self._way.rows.compare(legacy, made)
+        for key, found in changes.items():
+            if key in turns and turns[key].action == "carry":
+                turns[key].changes = found
+
+    def _intend(self, turns: Iterable[Turn]) -> None:
+        """Note what is about to be written, so that it is known again should this run not come to its end."""
+        digests = {turn.session_id: turn.digest for turn in turns if turn.action == "carry" and turn.digest is not None}
+        if digests:
+            self._number += 1
+            with self._target.transaction():
+                self._intents.add(self._run_id, self._number, self._name, digests, at=utc_now())
+
+    def _write(
+        self, legacy: Store, made: BackwardBatch, turns: Mapping[str, Turn], memory: Mapping[str, Remembered]
+    ) -> dict[str, Changes]:
+        if not made.units:
+            return {}
+        try:
+            return self._way.rows.write(legacy, made)
+        except StoreConstraintError as error:
+            if len(made.units) == 1:
+                turn = turns[made.units[0].session_id]
+                turn.action, turn.code, turn.why = "refused", LEGACY_REFUSED, error.what
+                return {}
+        changes: dict[str, Changes] = {}
+        for unit in made.units:
+            # one session a transaction, so that the one which the store refuses can be told from the others
+            one = self._make([unit.session_id], memory, legacy)
+            for each in one.units:
+                turns[each.session_id].digest = each.source_digest
+                turns[each.session_id].kept = dict(each.kept)
+            self._intend([turns[each.session_id] for each in one.units])
+            changes.update(self._write(legacy, one, turns, memory))
+        return changes
+
+
+def _may_lose(turn: Turn) -> bool:
+    return turn.action == "there" and (turn.found != "unchanged" or bool(turn.kept))
+
+
+def _counted(batch: BackwardBatch) -> dict[str, dict[str, int]]:
+    """By session the rows that were made, by legacy table."""
+    found: dict[str, dict[str, int]] = {}
+    for table, rows in batch.rows.items():
+        place = batch.columns[table].index("session_id")
+        for row in rows:
+            counts = found.setdefault(str(row[place]), {})
+            counts[table] = counts.get(table, 0) + 1
+    return found

@@ -1,0 +1,62 @@
+"""What no session owns, on the way back: it is carried, and stays in the target, where other sessions may need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sessionlift.converters import CATALOG, Backward, Changes, Loss, TargetRows
+from sessionlift.ledger import Intents, Ledger
+from sessionlift.reports import utc_now
+from sessionlift.runs._ways_back import WayBack
+from sessionlift.stores import Store
+
+
+@dataclass
+class CarriedCatalog:
+    """``digest`` is that of the rows as they must lie in the legacy store now, None where none were looked at."""
+
+    digest: str | None = None
+    changes: Changes = field(default_factory=Changes)
+    losses: list[Loss] = field(default_factory=list)
+    conflict: bool = False
+
+
+def carry_catalog(
+    target: Store, way: WayBack, back: Backward, legacy: Store | None, *, run_id: str, name: str, write: bool
+) -> CarriedCatalog:
+    """Write the catalog's rows; where the legacy store has changed its own since the move, nothing is written."""
+    ledger, intents = Ledger(target), Intents(target)
+    memory = ledger.remembered(CATALOG, [""]).get("")
+    batch = back.catalog(target, memory)
+    if not any(batch.rows.values()) and not any(batch.gone.values()):
+        return CarriedCatalog()
+    if legacy is None:
+        added = {table: len(rows) for table, rows in batch.rows.items() if rows}
+        return CarriedCatalog(changes=Changes(added=added), losses=batch.losses)
+    there = way.rows.digests(legacy, CATALOG, [""])[""]
+    changes = way.rows.compare(legacy, batch).get("", Changes())
+    made = batch.units[0].source_digest if batch.units else None
+    known = {made, None if memory is None else memory.source_digest, *intents.all(name).get("", ())}
+    if (changes.changed or any(batch.gone.values())) and there not in known:
+        return CarriedCatalog(conflict=True)
+    if write and (changes or any(batch.gone.values())):
+        if made is not None:
+            with target.transaction():
+                intents.add(run_id, 0, name, {"": made}, at=utc_now())
+        changes = way.rows.write(legacy, batch).get("", Changes())
+    digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
+    return CarriedCatalog(digest, changes, batch.losses)
+
+
+def note_catalog(target: Store, rows: TargetRows, digest: str, *, run_id: str) -> None:
+    """Say in the ledger that the legacy store holds the catalog with ``digest``. One transaction."""
+    with target.transaction():
+        Ledger(target).carried(
+            CATALOG,
+            "",
+            run_id=run_id,
+            at=utc_now(),
+            source_digest=digest,
+            target_digest=rows.digests(target, CATALOG, [""], {})[""],
+            complement={"owned": {"systems": []}},
+        )

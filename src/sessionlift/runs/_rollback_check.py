@@ -1,0 +1,182 @@
+"""The look at what a rollback wrote, before anything leaves the target: by other processes, drivers and code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sessionlift.converters import TypeMapping
+from sessionlift.ledger import LedgerRun
+from sessionlift.reports import Difference, Verification
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._protocol import Worker
+from sessionlift.runs._rollback_options import Turn
+from sessionlift.runs._verification import Verifier
+from sessionlift.runs.verifier import system_of
+from sessionlift.stores import StoreURL
+
+METHOD = (
+    "Of every session, the digest of its rows in the legacy store was computed by separate code, in a process of its "
+    "own that had opened the store anew, and compared with that of the rows that were made (for a session that nobody "
+    "has written to since the move: that of the rows as they were read when it moved). Of the latter, each value of "
+    "the legacy store was compared with the new store's, as `sessionlift verify` does."
+)
+CANNOT_SEE = [
+    "of sessions that the application has changed or begun: whether their new values were made into the right legacy "
+    "values, since the digest is that of what the converter made (docs: The way back)",
+    "what the legacy store cannot hold: it is kept in the ledger, and counted as losses",
+    "rows of the legacy store that belong to other sessions",
+]
+_SHOWN = 100
+
+
+class Check:
+    """Gathers what is found over all parts of a run."""
+
+    def __init__(
+        self, legacy: StoreURL, generation: str, target: str, runs: Sequence[LedgerRun], temporary: Path
+    ) -> None:
+        self._legacy, self._generation, self._target, self._temporary = legacy, generation, target, temporary
+        self._options = {run.run_id: run.options for run in runs}
+        self._worker: Worker | None = None
+        self._verifier: Verifier | None = None
+        self.sessions = self.values = 0
+        self.rows: dict[str, int] = {}
+        self.differences: list[Difference] = []
+        self.more = 0
+        self.by_value = 0
+        self.peaks: dict[str, float] = {}
+
+    def sessions_lie(self, turns: Sequence[Turn]) -> set[str]:
+        """Those of ``turns`` that lie in the legacy store as they must."""
+        looked = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
+        wrong = self._digests(looked)
+        wrong |= self._values([turn for turn in looked if turn.session_id not in wrong and _as_moved(turn)])
+        self.sessions += len(looked)
+        return {turn.session_id for turn in turns} - wrong
+
+    def catalog_lies(self, digest: str) -> bool:
+        """Whether the rows of no session lie there with ``digest``."""
+        self._worker = self._start()
+        try:
+            self._worker.tell({"kind": "catalog"})
+            found = self._worker.answer()["digests"]
+        finally:
+            self._worker.stop()
+        if digest in found:
+            return True
+        self._differ(None, "catalog", digest, found, "the rows of no session do not lie in the legacy store as made")
+        return False
+
+    def _start(self) -> Worker:
+        request = {"generation": self._generation, "legacy": self._legacy.redacted}
+        return Worker(
+            "sessionlift.runs._taken_back_worker", request, name="reader", role="source", temporary=self._temporary
+        )
+
+    def _digests(self, turns: Sequence[Turn]) -> set[str]:
+        if not turns:
+            return set()
+        self._worker = self._start()
+        try:
+            self._worker.tell({"kind": "sessions", "ids": [turn.session_id for turn in turns]})
+            message = self._worker.answer()
+        finally:
+            self._worker.stop()
+        self.peaks["reader"] = max(self.peaks.get("reader", 0.0), message["peak_memory_mb"])
+        for table, count in message["rows"].items():
+            self.rows[table] = self.rows.get(table, 0) + count
+        wrong = set()
+        for turn in turns:
+            found = message["digests"].get(turn.session_id)
+            if found != turn.digest:
+                wrong.add(turn.session_id)
+                self._differ(
+                    turn.session_id,
+                    "session",
+                    turn.digest,
+                    found,
+                    f"session {turn.session_id} does not lie in the legacy store as it was made",
+                )
+        return wrong
+
+    def _values(self, turns: Sequence[Turn]) -> set[str]:
+        """Compare, value by value, sessions to which nobody has written since the move; by the options of each."""
+        groups: dict[str, list[str]] = {}
+        for turn in turns:
+            if turn.before is not None:
+                key = json.dumps(self._of_run(turn.before.run_id).to_message(), sort_keys=True)
+                groups.setdefault(key, []).append(turn.session_id)
+        wrong: set[str] = set()
+        for key, ids in groups.items():
+            self._verifier = Verifier(
+                self._generation,
+                self._legacy,
+                self._target,
+                TransferOptions.from_message(json.loads(key)),
+                temporary=self._temporary,
+            )
+            try:
+                self._verifier.sessions(ids)
+                found = self._verifier.finish()
+            finally:
+                self._verifier.stop()
+            self.by_value += found.checked_sessions
+            self.values += found.checked_values
+            self.peaks["verifier"] = max(self.peaks.get("verifier", 0.0), self._verifier.peak_memory_mb)
+            for each in found.differences:
+                self._take(each)
+            self.more += found.differences_truncated
+            # with more than are named, nobody knows which sessions the others are of
+            wrong |= set(ids) if found.differences_truncated else {str(each.session_id) for each in found.differences}
+        return wrong
+
+    def _of_run(self, run_id: str) -> TransferOptions:
+        told: Mapping[str, Any] = self._options.get(run_id, {})
+        return TransferOptions(
+            timezone=str(told.get("timezone", "UTC")),
+            mapping=TypeMapping(**told.get("mapping", {})),
+            salvage=bool(told.get("salvage", False)),
+        )
+
+    def _differ(self, session_id: str | None, table: str, want: Any, have: Any, message: str) -> None:
+        self._take(Difference(session_id=session_id, table=table, expected=want, found=have, message=message))
+
+    def _take(self, difference: Difference) -> None:
+        if len(self.differences) < _SHOWN:
+            self.differences.append(difference)
+        else:
+            self.more += 1
+
+    def result(self) -> Verification:
+        """What was found, as it stands in a report."""
+        if not self.sessions and not self.differences:
+            return Verification()
+        return Verification(
+            status="failed" if self.differences else "passed",
+            checked_sessions=self.sessions,
+            checked_rows=sum(self.rows.values()),
+            checked_values=self.values,
+            differences=self.differences,
+            differences_truncated=self.more,
+            method=METHOD,
+            cannot_see=[*CANNOT_SEE, *system_of(self._generation).cannot_see],
+        )
+
+    def stop(self) -> None:
+        """End the processes, now."""
+        for worker in (self._worker, self._verifier):
+            if worker is not None:
+                worker.stop()
+
+
+def _as_moved(turn: Turn) -> bool:
+    return (
+        turn.found == "unchanged"
+        and turn.action in ("carry", "there")
+        and not turn.kept
+        and turn.before is not None
+        and turn.digest == turn.before.source_digest
+    )

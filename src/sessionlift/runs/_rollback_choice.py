@@ -1,0 +1,82 @@
+"""Which sessions a rollback is about, and which store they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sessionlift.errors import UsageError
+from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
+from sessionlift.runs._rollback_options import RollbackOptions
+
+
+@dataclass
+class Chosen:
+    """``ids`` in the order they are taken back; ``native`` are those of them that the ledger does not know.
+
+    ``left`` counts sessions of the application's own that the choice does not reach.
+    """
+
+    ids: list[str]
+    units: dict[str, LedgerUnit]
+    native: set[str] = field(default_factory=set)
+    left: int = 0
+
+
+def choose(ledger: Ledger, there: Sequence[str], options: RollbackOptions) -> Chosen:
+    """The sessions that ``options`` name; ``there`` are those that lie in the target, in their order.
+
+    Raises UsageError for a run or session that nobody knows.
+    """
+    units = {unit.session_id: unit for unit in ledger.sessions()}
+    native = [key for key in there if key not in units]
+    if options.everything:
+        wanted = {*units, *native}
+    elif options.sessions:
+        wanted = set(options.sessions)
+        unknown = sorted(wanted - units.keys() - set(native))
+        if unknown:
+            raise UsageError(
+                f"the target has no session {unknown[0]!r}, and never had",
+                hint="`sessionlift status TARGET` says what it holds",
+                session_id=unknown[0],
+            )
+    elif options.run is not None:
+        if options.run not in {run.run_id for run in ledger.runs()}:
+            raise UsageError(
+                f"the ledger knows no run {options.run!r}",
+                hint="`sessionlift status TARGET` lists them",
+                run_id=options.run,
+            )
+        wanted = {key for key, unit in units.items() if unit.run_id == options.run}
+    else:
+        after = options.after() or ""
+        wanted = {key for key, unit in units.items() if unit.moved_at >= after}
+    order = [key for key in there if key in wanted]
+    rest = wanted.difference(order)
+    order += [key for key in units if key in rest]
+    found = Chosen(order, {key: units[key] for key in order if key in units})
+    found.native = {key for key in native if key in wanted}
+    found.left = len(native) - len(found.native)
+    return found
+
+
+def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions) -> str:
+    """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one."""
+    if options.to is not None:
+        return options.to
+    by_run = {run.run_id: run.source for run in runs}
+    moved = [unit for unit in chosen.units.values() if unit.state != "rolled_back"]
+    named = {by_run[unit.run_id] for unit in (moved or chosen.units.values()) if unit.run_id in by_run}
+    if not named:
+        named = {run.source for run in runs}
+    if len(named) == 1:
+        return named.pop()
+    if not named:
+        raise UsageError(
+            "the ledger names no store that a session came from", hint="say --to STORE; a new file is made"
+        )
+    raise UsageError(
+        f"the sessions came from {len(named)} stores: {', '.join(sorted(named))}",
+        hint="say --to STORE, or choose the sessions of one of them",
+    )

@@ -1,0 +1,121 @@
+"""The second half of a rollback: sessions leave the target, if nobody has written to them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessionlift.converters import KEPT, SESSION, Loss, TargetRows
+from sessionlift.ledger import Attempts, Ledger, LedgerUnit
+from sessionlift.reports import utc_now
+from sessionlift.runs._rollback_options import Turn
+from sessionlift.runs._rollback_rows import Watched
+from sessionlift.stores import Store
+
+DISCARDED = "discarded"
+DISCARD_CODE = "new_writes_discarded"
+
+
+@dataclass
+class Left:
+    """``done`` have left (or were to stay); of ``again`` the target's rows have changed since they were read."""
+
+    done: list[Turn] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+
+
+class Leaver:
+    """Takes sessions whose legacy rows are written and verified out of the target. The only one that does."""
+
+    def __init__(
+        self,
+        target: Store,
+        rows: TargetRows,
+        watched: Watched,
+        *,
+        run_id: str,
+        home: str,
+        zone: str,
+        keep: bool,
+        came_from: Callable[[LedgerUnit | None], bool],
+    ) -> None:
+        self._target, self._rows, self._watched = target, rows, watched
+        self._run_id, self._home, self._zone, self._keep, self._came_from = run_id, home, zone, keep, came_from
+        self._ledger = Ledger(target)
+
+    def leave(self, turns: Sequence[Turn], losses: Callable[[Sequence[Turn]], list[Loss]]) -> Left:
+        """One transaction: what was seen is looked at again, the rows go, and the ledger says where they are now.
+
+        ``losses`` is asked once it is known which sessions go.
+        """
+        left = Left()
+        ids = [turn.session_id for turn in turns]
+        with self._target.transaction():
+            units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids)
+            for turn in turns:
+                unit = units.get(turn.session_id)
+                if seen[turn.session_id] != turn.seen or _word(unit) != _word(turn.before):
+                    left.again.append(turn.session_id)
+                else:
+                    left.done.append(turn)
+            left.losses = [*losses(left.done), *self._discard(left.done)]
+            going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
+            going = [turn for turn in going if turn.state != "quarantined"]
+            if self._keep:
+                self._stay(going, units)
+            else:
+                self._go(going)
+            self._ledger.add_losses(self._run_id, SESSION, left.losses)
+        return left
+
+    def _discard(self, turns: Sequence[Turn]) -> list[Loss]:
+        """Keep what is not carried back, and tell of it."""
+        found = [turn for turn in turns if turn.action == "discard"]
+        for turn in found:
+            turn.kept = {DISCARDED: self._watched.rows(turn.session_id)}
+        if not found:
+            return []
+        return [Loss(DISCARD_CODE, self._home, "session_id", len(found), {"session_id": found[0].session_id})]
+
+    def _go(self, turns: Sequence[Turn]) -> None:
+        if not turns:
+            return
+        self._rows.remove(self._target, SESSION, [turn.session_id for turn in turns])
+        attempts, now = Attempts(self._target), utc_now()
+        for turn in turns:
+            self._ledger.take_back(
+                turn.session_id,
+                run_id=self._run_id,
+                at=now,
+                source_digest=turn.digest or (turn.before.source_digest if turn.before is not None else ""),
+                state=turn.state,
+                complement=_complement(turn),
+            )
+            attempts.settled(turn.session_id)
+
+    def _stay(self, turns: Sequence[Turn], units: Mapping[str, LedgerUnit]) -> None:
+        """The target keeps its rows; of the store that they came from the ledger knows that it has them, too."""
+        for turn in turns:
+            unit = units.get(turn.session_id)
+            if turn.digest is not None and self._came_from(unit):
+                self._ledger.carried(
+                    SESSION,
+                    turn.session_id,
+                    run_id=self._run_id,
+                    at=utc_now(),
+                    source_digest=turn.digest,
+                    target_digest=self._rows.digests(self._target, SESSION, [turn.session_id])[turn.session_id],
+                    complement={"zone": self._zone, KEPT: turn.kept},
+                )
+
+
+def _complement(turn: Turn) -> dict[str, Any]:
+    if not turn.kept:
+        return {}
+    return dict(turn.kept) if DISCARDED in turn.kept else {KEPT: turn.kept}
+
+
+def _word(unit: LedgerUnit | None) -> tuple[Any, ...] | None:
+    return None if unit is None else (unit.state, unit.run_id, unit.source_digest, unit.target_digest)

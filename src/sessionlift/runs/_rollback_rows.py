@@ -1,0 +1,59 @@
+"""All that a target has of sessions, as one digest each: whatever the application writes to them shows in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sessionlift.stores import Store, listed, quote_identifier
+
+_MANY = 500
+
+
+class Watched:
+    """The tables of a target of which sessions have rows, with every column that they have there."""
+
+    def __init__(self, store: Store, tables: Sequence[str]) -> None:
+        self._store = store
+        self._columns = {
+            table: [str(row[1]) for row in store.query(f"PRAGMA table_info({quote_identifier(table)})")]
+            for table in tables
+        }
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """A digest of each session's rows."""
+        found = {key: hashlib.sha256() for key in ids}
+        for table, columns in self._columns.items():
+            for key, row in self._rows(table, columns, ids):
+                found[key].update(f"{table}{row!r}\n".encode("utf-8", "backslashreplace"))
+        return {key: each.hexdigest() for key, each in found.items()}
+
+    def rows(self, session_id: str) -> dict[str, Any]:
+        """A session's rows by table, ready for JSON."""
+        found: dict[str, Any] = {}
+        for table, columns in self._columns.items():
+            rows = [
+                {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+                for _, row in self._rows(table, columns, [session_id])
+            ]
+            if rows:
+                found[table] = rows
+        return found
+
+    def _rows(self, table: str, columns: list[str], ids: Sequence[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        place = columns.index("session_id")
+        for at in range(0, len(ids), _MANY):
+            some, params = listed(ids[at : at + _MANY])
+            for row in self._store.read_table(
+                table, columns, where=f"session_id IN ({some})", params=params, order_by=("rowid",)
+            ):
+                yield str(row[place]), tuple(row)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"blob": value.hex()}
+    if isinstance(value, float) and value - value != 0:
+        return {"double": repr(value)}
+    return value

@@ -1,0 +1,38 @@
+"""The process that looks at a legacy store after a rollback has written to it; it makes digests and counts."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+from sessionlift.errors import SessionliftError
+from sessionlift.runs._protocol import receive, say, send
+from sessionlift.runs.verifier import open_legacy_reader
+from sessionlift.stores import parse_store_url
+
+
+def main() -> int:
+    request = receive(sys.stdin)
+    if request is None:
+        return 0
+    try:
+        with open_legacy_reader(request["generation"], parse_store_url(request["legacy"])) as reader:
+            while (order := receive(sys.stdin)) is not None:
+                if order["kind"] == "catalog":
+                    send(sys.stdout, {"type": "catalog", "digests": sorted(reader.catalog())})
+                    continue
+                found = reader.sessions(order["ids"])
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                send(
+                    sys.stdout,
+                    {"type": "lying", "digests": found.digests, "rows": found.rows, "peak_memory_mb": peak},
+                )
+    except SessionliftError as error:
+        return say(error)
+    except (BrokenPipeError, KeyboardInterrupt):
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What lies in a legacy store after a way back: digests and counts of sessions, by the verifier's own reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sessionlift.errors import UsageError
+from sessionlift.stores import DuckdbStore, StoreURL
+
+MEMORY_LIMIT = "200MB"
+
+
+@dataclass
+class Lying:
+    """By session the digest of its rows; sessions that the store lacks are left out. ``rows`` counts by table."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def count(self, table: str, rows: int) -> None:
+        self.rows[table] = self.rows.get(table, 0) + rows
+
+
+class LegacyReader(Protocol):
+    """An opened legacy store."""
+
+    def sessions(self, ids: Sequence[str]) -> Lying:
+        """What it has of sessions."""
+
+    def catalog(self) -> set[str]:
+        """The digests that its rows of no session may have."""
+
+
+class _Synth:
+    def __init__(self, store: DuckdbStore) -> None:
+        from sessionlift.runs.verifier._source import SourceIndex
+
+        self._db = store.connection
+        self._index = SourceIndex(self._db)
+
+    def sessions(self, ids: Sequence[str]) -> Lying:
+        from sessionlift.runs.verifier._digests import source_digests
+
+        found = Lying()
+        for batch in self._index.batches(ids):
+            digests = source_digests(self._db, batch)
+            found.digests.update(digests)
+            found.count("session_traces", len(digests))
+            for table, counts in batch.counts.items():
+                found.count(table, sum(counts.values()))
+        return found
+
+    def catalog(self) -> set[str]:
+        from sessionlift.runs.verifier._digests import source_catalog_digests
+
+        return source_catalog_digests(self._db)
+
+
+@contextmanager
+def _synth(url: StoreURL) -> Iterator[LegacyReader]:
+    with DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=1) as store, store.mapped():
+        yield _Synth(store)
+
+
+class _Langswarm:
+    def __init__(self, url: StoreURL) -> None:
+        from sessionlift.runs.verifier.langswarm import LegacyStore
+
+        self.store = LegacyStore(url)
+
+    def sessions(self, ids: Sequence[str]) -> Lying:
+        found = Lying()
+        for batch in self.store.batches(ids, 4_000_000):
+            rows = self.store.rows(batch)
+            found.digests.update((key, row.digest()) for key, row in rows.items())
+            found.count("sessions", len(rows))
+        return found
+
+    def catalog(self) -> set[str]:
+        from sessionlift.runs.verifier.langswarm._store import digest_of
+
+        return {digest_of("sessions", (row.cells for row, _ in self.store.others()))}
+
+
+@contextmanager
+def _langswarm(url: StoreURL) -> Iterator[LegacyReader]:
+    reader = _Langswarm(url)
+    with reader.store:
+        yield reader
+
+
+_READERS: dict[str, Callable[[StoreURL], AbstractContextManager[LegacyReader]]] = {
+    "synth.v2": _synth,
+    "langswarm.v1": _langswarm,
+}
+
+
+def open_legacy_reader(generation: str, url: StoreURL) -> AbstractContextManager[LegacyReader]:
+    """A legacy store, read-only. Raises UsageError for a generation that nothing is taken back to."""
+    if generation not in _READERS:
+        raise UsageError(f"nothing is taken back to {generation}", hint=f"one of {', '.join(_READERS)}")
+    return _READERS[generation](url)

@@ -1,0 +1,52 @@
+"""A bridge at work while sessions are taken back: they are served from the legacy store at once, and stay there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.swarm_bridge import make_stores
+from tests.support.taken_back import V2_MESSAGE
+
+from sessionlift.bridge import BridgeCore
+from sessionlift.runs import CatchUp, RollbackOptions, SessionMover, TransferOptions, migrate, rollback
+
+
+def test_a_session_that_was_taken_back_is_served_from_the_legacy_store_at_once(tmp_path: Path) -> None:
+    stores = make_stores(tmp_path, sessions=4)
+    one, two = stores.ids[:2]
+    with BridgeCore(*stores.both) as bridge:
+        assert [bridge.ensure(key).where for key in (one, two)] == ["new", "new"]
+        stores.change(V2_MESSAGE, one, "new", "said through the new store")
+        assert rollback(str(stores.target), RollbackOptions(sessions=(one,))).report.status == "completed"
+        assert bridge.ensure(one).where == "legacy"
+        assert bridge.ensure(two).where == "new"
+        assert bridge.ensure(one).where == "legacy", "nobody has said that it is to move again"
+    ((history,),) = stores.ask("SELECT history FROM sessions WHERE session_id = ?", one, store=stores.source)
+    assert "said through the new store" in history
+    migrate(*stores.both, TransferOptions())
+    with BridgeCore(*stores.both) as bridge:
+        assert bridge.ensure(one).where == "new"
+    rows = stores.ask("SELECT count(*) FROM session_messages WHERE message_id = 'new'")
+    assert rows == [[1]]
+
+
+def test_what_a_rollback_has_written_so_far_is_no_write_of_the_old_program(tmp_path: Path) -> None:
+    stores = make_stores(tmp_path, sessions=3)
+    one = stores.ids[0]
+    migrate(*stores.both, TransferOptions())
+    stores.change(V2_MESSAGE, one, "new", "said through the new store")
+    # a rollback that is killed between its two halves
+    rollback(str(stores.target), RollbackOptions(sessions=(one,), keep_target=True))
+    ((digest,),) = stores.ask("SELECT source_digest FROM sessionlift_units WHERE session_id = ?", one)
+    other = stores.ask("SELECT source_digest FROM sessionlift_units WHERE session_id = ?", stores.ids[1])[0][0]
+    stores.change("UPDATE sessionlift_units SET source_digest = ? WHERE session_id = ?", other, one)
+    note = json.dumps({"store": "x", "sessions": {one: digest}})
+    stores.change("INSERT INTO sessionlift_rollout VALUES ('rollback/run/1', ?, '2025-01-01')", note)
+    before = stores.ask("SELECT * FROM session_messages")
+    with SessionMover(*stores.both, TransferOptions(), kind="catch_up") as mover:
+        assert CatchUp(mover, "append_legacy").take(one, other).outcome == "same"
+    assert stores.ask("SELECT * FROM session_messages") == before
+    stores.change("DELETE FROM sessionlift_rollout")
+    with SessionMover(*stores.both, TransferOptions(), kind="catch_up") as mover:
+        assert CatchUp(mover, "append_legacy").take(one, other).outcome != "same", "without the note it is one"

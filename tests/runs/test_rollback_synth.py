@@ -1,0 +1,170 @@
+"""Synth-AI traces on their way back: from libSQL into DuckDB, with what was written since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.runs.test_taken_back import contents
+from tests.support.moved import REAL_TABLES, change, change_source, query
+from tests.support.run_fixtures import Legacy
+from tests.support.taken_back import ledger, notes, take_back
+from tests.support.warm import Warm
+
+OWN_IDS = {"outcome_rewards", "experimental_systems"}
+
+
+def moved(sessionlift: Warm, source: Path, target: Path, *options: str) -> None:
+    done = sessionlift("migrate", source, target, "--quiet", *options)
+    assert done.code in (0, 1), done.err
+
+
+def v3_rows(target: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row with every column, but for the ids that the target gives by itself."""
+    found = {}
+    for table in REAL_TABLES:
+        names = [row[1] for row in query(target, f"PRAGMA table_info({table})")]
+        names = [name for name in names if name != "id" or table not in OWN_IDS]
+        found[table] = sorted(query(target, f"SELECT {', '.join(names)} FROM {table}"), key=repr)
+    return found
+
+
+def living(target: Path) -> list[str]:
+    return [key for (key,) in query(target, "SELECT session_id FROM session_traces ORDER BY rowid")]
+
+
+def v2(source: Path, sql: str, *params: object) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(source), read_only=True) as db:
+        return db.execute(sql, list(params)).fetchall()
+
+
+def add_message(target: Path, session_id: str, content: str, metadata: str = "{}") -> None:
+    change(
+        target,
+        "INSERT INTO messages (session_id, message_type, content, timestamp, event_time, metadata) "
+        "VALUES (?, 'user', ?, '2031-05-06T07:08:09.123456+00:00', 1900000000.5, ?)",
+        session_id,
+        content,
+        metadata,
+    )
+
+
+def test_what_nobody_wrote_to_leaves_every_row_of_the_legacy_store_as_it_is(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=12)
+    moved(sessionlift, source, target)
+    before, rows, count = contents(source), v3_rows(target), len(living(target))
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.counts[0] == count, answer.report["errors"]
+    assert answer.report["verification"]["status"] == "passed"
+    assert contents(source) == before
+    assert living(target) == []
+    assert sessionlift("verify", source, target).code in (0, 1)
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == rows
+
+
+def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=12, traps="none")
+    moved(sessionlift, source, target)
+    one, two, three = living(target)[:3]
+    add_message(target, one, "said after the move", '{"step_id": "turn_9"}')
+    add_message(target, one, "and again")
+    (gone,) = query(target, "SELECT min(id) FROM messages WHERE session_id = ?", two)[0]
+    change(target, "DELETE FROM messages WHERE id = ?", gone)
+    change(
+        target, "UPDATE events SET cost_usd = 77 WHERE id = (SELECT min(id) FROM events WHERE session_id = ?)", three
+    )
+    change(target, "UPDATE session_timesteps SET turn_number = 40 WHERE session_id = ?", three)
+    before = v3_rows(target)
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.code == 0, answer.report["errors"]
+    found = v2(source, "SELECT content FROM messages WHERE session_id = ? ORDER BY id DESC LIMIT 2", one)
+    assert found == [('"and again"',), ('"said after the move"',)]
+    assert v2(source, "SELECT count(*) FROM messages WHERE id = ?", gone) == [(0,)]
+    assert v2(source, "SELECT cost FROM events WHERE session_id = ? ORDER BY id LIMIT 1", three) == [(0.77,)]
+    assert answer.facts["carried_added", "messages"] == 2
+    assert answer.facts["carried_deleted", "messages"] == 1
+    assert answer.losses["column_not_held"] >= 2
+    assert notes(target) == []
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == before
+    checked = sessionlift("verify", source, target)
+    assert checked.code == 0, checked.out
+    assert take_back(sessionlift, target, "--all").code == 0
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == before
+
+
+@pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
+def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Legacy, target: Path, dress: str) -> None:
+    source = legacy(sessions=20, dress=dress)
+    moved(sessionlift, source, target, "--timezone", "America/New_York")
+    away = source.rename(source.with_name("away.duckdb"))
+    new = target.with_name("rebuilt.duckdb")
+    assert take_back(sessionlift, target, "--all", "--to", new).counts[2] == 0
+    expected, found = contents(away), contents(new)
+    for table, own in expected.items():
+        assert found[table] == own, table
+    rows = v3_rows(target)
+    moved(sessionlift, new, target, "--timezone", "America/New_York")
+    assert len(living(target)) == len(expected["session_traces"])
+    assert rows["systems"] == v3_rows(target)["systems"]
+
+
+def test_a_part_goes_into_a_file_of_its_own_and_comes_back_from_there(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=6, traps="none")
+    moved(sessionlift, source, target)
+    one, before = living(target)[0], v3_rows(target)
+    new = target.with_name("part.duckdb")
+    assert take_back(sessionlift, target, "--session", one, "--to", new).counts == (1, 0, 0)
+    assert v2(new, "SELECT session_id FROM session_traces") == [(one,)]
+    assert ledger(target)[one] == "rolled_back"
+    moved(sessionlift, new, target)
+    assert v3_rows(target) == before
+
+
+def test_a_legacy_store_that_went_on_is_a_conflict(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=6, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    add_message(target, one, "from v3")
+    change_source(source, f"UPDATE session_traces SET num_events = 1234 WHERE session_id = '{one}'")
+    before, rows = contents(source), v3_rows(target)
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.code == 1
+    assert answer.counts == (5, 0, 1)
+    assert answer.errors == {one: "legacy_changed"}
+    assert contents(source) == before
+    assert living(target) == [one]
+    assert v3_rows(target)["messages"] == sorted([row for row in rows["messages"] if one in row], key=repr)
+
+
+def test_a_row_that_another_session_has_taken_in_the_legacy_store_gets_a_new_id(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=6, traps="none")
+    moved(sessionlift, source, target)
+    one, two = living(target)[:2]
+    add_message(target, one, "from v3")
+    (key,) = query(target, "SELECT max(id) FROM messages")[0]
+    change_source(
+        source,
+        f"INSERT INTO messages (id, session_id, message_type, content, event_time, timestamp) "
+        f"VALUES ({key}, '{two}', 'user', '\"other\"', now()::TIMESTAMP, now()::TIMESTAMP)",
+    )
+    before = v3_rows(target)["messages"]
+    answer = take_back(sessionlift, target, "--session", one)
+    assert answer.code == 0, answer.report["errors"]
+    assert answer.losses["id_renumbered"] == 1
+    assert v2(source, "SELECT session_id FROM messages WHERE id = ?", key) == [(two,)]
+    moved(sessionlift, source, target)
+    again = v3_rows(target)["messages"]
+    assert [row[1:] for row in again if one in row] == [row[1:] for row in before if one in row]
