@@ -19,7 +19,7 @@ from sessionlift.converters.langswarm import backward, read_session
 from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
-from sessionlift.runs import CatchUpResult, TransferOptions, catch_up, migrate, status
+from sessionlift.runs import CatchUpResult, TransferOptions, catch_up, migrate, status, verify
 from sessionlift.stores import open_store
 
 
@@ -154,6 +154,7 @@ def test_a_new_message_and_an_old_change_of_values_go_together(life: Life) -> No
     assert life.catch_up().report.skipped_sessions == 4
     back = json.loads(life.way_back()["metadata"])
     assert back["status"] == "archived"
+    assert verify(str(life.source), str(life.target)).report.errors == []
 
 
 def test_a_changed_context_and_a_late_message_go_together(life: Life) -> None:
@@ -203,6 +204,7 @@ def test_append_legacy_puts_the_old_tail_behind_the_new_one(life: Life) -> None:
     ((metadata,),) = query(life.target, sql, life.one)
     assert json.loads(metadata)["sessionlift"]["timestamp"] == "2026-11-20T12:00:00", "its own time is kept"
     assert status(str(life.target)).waiting.conflicts == 0
+    assert verify(str(life.source), str(life.target)).report.errors == []
     back = json.loads(life.way_back()["history"])["messages"]
     assert [each["content"] for each in back][-2:] == ["fresh", "late"]
     assert back[-1]["timestamp"] == "2026-11-20T12:00:00"

@@ -359,6 +359,7 @@ def test_what_the_old_program_added_may_stand_after_what_the_new_one_has_written
         "UPDATE session_messages SET metadata = '{{}}' WHERE id = {1}",
         "UPDATE session_messages SET timestamp = '1990-01-01 00:00:00' WHERE message_id = 'new' AND {0}",
         "UPDATE sessions SET context_data = json_set(context_data, '$.provider_context.status', 'lost') WHERE {0}",
+        "UPDATE sessions SET context_data = json_set(context_data, '$.max_messages', 1) WHERE {0}",
         "UPDATE sessions SET user_id = 'other' WHERE {0}",
         "DELETE FROM session_metrics WHERE {0}",
     ],
@@ -374,6 +375,7 @@ def test_a_change_to_what_was_moved_is_a_finding_though_the_session_was_continue
 
     seen = moved.look(tamper)
     assert {finding.session_id for finding in seen.audit.findings} == {session}
+    assert seen.codes == {"changed_in_target"}
     assert seen.result.differences
 
 

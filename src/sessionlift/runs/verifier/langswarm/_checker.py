@@ -22,7 +22,7 @@ from sessionlift.runs.verifier.langswarm._made import NESTED, REFUSED, Made, is_
 from sessionlift.runs.verifier.langswarm._rules import MESSAGES, METRICS, SESSION, Expected, Row
 from sessionlift.runs.verifier.langswarm._store import LegacyRow, LegacyStore
 from sessionlift.runs.verifier.langswarm._target import Found as FoundRows
-from sessionlift.runs.verifier.langswarm._target import digest_of, found_of
+from sessionlift.runs.verifier.langswarm._target import digest_of, found_of, with_room
 from sessionlift.runs.verifier.langswarm._times import Clock
 from sessionlift.runs.verifier.langswarm._wayback import complement_of
 from sessionlift.stores import StoreURL
@@ -60,7 +60,7 @@ _LATER = ("created_at", "updated_at")
 class Checked:
     """One session, compared. ``source`` is None where the source has no such session.
 
-    ``continued`` counts the messages that the application has added since the move.
+    ``continued`` counts the messages that the application has added since the move; ``changed``: rows of it differ.
     """
 
     session_id: str
@@ -68,10 +68,11 @@ class Checked:
     found: FoundRows
     made: Made | None = None
     continued: int = 0
+    changed: bool = False
 
     def digest(self) -> str:
-        """The digest of what was moved: without what the application has added to it since."""
-        if not self.continued or self.made is None or self.made.rows is None:
+        """The digest of what was moved: without what the application has added to it since, if that is all it did."""
+        if not self.continued or self.changed or self.made is None or self.made.rows is None:
             return self.found.digest()
         rows = self.made.rows
         return digest_of([rows.session], rows.messages, [rows.metrics])
@@ -167,11 +168,14 @@ class LangswarmChecker(Checker):
         found = checked.found
         self._count(found, len(found.messages) - checked.continued)
         later = _LATER if checked.continued else ()
-        self._one(key, "sessions", SESSION, want.session, found.sessions, later)
+        before = self.result.differing.get(key, 0)
+        session = with_room(want.session, found.sessions, checked.continued)
+        self._one(key, "sessions", SESSION, session, found.sessions, later)
         since = METRICS[1:] if checked.continued else ()
         self._one(key, "session_metrics", METRICS, want.metrics, found.metrics, since)
         if not checked.continued:
             self._messages(key, want.messages, found)
+        checked.changed = self.result.differing.get(key, 0) > before
 
     def _count(self, found: FoundRows, messages: int) -> None:
         self.result.found("sessions", len(found.sessions))

@@ -53,6 +53,24 @@ class Found:
         return new if list(map(_timeless, later)) == list(map(_timeless, moved[first:])) else 0
 
 
+def with_room(want: Row, found: Sequence[Row], continued: int) -> Row:
+    """The session's row that must be there, with the room for messages that a catch-up may have made.
+
+    A send through a provider deletes the messages above ``max_messages``, so a catch-up counts the application's, too.
+    """
+    at = SESSION.index("context_data")
+    if not continued or not found:
+        return want
+    try:
+        context, there = json.loads(str(want[at])), json.loads(str(found[0][at]))
+        room, least = there["max_messages"], context["max_messages"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return want
+    if type(room) is not int or not least < room <= least + continued:
+        return want
+    return (*want[:at], json.dumps({**context, "max_messages": room}), *want[at + 1 :])
+
+
 def _timeless(row: Row) -> Row:
     """A moved message without the time that it got."""
     members = json.loads(row[_METADATA])
