@@ -50,6 +50,8 @@ def test_creation(swarm: Stores) -> None:
             {"user_id": ""},
             {"user_id": "ann", "backend": "nowhere"},
             {"user_id": "a", "session_id": "\ud800"},
+            {"user_id": "ann", "max_messages": "many"},
+            {"user_id": "ann", "provider_context": "none"},
         ):
             with pytest.raises(UsageError):
                 await bridge.create_session(**wrong)
@@ -57,6 +59,33 @@ def test_creation(swarm: Stores) -> None:
     using(swarm, work)
     context = swarm.ask("SELECT context_data FROM sessions")[0][0]
     assert context.startswith('{"session_id": "session_ann_')
+
+
+def test_an_id_that_is_taken_says_where_it_lives_now(swarm: Stores) -> None:
+    """V1's store has a moved session's row all the same; that it lives there would send the reader to the wrong one."""
+
+    async def work(bridge: SessionBridge) -> None:
+        moved, deleted, waiting = swarm.ids[:3]
+        await bridge.get_session(moved)
+        await bridge.delete_session(deleted)
+        for taken, told in ((moved, "is there already"), (deleted, "was deleted"), (waiting, "is in the legacy store")):
+            with pytest.raises(SessionExistsError, match=told):
+                await bridge.create_session("bob", session_id=taken)
+
+    using(swarm, work)
+
+
+def test_a_closed_bridge_says_so_and_closes_again(swarm: Stores) -> None:
+    async def main() -> None:
+        bridge = await SessionBridge.open(*swarm.both)
+        session = await bridge.get_session(swarm.ids[0])
+        await bridge.close()
+        await bridge.close()
+        for use in (bridge.get_session(swarm.ids[0]), session.append_message("late"), bridge.list_user_sessions("a")):
+            with pytest.raises(UsageError, match="closed"):
+                await use
+
+    asyncio.run(main())
 
 
 def test_message_handling(swarm: Stores) -> None:
@@ -87,6 +116,10 @@ def test_message_handling(swarm: Stores) -> None:
         with pytest.raises(UsageError, match="JSON"):
             await session.append_message("x", what=object())
         assert len(await session.get_messages()) == len(before) + 5
+        assert (await session.get_messages(2)) == now[-2:]
+        for limit in (-1, "2", True):
+            with pytest.raises(UsageError, match="limit"):
+                await session.get_messages(limit)
 
     using(swarm, work, providers={"*": provider})
 
@@ -196,7 +229,11 @@ def test_context_is_changed_field_by_field(swarm: Stores) -> None:
         assert other.context.provider_context == {**kept, "colour": "red", "size": 3}
         assert await session.update_context(status=SessionStatus.PAUSED)
         assert session.status is SessionStatus.PAUSED
-        for wrong in ({"session_id": "other"}, {"backend": "x"}, {"model": None}, {"what": object()}):
+        wrongs: list[dict[str, Any]] = [
+            {"session_id": "other"}, {"backend": "x"}, {"model": None}, {"what": object()}, {"max_messages": "50"},
+            {"max_messages": -1}, {"auto_archive": "no"}, {"provider_session_id": 7}, {"provider_context": ["a"]},
+        ]  # fmt: skip
+        for wrong in wrongs:
             with pytest.raises(UsageError):
                 await session.update_context(**wrong)
         assert session.context.provider_context["colour"] == "red"

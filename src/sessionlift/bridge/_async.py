@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sessionlift.bridge._core import BridgeCore
 from sessionlift.bridge._place import Place
 from sessionlift.bridge._rollout import Rollout
+from sessionlift.errors import UsageError
 from sessionlift.runs import Source
 from sessionlift.stores import Store
 
@@ -28,6 +29,7 @@ class AsyncBridgeCore:
         self.core = core
         self._serving = ThreadPoolExecutor(1, thread_name_prefix="sessionlift-serves")
         self._moving = ThreadPoolExecutor(1, thread_name_prefix="sessionlift-moves")
+        self._closed = False
 
     @classmethod
     async def open(cls, *args: Any, **kwargs: Any) -> AsyncBridgeCore:
@@ -69,12 +71,19 @@ class AsyncBridgeCore:
         self.core.note(code, text, session_id)
 
     async def close(self) -> None:
-        """See BridgeCore.close. What was begun before comes to its end first."""
-        await self._in(self._moving, self.core.close)
-        self._moving.shutdown(wait=False)
-        self._serving.shutdown(wait=False)
+        """See BridgeCore.close. What was begun before comes to its end first; closing again does nothing."""
+        if self._closed:
+            return
+        try:
+            await self._in(self._moving, self.core.close)
+        finally:
+            self._closed = True
+            self._moving.shutdown(wait=False)
+            self._serving.shutdown(wait=False)
 
     async def _in(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        if self._closed:  # its threads are gone, which the executor would say in words of its own
+            raise UsageError("the bridge is closed", hint="open another one")
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     async def __aenter__(self) -> AsyncBridgeCore:

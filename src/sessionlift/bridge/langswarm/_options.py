@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sessionlift.bridge.langswarm._sessions import ROOM
 from sessionlift.bridge.langswarm._texts import storable
-from sessionlift.bridge.langswarm._values import SessionBackend, SessionContext, SessionStatus, member
+from sessionlift.bridge.langswarm._values import SessionBackend, SessionContext, SessionStatus, member, require_kinds
 from sessionlift.errors import UsageError
 
 _OWN = ("max_messages", "auto_archive", "persist_messages", "provider_session_id")
@@ -31,6 +31,7 @@ def new_context(
         if not storable(value, name):
             raise UsageError(f"{name} must not be empty")
     given = dict(fields or {})
+    require_kinds(given)
     known = {name: given.pop(name) for name in _OWN if name in given}
     context = {"status": "active", **given.pop("provider_context", {}), **given}
     usual = SessionBackend.HYBRID if known.get("provider_session_id") else SessionBackend.LOCAL_SQLITE

@@ -28,6 +28,7 @@ from sessionlift.bridge.langswarm._values import (
     SessionMessage,
     SessionStatus,
     member,
+    require_kinds,
     status_of,
     utc_now,
 )
@@ -129,7 +130,7 @@ class Sessions:
     ) -> Steps[list[Stored]]:
         """The sessions at these places of ``keys``, from where they are: being listed is no use, and moves nothing."""
         if limit < 0 or offset < 0:
-            raise UsageError(f"limit and offset must not be negative: {limit}, {offset}")
+            raise UsageError(f"limit and offset must not be negative: {limit}, {offset}", hint="both count sessions")
         found = yield from self.keys(user_id)
         if matches is not None:
             found = [key for key in found if matches(key)]
@@ -167,6 +168,8 @@ class Sessions:
     def require_free(self, session_id: str) -> Steps[None]:
         """Raises SessionExistsError for an id that one of the stores has, or that was deleted."""
         _usable(session_id)
+        # the new store first: a session that has moved, or was deleted since, is in V1's store all the same
+        yield Run(partial(new_writes.require_free, session_id=session_id))
         in_legacy: bool = yield Legacy(partial(self.legacy.holds, session_id))
         if in_legacy:
             raise SessionExistsError(
@@ -174,7 +177,6 @@ class Sessions:
                 hint="choose another id, or use the session",
                 session_id=session_id,
             )
-        yield Run(partial(new_writes.require_free, session_id=session_id))
 
     def append(self, session_id: str, messages: Sequence[SessionMessage]) -> Steps[list[SessionMessage]]:
         """Append messages; returns them as they were stored."""
@@ -304,11 +306,10 @@ def context_change(changes: Mapping[str, Any]) -> new_writes.Change:
     if "session_id" in changes:
         raise UsageError("a session's id cannot be changed", hint="create another session")
     fields = {name: changes[name] for name in _FIELDS if name in changes}
+    merged = changes.get("provider_context", {})
+    require_kinds({**fields, "provider_context": merged})
     if "backend" in fields:
         fields["backend"] = member(SessionBackend, fields["backend"], "backend").value
-    merged = changes.get("provider_context", {})
-    if not isinstance(merged, Mapping):
-        raise UsageError("provider_context must be a mapping")
     others = {**merged, **{name: _plain(name, value) for name, value in changes.items()
                            if name not in _FIELDS and name != "provider_context"}}  # fmt: skip
 

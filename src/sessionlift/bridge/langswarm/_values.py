@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -62,6 +63,19 @@ def member(kind: type[_Member], value: Any, what: str) -> _Member:
     except ValueError:
         known = ", ".join(str(each.value) for each in kind)
         raise UsageError(f"{value!r} is no {what}", hint=f"one of {known}") from None
+
+
+def require_kinds(fields: Mapping[str, Any]) -> None:
+    """Raises UsageError for values of a context that its readers could not use: every later send would fail."""
+    for name, value in fields.items():
+        if name == "max_messages" and (type(value) is not int or value < 0):
+            raise UsageError(f"max_messages must be a number of messages, not {value!r}", hint="nothing was stored")
+        if name in ("auto_archive", "persist_messages") and not isinstance(value, bool):
+            raise UsageError(f"{name} must be true or false, not {value!r}", hint="nothing was stored")
+        if name == "provider_session_id" and not (value is None or isinstance(value, str)):
+            raise UsageError(f"{name} must be text or None, not {value!r}", hint="nothing was stored")
+        if name == "provider_context" and not isinstance(value, Mapping):
+            raise UsageError(f"{name} must be a mapping, not {value!r}", hint="nothing was stored")
 
 
 def utc_now() -> datetime:

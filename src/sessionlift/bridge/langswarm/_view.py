@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sessionlift.bridge.langswarm._new_store import Stored
 from sessionlift.bridge.langswarm._values import SessionContext, SessionMessage, SessionMetrics, SessionStatus
+from sessionlift.errors import UsageError
 
 
 class SessionView:
@@ -51,6 +52,8 @@ class SessionView:
         return f"<{type(self).__name__} {self.session_id!r} in the {self.where} store>"
 
     def _last(self, stored: Stored, limit: int | None) -> list[SessionMessage]:
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise UsageError(f"limit must be a number of messages, not {limit!r}", hint="None gives all of them")
         self._stored = stored
         messages = stored.messages
         return messages[-limit:] if limit else list(messages)
