@@ -109,6 +109,32 @@ def test_a_plan_says_that_nothing_was_changed(sound: Report) -> None:
     assert "`sessionlift migrate SOURCE TARGET`" in section(sound, "Next")
 
 
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        ("session_conflict", "--on-conflict append_legacy"),
+        ("changed_on_both_sides", "sessionlift catch-up SOURCE TARGET"),
+        ("history_unreadable", "--salvage"),
+        ("still_in_quarantine", "kept whole in the ledger"),
+    ],
+)
+def test_an_error_that_a_command_settles_names_the_command(sound: Report, code: str, step: str) -> None:
+    assert sound.source is not None
+    sound.source.generation = "langswarm.v1"
+    sound.tables = {}
+    sound.errors = []
+    assert "quarantine" not in section(sound, "Next"), "nothing is there"
+    sound.errors = [ErrorLine(session_id="s", error="e", code=code)]
+    assert step in " ".join(section(sound, "Next").split())
+
+
+def test_a_verification_does_not_claim_that_nothing_was_lost(sound: Report) -> None:
+    sound.losses = []
+    assert "no losses" in head(sound)[2]
+    sound.kind = "verify"
+    assert "no losses" not in head(sound)[2]
+
+
 def test_a_dry_run_says_so(sound: Report) -> None:
     sound.dry_run = True
     assert head(sound)[0].startswith("Migration (dry run) completed")

@@ -212,6 +212,15 @@ def test_a_second_run_moves_what_is_new_or_changed(source: Path, tmp_path: Path)
     assert {each.code for each in found.report.errors} == {"gone_from_source"}
 
 
+def test_a_row_without_a_usable_key_is_told_as_no_session_s(source: Path, tmp_path: Path) -> None:
+    """It goes with the catalog, whose rows are not those of the session with the empty id."""
+    change(source, "UPDATE sessions SET session_id = NULL WHERE rowid = 1")
+    change(source, "UPDATE sessions SET session_id = '' WHERE rowid = 2")
+    found = move(source, tmp_path / "v2.db").report.errors
+    assert [(line.session_id, line.row, line.code) for line in found] == [(None, "1", "session_id_unusable")]
+    assert query(tmp_path / "v2.db", "SELECT count(*) FROM sessions WHERE session_id = ''") == [(1,)]
+
+
 def test_the_status_of_a_target_counts_its_sessions(source: Path, tmp_path: Path) -> None:
     move(source, tmp_path / "v2.db")
     found = status(str(tmp_path / "v2.db"))

@@ -133,7 +133,7 @@ def _proof(report: Report) -> str:
     if report.losses:
         kinds = plural(len(report.losses), "kind")
         parts.append(f"{kinds} of loss told below ({plural(sum(x.count for x in report.losses), 'value')})")
-    else:
+    elif report.kind != "verify":  # which counts none of its own
         parts.append("no losses")
     if report.source_facts:
         parts.append(plural(len(report.source_facts), "source fact"))
@@ -328,10 +328,7 @@ def _steps(report: Report) -> list[str]:
     if report.verification.status == "failed":
         steps.append("Do not put the target to use before the differences above are explained.")
     if report.failed_sessions or any(counts.quarantined for counts in report.tables.values()):
-        steps.append(
-            "Look at the errors above. What is in quarantine is kept whole in the ledger, in the table "
-            "sessionlift_quarantine; once the cause is gone, run the same command again."
-        )
+        steps += _about_errors(report)
     if report.kind == "plan":
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
@@ -346,6 +343,28 @@ def _steps(report: Report) -> list[str]:
         steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
     elif not steps:
         steps.append("Nothing to do. `sessionlift verify --report FILE` computes all of this again from both stores.")
+    return steps
+
+
+def _about_errors(report: Report) -> list[str]:
+    """What to do about rows in quarantine and sessions that were left alone, by the codes of the errors."""
+    codes = {line.code for line in report.errors}
+    aside = "still_in_quarantine" in codes or any(counts.quarantined for counts in report.tables.values())
+    kept = "What is in quarantine is kept whole in the ledger, in the table sessionlift_quarantine; once the cause is "
+    steps = [
+        f"Look at the errors above. {kept}gone, run the same command again."
+        if aside
+        else "Look at the errors above. Once their cause is gone, run the same command again."
+    ]
+    if "history_unreadable" in codes:
+        steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
+    if "session_conflict" in codes:
+        steps.append(
+            "Both sides went on with a session: `sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts "
+            "the legacy messages behind the new ones, `--on-conflict keep_new` keeps them in quarantine."
+        )
+    if "changed_on_both_sides" in codes and report.source is not None and report.source.generation == "langswarm.v1":
+        steps.append("`sessionlift catch-up SOURCE TARGET` lays both sides of a session together, or says why not.")
     return steps
 
 

@@ -359,7 +359,7 @@ class _Run:
             raise UsageError(
                 f"the source has no session {message['missing'][0]!r}"
                 + (f" (nor {len(message['missing']) - 1} others)" if len(message["missing"]) > 1 else ""),
-                hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
+                hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=message["missing"][0],
             )
         self._refuse_other_source(message)

@@ -84,7 +84,9 @@ class Tally:
                 example["detail"] = detail
             _add(self._facts, (code, table), count, example)
         for session_id, table, row_id, code, reason in message["errors"]:
-            self.error(ErrorLine(session_id=session_id, error=reason, code=code, table=table, row=row_id))
+            # a row of the catalog may belong to no session; one of the id '' is a session, though
+            whose = None if message["kind"] == "catalog" and not session_id else session_id
+            self.error(ErrorLine(session_id=whose, error=reason, code=code, table=table, row=row_id))
         self.more_errors += message["more_errors"]
         for session_id, why in message["aside"]:
             self._left(None if message["kind"] == "catalog" else session_id, why)

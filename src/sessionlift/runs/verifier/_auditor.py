@@ -203,7 +203,7 @@ class Auditor(ABC):
             more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
             raise UsageError(
                 f"neither the source nor the ledger has a session {unknown[0]!r}{more}",
-                hint="check the ids given with --only; `sessionlift plan` shows what the store holds",
+                hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=unknown[0],
             )
 
