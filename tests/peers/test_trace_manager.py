@@ -54,7 +54,7 @@ def test_the_bridge_answers_as_the_real_manager(
     peer: Peer, tmp_path: Path, dress: Dress, move: Callable[[Path], tuple[Path, Path]]
 ) -> None:
     source = tmp_path / "v2.duckdb"
-    make_synth_v2(source, sessions=25, seed=11, dress=dress, traps="all")
+    make_synth_v2(source, sessions=12, seed=11, dress=dress, traps="all")
     _, migrated = move(source)
     wanted = asked(peer, migrated, tmp_path)
     ids = list(wanted)
