@@ -186,6 +186,12 @@ def test_a_dry_run_writes_nothing_but_its_report(source: Path, tmp_path: Path) -
     assert not (tmp_path / "out" / "v2.db").exists()
 
 
+def test_a_dry_run_over_a_filled_target_says_what_it_does_not_look_at(source: Path, tmp_path: Path) -> None:
+    move(source, tmp_path / "v2.db")
+    result = migrate(str(source), str(tmp_path / "v2.db"), dry_run=True)
+    assert any("a run leaves it alone" in each for each in result.report.assumptions)
+
+
 def test_chosen_sessions_move_alone_and_the_rest_follows(source: Path, tmp_path: Path) -> None:
     whole = move(source, tmp_path / "whole.db")
     ids = [row[0] for row in query(tmp_path / "whole.db", "SELECT session_id FROM sessions ORDER BY rowid")]

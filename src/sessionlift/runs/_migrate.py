@@ -202,6 +202,11 @@ class _Run:
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
             self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
+            if self._known:
+                self._report.assumptions.append(
+                    "dry run: a session that changed in the source counts as moved, though a run leaves it alone where "
+                    "the target has changed, or deleted, it too"
+                )
 
     def _what_is_known(self) -> tuple[Path | None, str | None, set[str]]:
         """What the target holds already: a file with the digests of its sessions, one [id, digest] a line; the
