@@ -188,7 +188,7 @@ def test_a_dry_run_writes_nothing_but_its_report(source: Path, tmp_path: Path) -
 
 def test_a_dry_run_over_a_filled_target_says_what_it_does_not_look_at(source: Path, tmp_path: Path) -> None:
     move(source, tmp_path / "v2.db")
-    result = migrate(str(source), str(tmp_path / "v2.db"), dry_run=True)
+    result = migrate(str(source), str(tmp_path / "v2.db"), TransferOptions(), dry_run=True)
     assert any("a run leaves it alone" in each for each in result.report.assumptions)
 
 
