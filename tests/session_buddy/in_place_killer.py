@@ -20,11 +20,13 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sessionlift.generations import chain_of
-from sessionlift.runs import InPlaceOptions, change_in_place
-from sessionlift.stores import SqliteFileStore
+from sessionlift.runs import InPlaceOptions, _in_place, change_in_place
+from sessionlift.runs._snapshot import snapshot
+from sessionlift.stores import SqliteFileStore, StoreURL
 
 _READS = re.compile(r"\s*(select|pragma|values)\b", re.IGNORECASE)
 # what differs from run to run: our own account, and the times at which a generation was recorded
@@ -91,8 +93,17 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitpid(child, 0)[1]
 
 
+def plain_backup(where: StoreURL, directory: Path) -> SimpleNamespace:
+    """The same copy without a process of its own, which is killed in tests of its own."""
+    place = directory / f"{os.getpid()}.partial"
+    place.mkdir(parents=True)
+    snapshot(where, place / "store.db")
+    return SimpleNamespace(path=place.rename(place.with_suffix(".backup")))
+
+
 def main(start: Path, verb: Any, to: str) -> None:
     options = InPlaceOptions(to=to)
+    setattr(_in_place, "take_backup", plain_backup)  # noqa: B010 - not exported from there
     chain_of(to)  # loaded once, before the first fork
     for boundary in range(1, 10_000):
         work = start.parent / f"at{boundary}"
