@@ -157,6 +157,18 @@ def test_a_new_message_and_an_old_change_of_values_go_together(life: Life) -> No
     assert verify(str(life.source), str(life.target)).report.errors == []
 
 
+def test_the_tokens_that_the_new_side_counted_stay_counted(life: Life) -> None:
+    sql = "SELECT total_tokens FROM session_metrics WHERE session_id = ?"
+    ((before,),) = query(life.target, sql, life.one)
+    life.new_writes("fresh")
+    with closing(sqlite3.connect(life.target)) as db, db:
+        db.execute("UPDATE session_messages SET token_count = 50 WHERE message_id = 'msg_fresh'")
+        db.execute("UPDATE session_metrics SET total_tokens = total_tokens + 50 WHERE session_id = ?", (life.one,))
+    life.old_writes("", status="archived", total_tokens=before + 7)
+    assert life.catch_up().conflicts == []
+    assert query(life.target, sql, life.one) == [(before + 57,)]
+
+
 def test_a_changed_context_and_a_late_message_go_together(life: Life) -> None:
     life.new_sets(topic="cats")
     life.old_writes("late")
@@ -240,6 +252,19 @@ def test_messages_that_the_new_side_cleared_do_not_come_back(life: Life) -> None
     life.old_writes("late")
     assert len(life.catch_up().conflicts) == 1
     assert life.contents() == []
+
+
+def test_an_old_row_that_was_spoiled_takes_nothing_from_the_new_side(life: Life) -> None:
+    before = life.contents()
+    with closing(sqlite3.connect(life.source)) as db, db:
+        db.execute("UPDATE sessions SET history = substr(history, 1, 40) WHERE session_id = ?", (life.one,))
+    (error,) = life.catch_up().conflicts
+    assert "cannot be read any more" in error.what
+    again = migrate(str(life.source), str(life.target), TransferOptions())
+    assert [each.code for each in again.report.errors] == ["source_spoiled"]
+    with life.bridge() as core:
+        assert core.ensure(life.one).where == "new"
+    assert (len(before), life.contents()) == (8, before)
 
 
 def test_a_deleted_session_is_not_caught_up(life: Life) -> None:

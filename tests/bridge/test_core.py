@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.support.moved import change_source, session_ids
 
 from sessionlift._demo import make_synth_v2
 from sessionlift.bridge import AsyncBridgeCore, BridgeCore, Rollout
+from sessionlift.bridge._signature import LegacyWatch
 from sessionlift.converters import SESSION
 from sessionlift.errors import (
     FidelityError,
@@ -28,7 +31,7 @@ from sessionlift.errors import (
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
 from sessionlift.runs import status, verify
-from sessionlift.stores import Fidelity, Store, open_store
+from sessionlift.stores import Fidelity, Store, open_store, parse_store_url
 
 Stores = tuple[str, str]
 IDS: dict[str, list[str]] = {}
@@ -274,6 +277,62 @@ def test_a_driver_that_changes_values_moves_nothing(stores: Stores, monkeypatch:
             assert core.ensure(first).moved_now
             assert core.ensure(first).where == "new"
     assert check_file(core.report) == []
+
+
+def test_a_delete_neither_waits_for_the_end_of_the_bridge_nor_keeps_it(stores: Stores) -> None:
+    first = ids_of(stores)[0]
+    core, inside = BridgeCore(*stores), threading.Event()
+
+    def delete(store: Store) -> None:
+        with store.transaction():
+            inside.set()
+            time.sleep(0.3)
+            core.delete(store, first)
+
+    def close() -> None:
+        inside.wait()
+        core.close()
+
+    work = [threading.Thread(target=core.run, args=(delete,), daemon=True), threading.Thread(target=close, daemon=True)]
+    for each in work:
+        each.start()
+    for each in work:
+        each.join(30)
+    assert not any(each.is_alive() for each in work), "each waits for the other"
+    assert status(stores[1]).sessions == {"deleted": 1}
+
+
+def test_a_delete_does_not_wait_for_a_move_that_waits_for_it(stores: Stores) -> None:
+    first, second, *_ = ids_of(stores)
+    with BridgeCore(*stores, wait=20.0) as core, ThreadPoolExecutor(1) as threads:
+
+        def delete(store: Store) -> float:
+            with store.transaction():
+                moving = threads.submit(core.write, lambda _: None)
+                time.sleep(0.3)
+                begun = time.monotonic()
+                core.delete(store, first)
+                assert not moving.done(), "it waits for this transaction"
+                return time.monotonic() - begun
+
+        assert core.run(delete) < 10
+        assert core.ensure(second).where == "new"
+
+
+def test_threads_may_compare_with_the_legacy_store_at_once(tmp_path: Path) -> None:
+    watch = LegacyWatch(parse_store_url(str(tmp_path / "v1.db")))
+
+    def compare(name: int) -> None:
+        for at in range(5_000):
+            watch.compared(str(name), (at // 5,) if at % 3 else None)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(compare, range(4)))
+    finally:
+        sys.setswitchinterval(before)
 
 
 # --- sessions that are gone, late writes -----------------------------------------------------------------------

@@ -34,7 +34,7 @@ class OpenedStores:
     ``make`` makes the mover, ``opened`` is told of it. With ``patient`` a target into which nothing can be moved for
     now does not keep the stores from opening: ``told`` hears why, and the next move after ``retry_after`` seconds
     tries again. Each of the three has a lock of its own; none is held while another is waited for, but where a caller
-    asks from inside ``run``.
+    asks from inside ``run``, and at the end: then in the order serving, moving, reading, and in no other.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class OpenedStores:
 
     def close(self, last: Callable[[SessionMover | None], None]) -> None:
         """Close everything, after ``last`` has had the mover. Twice does nothing."""
-        with self._moving, self._serving, self._reading:
+        with self._serving, self._moving, self._reading:
             if self._closed:
                 return
             self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import OrderedDict
 
@@ -20,12 +21,14 @@ _SETTLED_NS = 100_000_000
 class LegacyWatch:
     """Knows for the sessions that were used last how the store's files were when each was compared.
 
-    ``fresh`` is true where nothing was written to the store since; the session need not be compared again.
+    ``fresh`` is true where nothing was written to the store since; the session need not be compared again. Any thread
+    may call it.
     """
 
     def __init__(self, source: StoreURL) -> None:
         self._files = [] if source.path is None else [f"{source.path}{end}" for end in ("", "-wal", "-journal", ".wal")]
         self._seen: OrderedDict[str, Signature] = OrderedDict()
+        self._lock = threading.Lock()
 
     def signature(self) -> Signature | None:
         """The files as they are; None where that cannot tell whether they will change."""
@@ -48,6 +51,10 @@ class LegacyWatch:
 
     def compared(self, session_id: str, signature: Signature | None) -> None:
         """The session was compared, and ``signature`` was taken before that."""
+        with self._lock:
+            self._keep(session_id, signature)
+
+    def _keep(self, session_id: str, signature: Signature | None) -> None:
         if signature is None:
             self._seen.pop(session_id, None)
             return

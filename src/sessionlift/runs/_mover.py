@@ -22,7 +22,7 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, road_from
-from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed, Transfer
+from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, SOURCE_SPOILED, Committed, Transfer
 from sessionlift.runs._ways_back import KeptInLedger, put_back_of
 from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
 
@@ -52,8 +52,10 @@ def convert_one(forward: Forward, session_id: str) -> Converted | None:
         return None
     rows = MemoryRows()
     batch = forward.convert(group, rows)
-    (unit,) = batch.units
-    return Converted(session_id, unit, rows.held(), list(batch.quarantine))
+    if not batch.units:
+        # a live source may have lost it since it was picked
+        return None
+    return Converted(session_id, batch.units[0], rows.held(), list(batch.quarantine))
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ class SessionMover:
     def move(self, session_id: str, *, again: bool = False) -> Moved:
         """Move the session if the ledger does not name it; with ``again``, also if its source has changed since.
 
-        A session that was deleted or rolled back is left alone. One that changed on both sides is left as it is and
-        comes back as "changed_on_both_sides".
+        A session that was deleted or rolled back is left alone. One that changed on both sides, or whose source can
+        no longer be converted, is left as it is and comes back as "changed_on_both_sides".
         """
         if not again and (unit := self._unit(session_id)) is not None:
             return _moved(unit)
@@ -166,7 +168,7 @@ class SessionMover:
                 answer = self._offer(partial(self._forward.convert, group, rejected=rejected), SESSION)
             unit = self._unit(session_id)
             if unit is not None and (answer["type"] == "ok" or answer["known"]):
-                both = answer.get("aside", {}).get(session_id) == CHANGED_ON_BOTH_SIDES
+                both = answer.get("aside", {}).get(session_id) in (CHANGED_ON_BOTH_SIDES, SOURCE_SPOILED)
                 return _moved(unit, now=answer["type"] == "ok", both=both)
             rejected.update({key: (code, reason) for key, code, reason in answer.get("rejected", [])})
         raise StoreLockedError(

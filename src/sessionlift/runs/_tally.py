@@ -19,6 +19,11 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
         "it changed in the source and in the target since it was moved; neither was touched",
         True,
     ),
+    "source_spoiled": (
+        "source_spoiled",
+        "it has changed in the source since it was moved, and cannot be converted any more; what was moved stays",
+        True,
+    ),
     "deleted_but_changed": (
         "deleted_but_changed",
         "it was deleted in the target, and has changed in the source since; it was not moved again",

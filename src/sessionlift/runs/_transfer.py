@@ -16,6 +16,8 @@ from sessionlift.runs._protocol import Message
 from sessionlift.stores import Staged, Store
 
 CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
+SOURCE_SPOILED = "source_spoiled"
+"""The source's rows can no longer be converted; what was moved of them before stays."""
 DELETED_BUT_CHANGED = "deleted_but_changed"
 PUT_BACK = "put_back"
 GONE = ("deleted", "rolled_back")
@@ -43,7 +45,8 @@ class Transfer:
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
     left alone, and what was moved before from other source rows is replaced only where the target still holds the
-    very rows that were written then. The converter makes such a batch again, so that counts never include what was
+    very rows that were written then, and never by nothing: a session whose source can no longer be read stays as it was
+    moved. The converter makes such a batch again, so that counts never include what was
     not written.
 
     With ``read_back`` the digests of the sessions' rows are computed again from the target before each commit; it
@@ -137,6 +140,7 @@ class Transfer:
         Of the catalog only those rows make room that come again: what the source has lost stays in the target.
         """
         offered = {key: digest for key, digest, _ in units}
+        spoiled = {key for key, _, state in units if state == "quarantined"}
         before = self._ledger.units(kind, list(offered))
         if not before:
             return None
@@ -153,13 +157,18 @@ class Transfer:
         owned = self._owned() if kind == CATALOG else None
         now = self._rows.digests(self._target, kind, changed, owned) if changed else {}
         touched = self._rows.touched(self._target, changed) if changed and kind == SESSION else set()
-        conflicts = [key for key in changed if key in touched or now[key] != before[key].target_digest]
+        conflicts = {
+            key: CHANGED_ON_BOTH_SIDES for key in changed if key in touched or now[key] != before[key].target_digest
+        }
+        for key in spoiled.intersection(changed).difference(conflicts):
+            if before[key].state != "quarantined":
+                conflicts[key] = SOURCE_SPOILED
         left = [key for key in gone if key not in done and not self._comes_back(before[key])]
         if same or conflicts or left:
             # what conflicts is known by its new digest, so that it is left alone and told of
             known = [*same, *((key, offered[key]) for key in (*conflicts, *left))]
             aside = {key: before[key].state for key, _ in same if before[key].state != "moved"}
-            aside.update(dict.fromkeys(conflicts, CHANGED_ON_BOTH_SIDES))
+            aside.update(conflicts)
             aside.update({key: gone[key] for key in left})
             return {"type": "again", "known": known, "rejected": [], "aside": aside}
         if changed:

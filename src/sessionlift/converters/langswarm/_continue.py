@@ -119,7 +119,8 @@ def _values(sides: Sides, ours: list[MessageCells]) -> tuple[dict[str, dict[str,
     before = dict(zip(V2_COLUMNS["session_metrics"], sides.now.metrics or (), strict=False))
     times = {"updated_at": max(str(now["updated_at"]), str(again["updated_at"]))}
     active = max(str(before.get("last_activity") or ""), str(metrics.get("last_activity") or ""))
-    counted = {"last_activity": active or None, "total_tokens": metrics.get("total_tokens")}
+    tokens = int(metrics.get("total_tokens") or 0) + _tokens_of_v2(sides, json.loads(now["context_data"]))
+    counted = {"last_activity": active or None, "total_tokens": tokens}
     if _untouched(sides, ours):
         columns = {name: again[name] for name in ("user_id", "provider", "model", "backend", "context_data")}
         return {"sessions": {**columns, **times}, "session_metrics": counted}, []
@@ -134,6 +135,14 @@ def _values(sides: Sides, ours: list[MessageCells]) -> tuple[dict[str, dict[str,
     merged = {**of_mine, **{name: of_theirs[name] for name in _COUNTED if name in of_theirs}}
     context = json.dumps({**mine, "provider_context": merged})
     return {"sessions": {"context_data": context, **times}, "session_metrics": counted}, against
+
+
+def _tokens_of_v2(sides: Sides, context: Mapping[str, Any]) -> int:
+    """The tokens that V2 has counted since V1's total came over, which V1 knows nothing of."""
+    total = dict(zip(V2_COLUMNS["session_metrics"], sides.now.metrics or (), strict=False)).get("total_tokens")
+    came = (context.get("provider_context") or {}).get("total_tokens", 0)
+    counted = int(total or 0) - (came if isinstance(came, int) else 0)
+    return max(counted, sum(each.token_count or 0 for each in sides.now.messages if _our(each) is None))
 
 
 def _untouched(sides: Sides, ours: list[MessageCells]) -> bool:
