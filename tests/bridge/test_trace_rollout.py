@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.moved import query
+from tests.support.moved import query, session_ids
 from tests.support.traces import Traces, held, make_traces
 
 from sessionlift.bridge import Rollout
@@ -68,6 +69,23 @@ def test_in_shadow_mode_nothing_moves_and_nothing_differs(tmp_path: Path, dress:
     assert moved(made) == set()
     assert query(made.target, "SELECT session_id, field, example FROM sessionlift_shadow WHERE field <> ''") == []
     assert query(made.target, "SELECT count(*) FROM sessionlift_shadow")[0][0] > 0
+
+
+@pytest.mark.parametrize("name", ["partial", "small_mid", "crash_1.1.3"])
+def test_the_real_programs_stores_are_answered_alike_before_and_after_the_move(
+    real_stores: Path, tmp_path: Path, name: str
+) -> None:
+    for store in (real_stores / "synth").glob(f"{name}.duckdb*"):
+        if store.suffix in (".duckdb", ".wal"):
+            shutil.copyfile(store, tmp_path / store.name)
+    source = tmp_path / f"{name}.duckdb"
+    made = Traces(source, tmp_path / "v3.db", session_ids(source))
+    with SyncTraceBridge(*made.both, rollout=SHADOW) as bridge:
+        before = [repr(bridge.get_session_trace(each)) for each in made.ids]
+    assert "None" not in before
+    assert query(made.target, "SELECT session_id, field, example FROM sessionlift_shadow WHERE field <> ''") == []
+    with SyncTraceBridge(*made.both) as bridge:
+        assert [repr(bridge.get_session_trace(each)) for each in made.ids] == before
 
 
 def test_shadow_mode_names_each_field_that_differs(traces: Traces) -> None:
