@@ -114,7 +114,6 @@ def test_a_truncated_source(sessionlift: Warm, good: Path, target: Path, share: 
     ("name", "generation"),
     [
         ("langswarm/v2_real.db", "langswarm.v2"),
-        ("session_buddy/small_V4.db", "session_buddy.v4"),
         ("semloop/metrics_v2.csv", "semloop.v2"),
         ("synth/v3_fresh.db", "synth.v3"),
     ],
