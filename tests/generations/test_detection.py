@@ -109,7 +109,8 @@ def test_each_real_store_that_is_no_source_is_refused_by_its_name(real_copy: Rea
     with pytest.raises(WrongGenerationError) as refused:
         require_generation(found, "synth.v2", store=str(path), role="source")
     assert f"is a {found.generation} store; a synth.v2 store is needed as the source" in str(refused.value)
-    assert "synth.v2" in refused.value.hint
+    led_in_place = found.system == "session_buddy"
+    assert ("sessionlift upgrade" if led_in_place else "synth.v2") in refused.value.hint
     assert refused.value.exit_code == 3
 
 

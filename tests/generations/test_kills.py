@@ -70,7 +70,7 @@ def test_an_upgrade_killed_at_every_statement_leaves_nothing_or_all(
     assert len(runs[-1]["left"]["tables"]) == tables + 1  # and sessionlift_version
 
 
-@pytest.mark.parametrize(("name", "generation", "tables"), [("t.db", "synth.v3", 16), ("t.duckdb", "synth.v2", 8)])
+@pytest.mark.parametrize(("name", "generation", "tables"), [("t.db", "synth.v3", 19), ("t.duckdb", "synth.v2", 8)])
 def test_a_downgrade_killed_at_every_statement_leaves_all_or_nothing(
     tmp_path: Path, name: str, generation: str, tables: int
 ) -> None:

@@ -74,7 +74,7 @@ def test_the_boundaries_of_a_small_store_are_counted(killer: Killer) -> None:
         "BEGIN IMMEDIATE",
         "CREATE TABLE",
         "ATTACH",
-        "INSERT INTO main",
+        "INSERT OR FAIL INTO main",
         "COMMIT",
         "DETACH",
         "fsync",
