@@ -14,7 +14,6 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from sessionlift.errors import (
-    InterruptedRunError,
     SessionliftError,
     StoreError,
     UsageError,
@@ -46,6 +45,7 @@ from sessionlift.reports import (
     write_digests,
 )
 from sessionlift.runs._backup import take_backup
+from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_check import (
     Before,
     check_integrity,
@@ -61,7 +61,7 @@ from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
 from sessionlift.runs._snapshot import file_of, in_place_url, snapshot
-from sessionlift.stores import PrivateDirectory, SqliteFileStore, no_room
+from sessionlift.stores import PrivateDirectory, SqliteFileStore
 
 Verb = Literal["upgrade", "downgrade"]
 OWN_TABLES = ("sessionlift_version", "sessionlift_steps", "sessionlift_kept")
@@ -150,7 +150,7 @@ class InPlaceRun:
     # --- from the first look to the report --------------------------------------------------------------------
 
     def go(self) -> InPlaceResult:
-        try:
+        with told_when_broken(self._broken, "the run was interrupted; nothing was changed"):
             with ExitStack() as stack:
                 self._look()
                 self._place(stack)
@@ -160,20 +160,6 @@ class InPlaceRun:
                 self._finish()
                 self._interrupts.over()
                 return InPlaceResult(self._report, self._write(), self._backup)
-        except SessionliftError as error:
-            self._broken("failed", error)
-            raise
-        except KeyboardInterrupt:
-            self._broken("interrupted", InterruptedRunError("the run was interrupted; nothing was changed"))
-            raise
-        except OSError as error:
-            ours = no_room(error)
-            self._broken("failed", ours)
-            raise ours from error
-        except Exception as error:
-            # a fault of our own: it goes on as what it is, but not without a report
-            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
-            raise
 
     def _look(self) -> None:
         """Refuse whatever can be refused before anything is opened for writing."""

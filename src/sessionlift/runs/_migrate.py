@@ -17,7 +17,6 @@ from sessionlift import generations
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import (
-    InterruptedRunError,
     OtherSourceError,
     SessionliftError,
     StoreError,
@@ -36,6 +35,7 @@ from sessionlift.reports import (
     utc_now,
     write,
 )
+from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_copy import copy_up, is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
@@ -51,7 +51,6 @@ from sessionlift.stores import (
     PrivateDirectory,
     Store,
     StoreURL,
-    no_room,
     open_store,
     parse_store_url,
     probe_fidelity,
@@ -154,7 +153,7 @@ class _Run:
     # --- from the first look to the report --------------------------------------------------------------------
 
     def go(self) -> MigrateResult:
-        try:
+        with told_when_broken(self._broken, "the run was interrupted"):
             with ExitStack() as stack:
                 self._temporary = stack.enter_context(PrivateDirectory("run"))
                 stack.callback(self._stop_workers)
@@ -164,20 +163,6 @@ class _Run:
                 self._finish()
                 self.interrupts.over()
                 return MigrateResult(self._report, self._write())
-        except SessionliftError as error:
-            self._broken("failed", error)
-            raise
-        except KeyboardInterrupt:
-            self._broken("interrupted", InterruptedRunError("the run was interrupted"))
-            raise
-        except OSError as error:
-            ours = no_room(error)
-            self._broken("failed", ours)
-            raise ours from error
-        except Exception as error:
-            # a fault of our own: it goes on as what it is, but not without a report
-            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
-            raise
 
     def _begin(self) -> None:
         """Look at both stores and refuse whatever is wrong, before anything is written."""

@@ -13,7 +13,6 @@ from typing import Any
 from sessionlift._version import __version__
 from sessionlift.converters import SESSION, Backward, Changes, Loss
 from sessionlift.errors import (
-    InterruptedRunError,
     SessionliftError,
     StoreNotFoundError,
     UsageError,
@@ -22,6 +21,7 @@ from sessionlift.errors import (
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now, write
+from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._migrate import refuse_same, with_token
 from sessionlift.runs._progress import Progress
@@ -36,7 +36,7 @@ from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, 
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._ways_back import TARGETS, WayBack, way_back_from
-from sessionlift.stores import PrivateDirectory, Store, StoreURL, no_room, open_store, parse_store_url, sniff
+from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url, sniff
 
 PART = 400
 """Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
@@ -97,7 +97,7 @@ class _Rollback:
     # --- from the first look to the report --------------------------------------------------------------------
 
     def go(self) -> RollbackResult:
-        try:
+        with told_when_broken(self._broken, "the run was interrupted"):
             self._look()
             with ExitStack() as stack:
                 temporary = stack.enter_context(PrivateDirectory("rollback"))
@@ -113,20 +113,6 @@ class _Rollback:
                 self._finish()
                 self._interrupts.over()
                 return RollbackResult(self._report, self._write(), self._tally.lines, self._tally.more_lines)
-        except SessionliftError as error:
-            self._broken("failed", error)
-            raise
-        except KeyboardInterrupt:
-            self._broken("interrupted", InterruptedRunError("the run was interrupted"))
-            raise
-        except OSError as error:
-            ours = no_room(error)
-            self._broken("failed", ours)
-            raise ours from error
-        except Exception as error:
-            # a fault of our own: it goes on as what it is, but not without a report
-            self._broken("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
-            raise
 
     @property
     def _mode(self) -> Any:

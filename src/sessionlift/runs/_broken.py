@@ -1,0 +1,34 @@
+"""How a run that does not come to its end gets its report all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from sessionlift.errors import InterruptedRunError, SessionliftError
+from sessionlift.stores import no_room
+
+Ending = Literal["failed", "interrupted"]
+
+
+@contextmanager
+def told_when_broken(tell: Callable[[Ending, SessionliftError], None], interrupted: str) -> Iterator[None]:
+    """Call ``tell`` with whatever ends the block early, and let it go on: an error of our tree, or a
+    KeyboardInterrupt, which is told as ``interrupted``. An OSError goes on as the error of ours that it means."""
+    try:
+        yield
+    except SessionliftError as error:
+        tell("failed", error)
+        raise
+    except KeyboardInterrupt:
+        tell("interrupted", InterruptedRunError(interrupted))
+        raise
+    except OSError as error:
+        ours = no_room(error)
+        tell("failed", ours)
+        raise ours from error
+    except Exception as error:
+        # a fault of our own: it goes on as what it is, but not without a report
+        tell("failed", SessionliftError(f"a fault in this tool: {type(error).__name__}: {error}"))
+        raise
