@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from tests.support.laws import tries
 from tests.support.servers import REPOSITORY, running_sqld
+
+settings.register_profile("sessionlift", tries(100))
+settings.load_profile("sessionlift")
 
 
 @pytest.fixture(scope="session")

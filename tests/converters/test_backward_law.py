@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.laws import tries
 from tests.support.synth_back import V3Target, move_again, take_back, texts
 from tests.support.synth_edits import EDITS, Edit, apply
 from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
-FEW = settings(
-    max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
-)
-MANY = settings(FEW, max_examples=8)
+FEW = tries(5)
+MANY = tries(8)
 
 Sessions = dict[str, dict[str, Any]]
 

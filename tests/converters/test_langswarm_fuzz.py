@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.langswarm_rows import history, legacy_row, message, metadata
 from tests.support.langswarm_strategies import VALUES, rows
+from tests.support.laws import tries
 
 from sessionlift.converters.langswarm import Aside, LangswarmOptions, LegacyRow, Moved, backward, forward, source_digest
 
-SOME = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SOME = tries(200)
 
 
 def outcome(row: LegacyRow, *, salvage: bool) -> Moved | Aside:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.langswarm_rows import history, legacy_row, message, metadata
 from tests.support.langswarm_strategies import NEW_MESSAGES, rows
+from tests.support.laws import tries
 
 from sessionlift.converters.langswarm import (
     V1_COLUMNS,
@@ -27,8 +28,8 @@ from sessionlift.converters.langswarm import (
 from sessionlift.ledger import to_json
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia"])
-SOME = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-MANY = settings(SOME, max_examples=1_000)
+SOME = tries(150)
+MANY = tries(1_000)
 
 
 def through_the_ledger(complement: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
+from tests.support.laws import tries
 from tests.support.synth_backward import assert_accounted, assert_metadata_is_read_alike, assert_taken_back
 from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
-FEW = settings(
-    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=True
-)
-MANY = settings(FEW, max_examples=40)
+FEW = tries(15)
+MANY = tries(40)
 
 
 def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) -> None:

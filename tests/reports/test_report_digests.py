@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.laws import tries
 
 from sessionlift.errors import ReportError
 from sessionlift.reports import Digest, digests_path, file_sha256, read_digests, write_digests
@@ -77,7 +78,7 @@ def test_a_source_that_fails_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@tries(50)
 @given(
     st.lists(
         st.builds(Digest, st.text(), st.text(), st.text(), st.sampled_from(["session", "catalog"])),

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from tests.support.laws import tries
 
 from sessionlift.errors import ReportError
 from sessionlift.reports import (
@@ -96,7 +97,7 @@ def instances_of(cls: Any) -> st.SearchStrategy[Any]:
 
 
 reports: st.SearchStrategy[Report] = instances_of(Report)
-slow_to_make = settings(max_examples=50, suppress_health_check=list(HealthCheck), deadline=None)
+slow_to_make = tries(50)
 
 
 @slow_to_make

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.laws import tries
 
 from sessionlift.reports import (
     Difference,
@@ -272,7 +273,13 @@ def test_lines_keep_to_the_width_where_words_allow(sound: Report) -> None:
     assert not long
 
 
-@settings(suppress_health_check=list(HealthCheck), max_examples=50, deadline=None)
+@pytest.mark.parametrize("ended", ["00011001000000000", "2026-01-02", "2026-01-02T03:04:05+01:00", "soon", ""])
+def test_an_end_that_is_no_time_of_a_report_gives_no_duration(ended: str) -> None:
+    report = Report(kind="migrate", run_id="r", status="completed", finished_at=ended)
+    assert head(report)[0] == "Migration completed: 0 of 0 sessions moved."
+
+
+@tries(50)
 @given(
     kind=st.sampled_from(["migrate", "plan", "verify", "rollback", "catch_up", "bridge"]),
     status=st.sampled_from(["running", "completed", "completed_with_findings", "failed", "interrupted"]),

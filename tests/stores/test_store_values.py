@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.laws import tries
 from tests.support.servers import running_sqld
 
 from sessionlift.errors import StoreConstraintError
@@ -32,8 +33,7 @@ doubles = st.floats(allow_nan=False).filter(lambda value: value != 0 or math.cop
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["\0", "a\0b", "null", "1", "1.0", "?"])
 values = st.one_of(st.none(), whole_numbers, doubles, texts, st.binary())
 tables = st.lists(st.tuples(values, values, values), max_size=30)
-settings.register_profile("stores", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-relaxed = settings(settings.get_profile("stores"), max_examples=60)
+relaxed = tries(60)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from sessionlift.errors import ReportError
@@ -15,6 +14,7 @@ from sessionlift.reports._digests import read_digests
 from sessionlift.reports._files import load_raw
 from sessionlift.reports._model import COMPLETED, REPORT_VERSION, Report, is_later_minor
 from sessionlift.reports._redact import redact_tree
+from sessionlift.reports._times import moment
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # fields that may be the empty string; in every other one it would be a blank where a word is owed
@@ -104,7 +104,7 @@ def sessions_add_up(report: Report) -> Iterator[str]:
 def times_are_utc(report: Report) -> Iterator[str]:
     """Both times are ISO 8601 in UTC, with the offset."""
     for name, text in (("started_at", report.started_at), ("finished_at", report.finished_at)):
-        if text is not None and _time(text) is None:
+        if text is not None and moment(text) is None:
             yield f"{name} is {text!r}, not an ISO 8601 time with +00:00"
 
 
@@ -112,7 +112,7 @@ def end_follows_start(report: Report) -> Iterator[str]:
     """A run ends after it began, and only a run that is still running has no end."""
     if (report.finished_at is None) != (report.status == "running"):
         yield f"status is {report.status}, but finished_at is {report.finished_at}"
-    started, finished = _time(report.started_at), _time(report.finished_at or "")
+    started, finished = moment(report.started_at), moment(report.finished_at or "")
     if started and finished and finished < started:
         yield f"finished_at ({report.finished_at}) is before started_at ({report.started_at})"
 
@@ -230,21 +230,6 @@ LAWS: tuple[Callable[[Report], Iterator[str]], ...] = (
     rate_is_right,
     digests_are_digests,
 )
-
-
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?\+00:00\Z", re.ASCII)
-
-
-def _time(text: str) -> datetime | None:
-    if not _TIME.match(text):
-        return None
-    # older versions of fromisoformat read three or six digits of a second, nothing between
-    whole, dot, rest = text[:-6].partition(".")
-    try:
-        moment = datetime.fromisoformat(whole)
-    except ValueError:
-        return None
-    return moment + timedelta(microseconds=int(rest.ljust(6, "0"))) if dot else moment
 
 
 # what a user, a probe or a store put there: any JSON, so no law applies inside

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 
 from sessionlift.reports._files import ReportFile
 from sessionlift.reports._layout import columns, duration, paragraph, plural, printable, sample, size
 from sessionlift.reports._model import Difference, ErrorLine, Report, StoreInfo
 from sessionlift.reports._redact import redact_tree
+from sessionlift.reports._times import moment
 
 _SHOWN = 20
 _EXAMPLES = 3
@@ -97,13 +97,8 @@ def _outcome(report: Report) -> str:
 def _took(report: Report) -> str:
     if report.kind == "plan" and report.throughput.seconds:
         return f"about {duration(report.throughput.seconds)}"
-    if report.finished_at is None:
-        return ""
-    try:
-        took = datetime.fromisoformat(report.finished_at) - datetime.fromisoformat(report.started_at)
-    except ValueError:
-        return ""
-    return duration(max(0.0, took.total_seconds()))
+    began, ended = moment(report.started_at), moment(report.finished_at or "")
+    return duration(max(0.0, (ended - began).total_seconds())) if began and ended else ""
 
 
 def _road(report: Report) -> str:

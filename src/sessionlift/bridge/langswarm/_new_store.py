@@ -53,7 +53,6 @@ _COMPLEMENT = (
 )
 _READ = f"SELECT {_HEAD}, {_MESSAGES} {_FROM} WHERE s.session_id = ?"
 _READ_WITH_COMPLEMENT = f"SELECT {_HEAD}, {_MESSAGES}, {_COMPLEMENT} {_FROM} WHERE s.session_id = ?"
-_READ_HEAD = f"SELECT {_HEAD} {_FROM} WHERE s.session_id = ?"
 _PRESENT = "coalesce(u.state, '') <> 'rolled_back'"
 _KEYS = (
     f"SELECT s.session_id, s.user_id, s.updated_at, s.context_data {_FROM} WHERE {_PRESENT} AND s.user_id = ? "
@@ -207,11 +206,6 @@ def read(store: Store, session_id: str) -> Stored | None:
 def read_with_complement(store: Store, session_id: str) -> Stored | None:
     """The same with what its move kept beside it, for V1's answers."""
     return _stored(store.query(_READ_WITH_COMPLEMENT, (session_id,)))
-
-
-def read_head(store: Store, session_id: str) -> Stored | None:
-    """The session without its messages."""
-    return _stored(store.query(_READ_HEAD, (session_id,)))
 
 
 def keys(store: Store, user_id: str | None = None) -> list[Key]:
