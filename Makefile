@@ -2,6 +2,7 @@
 #
 #   make demo     a made-up legacy store: planned, migrated, verified, reported (writes only into demo/)
 #   make test     the whole suite but the peers      make quick    without the slow ones
+#   make torture  the proof in its long form: every kill, further searches, faults, crowds (an hour)
 #   make lint     ruff                               make types    mypy
 #   make peers    the real synth-ai and LangSwarm on our stores (needs PyPI, about two minutes at first)
 #   make bench    us and others on 20,000 sessions
@@ -25,8 +26,10 @@ PYTEST ?= $(BIN)/python -m pytest
 PYTEST_ARGS ?= -n auto
 DEMO_SESSIONS ?= 2000
 BENCH_ARGS ?=
+# How many times the usual effort the searches of `make torture` make.
+TORTURE ?= 5
 
-.PHONY: demo test quick lint types peers bench clean
+.PHONY: demo test quick torture lint types peers bench clean
 
 # --- environments: made once, again when the metadata changes -------------------------------------------------
 
@@ -55,6 +58,9 @@ test: $(VENV)/.dev
 
 quick: $(VENV)/.dev
 	$(PYTEST) -m "not peers and not slow" $(PYTEST_ARGS)
+
+torture: $(VENV)/.dev
+	SESSIONLIFT_TORTURE=$(TORTURE) $(PYTEST) -m "torture and not peers" $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
