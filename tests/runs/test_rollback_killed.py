@@ -5,83 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
 from tests.support.moved import change, query
-from tests.support.taken_back import V2_MESSAGE, ledger, notes, v1_rows
+from tests.support.roads_back import SWARM, SYNTH, System
+from tests.support.taken_back import ledger, notes
 from tests.support.warm import Outcome, Warm
-
-from sessionlift._demo import make_langswarm_v1, make_synth_v2
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
 SHARDS = 4
-Lying = dict[str, Any]
-
-
-def swarm_change(target: Path) -> None:
-    one, two = (key for (key,) in query(target, "SELECT session_id FROM sessions ORDER BY rowid LIMIT 2"))
-    change(target, V2_MESSAGE, one, "new", "said after the move")
-    change(target, "UPDATE session_messages SET token_count = 3 WHERE message_id = 'new'")
-    for table in ("session_messages", "session_metrics", "sessions"):
-        change(target, f"DELETE FROM {table} WHERE session_id = ?", two)
-
-
-def swarm_legacy(path: Path) -> Lying:
-    return {row[0].decode(): row for row in v1_rows(path)}
-
-
-def synth_change(target: Path) -> None:
-    (one,) = query(target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0]
-    change(
-        target,
-        "INSERT INTO messages (session_id, message_type, content, timestamp, event_time, metadata) "
-        "VALUES (?, 'user', 'said after the move', '2031-05-06T07:08:09.123456+00:00', 1900000000.5, '{\"a\": 1}')",
-        one,
-    )
-
-
-def synth_legacy(path: Path) -> Lying:
-    found: Lying = {}
-    with duckdb.connect(str(path), read_only=True) as db:
-        for table in ("session_traces", "session_timesteps", "events", "messages"):
-            order = "session_id" if table == "session_traces" else "id"
-            for row in db.execute(f"SELECT session_id, columns(*)::VARCHAR FROM {table} ORDER BY {order}").fetchall():
-                found.setdefault(row[0], []).append((table, row))
-    return found
-
-
-@dataclass
-class System:
-    name: str
-    home: str
-    tables: tuple[str, ...]
-    make: Callable[[Path], Any]
-    change: Callable[[Path], None]
-    legacy: Callable[[Path], Lying]
-
-
-SWARM = System(
-    "langswarm",
-    "sessions",
-    ("sessions", "session_messages", "session_metrics"),
-    lambda path: make_langswarm_v1(path, sessions=3, traps="none"),
-    swarm_change,
-    swarm_legacy,
-)
-SYNTH = System(
-    "synth",
-    "session_traces",
-    ("session_traces", "session_timesteps", "events", "messages", "event_rewards", "outcome_rewards"),
-    lambda path: make_synth_v2(path, sessions=3, traps="none"),
-    synth_change,
-    synth_legacy,
-)
 
 
 @dataclass
@@ -100,7 +35,7 @@ class Killer:
         self.system.make(self.source)
         assert self.sessionlift("migrate", self.source, self.target, "--quiet").code == 0
         self.system.change(self.target)
-        self.before = self.living(self.target)
+        self.before = self.system.living(self.target)
         self.state = ledger(self.target)
         self.old = self.system.legacy(self.source)
         source, target = self.copy("calm")
@@ -110,17 +45,7 @@ class Killer:
         self.new = self.system.legacy(source)
         self.after = ledger(target)
         assert self.new != self.old
-        assert self.living(target) == {}
-
-    def living(self, target: Path) -> Lying:
-        """By session its rows in the target."""
-        found: Lying = {}
-        for table in self.system.tables:
-            names = [row[1] for row in query(target, f"PRAGMA table_info({table})")]
-            place = names.index("session_id")
-            for row in query(target, f"SELECT * FROM {table} ORDER BY rowid"):
-                found.setdefault(row[place], []).append((table, row))
-        return found
+        assert self.system.living(target) == {}
 
     def copy(self, name: str) -> tuple[Path, Path]:
         """Both stores at places of their own, of which the ledger knows."""
@@ -140,7 +65,7 @@ class Killer:
         source, target = self.copy(f"at{boundary}")
         killed = self.run(target, at=boundary)
         assert killed.code == -signal.SIGKILL, f"{what}: the run ended with {killed.code}: {killed.err}"
-        states, legacy, living = ledger(target), self.system.legacy(source), self.living(target)
+        states, legacy, living = ledger(target), self.system.legacy(source), self.system.living(target)
         for key, state in states.items():
             if state in ("rolled_back", "deleted"):
                 assert legacy.get(key) == self.new.get(key), f"{what}: {key} is not whole in the legacy store"
@@ -151,7 +76,7 @@ class Killer:
         again = self.run(target)
         assert again.code == 0, f"{what}: {again.out}{again.err}"
         assert self.system.legacy(source) == self.new, what
-        assert self.living(target) == {}, what
+        assert self.system.living(target) == {}, what
         assert ledger(target) == self.after, what
         assert notes(target) == [], what
         assert query(target, "PRAGMA integrity_check") == [("ok",)], what

@@ -52,12 +52,13 @@ class Outcome:
 class Warm:
     """The tests' side: starts the server, sends requests, and ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(Path(__file__))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
 
     def __call__(
@@ -315,8 +316,8 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def warm() -> Iterator[Warm]:
-    server = Warm()
+def warm(environment: dict[str, str] | None = None) -> Iterator[Warm]:
+    server = Warm(environment)
     try:
         yield server
     finally:
