@@ -44,5 +44,8 @@ def test_the_same_store_at_another_place_has_to_be_said(moved: tuple[Path, Path]
         migrate(str(there), str(moved[1]), TransferOptions())
     report = migrate(str(there), str(moved[1]), TransferOptions(same_source=True)).report
     assert (report.skipped_sessions, report.migrated_sessions) == (4, 0)
-    # from now on the new place is known
+    # from now on the new place is known, through whatever link
+    link = there.with_name("link.duckdb")
+    link.symlink_to(there)
+    assert migrate(str(link), str(moved[1]), TransferOptions()).report.skipped_sessions == 4
     assert migrate(str(there), str(moved[1]), TransferOptions()).report.skipped_sessions == 4

@@ -107,6 +107,13 @@ def test_a_redacted_url_can_be_given_again(tmp_path: Path) -> None:
         assert parse_store_url(parse_store_url(text, env={}).redacted, env={}) == parse_store_url(text, env={})
 
 
+def test_one_file_has_one_place_however_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    names = [f"libsql://{tmp_path}/a.db", f"sqlite://{tmp_path}/a.db", f"{tmp_path}/link/a.db"]
+    assert {parse_store_url(text, env={}).place for text in names} == {str(tmp_path / "a.db")}
+    assert parse_store_url("libsql+http://h:1?authToken=a", env={}).place == "http://h:1"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

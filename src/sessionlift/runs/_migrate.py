@@ -358,9 +358,9 @@ class _Run:
         """A target takes one source. The same one is told by its place; said to be another, it must share sessions."""
         if not message["known"]:
             return
-        told = self._source.redacted in self._known_sources or self._options.same_source
+        told = self._source.place in _places(self._known_sources) or self._options.same_source
         # a rollback may have taken a part of the sessions into a store of its own
-        stranger = message["foreign"] == message["known"] and self._source.redacted not in self._taken_back_to
+        stranger = message["foreign"] == message["known"] and self._source.place not in _places(self._taken_back_to)
         if stranger or not told:
             raise OtherSourceError(
                 f"{self._asked_target.redacted} was filled from {', '.join(sorted(self._known_sources))}; "
@@ -562,6 +562,11 @@ def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, targ
                 hint=f"say --timezone {zone}, or name a new target",
                 run_id=run.run_id,
             )
+
+
+def _places(named: Iterable[str]) -> set[str]:
+    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
+    return {parse_store_url(each).place for each in named}
 
 
 def refuse_same(source: StoreURL, target: StoreURL) -> None:

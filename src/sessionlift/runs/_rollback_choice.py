@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sessionlift.errors import UsageError
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.runs._rollback_options import RollbackOptions
+from sessionlift.stores import parse_store_url
 
 
 @dataclass
@@ -70,8 +71,8 @@ def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions
     named = {by_run[unit.run_id] for unit in (moved or chosen.units.values()) if unit.run_id in by_run}
     if not named:
         named = {run.source for run in runs}
-    if len(named) == 1:
-        return named.pop()
+    if len({parse_store_url(each).place for each in named}) == 1:
+        return min(named)
     if not named:
         raise UsageError(
             "the ledger names no store that a session came from", hint="say --to STORE; a new file is made"

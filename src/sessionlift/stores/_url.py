@@ -45,6 +45,11 @@ class StoreURL:
         path = str(self.path).replace("%", "%25").replace("?", "%3F")
         return f"{self.engine}://{path}"
 
+    @property
+    def place(self) -> str:
+        """Where the store lies: the same text for all ways to name it, by any engine and through any link."""
+        return str(self.url) if self.path is None else str(self.path.resolve())
+
     def __str__(self) -> str:
         return self.redacted
 
