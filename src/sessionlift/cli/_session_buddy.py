@@ -128,5 +128,7 @@ def history(store: str, as_json: bool) -> None:
     click.echo(f"{found.store}: {found.generation}")
     for step in found.steps:
         click.echo(f"  {step.at[:19]}  {step.direction:<7}  {step.revision}  {step.run_id}")
+    if not found.steps:
+        click.echo("  no step of sessionlift's; the structure says what it is")
     for table, rows in found.kept.items():
         click.echo(f"  kept: {rows:,} rows of {table}")

@@ -237,6 +237,6 @@ def chain_target(chain: list[RevisionInfo], asked: str | None) -> RevisionInfo:
         if asked in (info.generation, info.revision, info.generation.split(".")[1]):
             return info
     raise UsageError(
-        f"--to {asked} names no generation of this store",
+        f"--to {asked!r} names no generation of this store",
         hint=f"one of {', '.join(info.generation for info in chain)}",
     )

@@ -204,7 +204,15 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role) -
     elif found.generation in MOVED:
         hint = f"name a store of {asked}"
     elif role == "source" and found.generation in {*LED_UP, *LED_UP.values()}:
-        hint = "it is led along its chain: sessionlift upgrade STORE --dry-run says what would change"
+        hint = (
+            "it is led along its chain: sessionlift upgrade STORE --dry-run says what would change, "
+            "sessionlift session-buddy verify STORE checks it"
+        )
+    elif found.generation in {*LED_UP, *LED_UP.values()}:
+        hint = (
+            "it is changed in place: sessionlift downgrade STORE --to GENERATION leads it back; "
+            "as the target of a move name a new file"
+        )
     else:
         moves = ", ".join(f"{old} to {new}" for old, new in MOVED.items())
         hint = f"this build moves {moves}; name such a store"

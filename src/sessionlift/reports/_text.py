@@ -86,12 +86,20 @@ def _outcome(report: Report) -> str:
         rows = sum(counts.derived for counts in report.tables.values())
         return f"{name} {how}: {plural(rows, 'row')} written{f' in {took}' if took else ''}."
     done = report.verification.checked_sessions if report.kind == "verify" else report.migrated_sessions
-    counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {_VERB[report.kind]}"]
+    verb = _VERB[report.kind]
+    if report.kind == "verify" and report.verification.checked_rows and not report.verification.checked_values:
+        verb = "looked at"
+    counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {verb}"]
     if report.skipped_sessions:
         counts.append(f"{report.skipped_sessions:,} already there")
     if report.failed_sessions:
         counts.append(f"{report.failed_sessions:,} FAILED")
     return f"{name} {how}: {', '.join(counts)}{f' in {took}' if took else ''}."
+
+
+def _in_place(report: Report) -> bool:
+    """Whether a whole file was changed, or copied, by its chain of generations."""
+    return report.kind in ("upgrade", "downgrade") or report.options.get("copy") is True
 
 
 def _took(report: Report) -> str:
@@ -138,6 +146,8 @@ def _proof(report: Report) -> str:
 def _verified(report: Report) -> str:
     v = report.verification
     if v.status == "passed":
+        if v.checked_rows and not v.checked_values:
+            return f"Verified: {plural(v.checked_rows, 'row')} looked at, nothing found"
         return f"Verified: {plural(v.checked_values, 'value')} compared, no difference"
     if v.status == "failed":
         found = len(v.differences) + v.differences_truncated
@@ -304,7 +314,8 @@ def _files(report: Report, width: int) -> list[str]:
         )
     if report.digests:
         d = report.digests
-        lines.append(f"  digests of {plural(d.sessions, 'session')}: {printable(d.path)} ({printable(d.algorithm)})")
+        what = "every table" if _in_place(report) else plural(d.sessions, "session")
+        lines.append(f"  digests of {what}: {printable(d.path)} ({printable(d.algorithm)})")
         lines.append(f"      sha256 {d.sha256}")
     return ["Left behind", *lines] if lines else []
 
@@ -315,6 +326,10 @@ def _next(report: Report, width: int) -> list[str]:
 
 def _steps(report: Report) -> list[str]:
     again = "Run the same command again: it goes on from what the ledger has."
+    if _in_place(report) or report.kind == "derive":
+        again = "Nothing was changed. Run the same command again."
+    elif report.kind == "verify":
+        again = "Run the same command again."
     if report.status in ("running", "interrupted"):
         return [again]
     if report.status == "failed":
@@ -327,15 +342,20 @@ def _steps(report: Report) -> list[str]:
     if report.kind == "plan":
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
-        steps.append("Neither store was changed. Run the same command without --dry-run.")
+        which = "The store was not" if report.kind in ("upgrade", "downgrade") else "Neither store was"
+        steps.append(f"{which} changed. Run the same command without --dry-run.")
     elif report.kind == "derive":
         steps.append("Nothing to do. Run the same command again at any time: it writes only what is new.")
+    elif report.kind in ("upgrade", "downgrade") and report.digests is None:
+        steps.append("Nothing to do. `sessionlift session-buddy verify STORE` checks the store as it is.")
     elif report.kind in ("upgrade", "downgrade"):
         steps.append("Nothing to do. `sessionlift verify --report FILE` holds the store against its backup.")
     elif report.kind == "rollback" and not steps:
         steps.append("Nothing to do. `sessionlift migrate` moves the sessions again when you say so.")
     elif report.kind not in ("verify", "rollback") and report.verification.status == "not_run":
         steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
+    elif report.kind == "verify" and not steps:
+        steps.append("Nothing to do. The same command computes all of this again.")
     elif not steps:
         steps.append("Nothing to do. `sessionlift verify --report FILE` computes all of this again from both stores.")
     return steps

@@ -58,9 +58,15 @@ from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._report_files import (
+    new_run_id,
+    report_path,
+    store_info,
+    store_size,
+    tells_of_a_store,
+)
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
-from sessionlift.runs._snapshot import file_of, in_place_url, snapshot
+from sessionlift.runs._snapshot import file_of, in_place_url, refuse_empty, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore
 
 Verb = Literal["upgrade", "downgrade"]
@@ -131,6 +137,7 @@ class InPlaceRun:
         self._path = report_path(self._named, self._run_id, report_file)
         self._backup: Path | None = None
         self._keeps_backup = not options.dry_run
+        self._keeps_generation = False  # whether there is work to do where the generation stays
         self._digests: list[Digest] = []
         self._begun = time.monotonic()
         self._report = Report(
@@ -163,6 +170,7 @@ class InPlaceRun:
 
     def _look(self) -> None:
         """Refuse whatever can be refused before anything is opened for writing."""
+        refuse_empty(self._where)
         found = detect(self._where, role="target")
         chain = chain_of(found.generation)
         road = in_place_road(found.system)
@@ -216,7 +224,7 @@ class InPlaceRun:
         """What is left to do after the commit."""
 
     def _change(self) -> None:
-        self._progress.step(f"Waiting for {self._where.redacted}")
+        self._progress.step(f"Waiting for {self._named.redacted}")
         with one_transaction(self._where, self._named, wait=self._options.wait) as held:
             if self._in_transaction(held.store, held.connection):
                 with self._interrupts.held():
@@ -230,27 +238,29 @@ class InPlaceRun:
         here = next(info for info in self._chain if info.generation == found.generation)
         self._report.total_sessions = self._road.sessions(store)
         self._tell_odd(store, found)
-        if here == self._to:
+        if here == self._to and not self._keeps_generation:
             self._report.skipped_sessions = self._report.total_sessions
             self._count_unchanged(store, found)
             return self._adopt_only(connection, found)
-        self._progress.step(f"Checking {self._where.redacted} ({found.generation})")
+        self._progress.step(f"Checking {self._named.redacted} ({found.generation})")
         with ThreadPoolExecutor(1) as beside:
             backup = beside.submit(self._back_up)
             before = take_down(store, here, self._to, self._chain)
             self._backup = backup.result()
         self._report.options["backup"] = None if self._backup is None else str(self._backup)
-        self._progress.step(f"{'Upgrading' if self._verb == 'upgrade' else 'Downgrading'} to {self._to.generation}")
         adopt(connection, found, self._where, run_id=self._run_id)
         counted = {table: count_rows(store, table) for table in self._passing(here)}
-        change(
-            connection,
-            self._where,
-            at=here.revision,
-            to=self._to.revision,
-            run_id=self._run_id,
-            let_dangle=self._options.let_dangle,
-        )
+        if here != self._to:
+            verb = "Upgrading" if self._verb == "upgrade" else "Downgrading"
+            self._progress.step(f"{verb} to {self._to.generation}")
+            change(
+                connection,
+                self._where,
+                at=here.revision,
+                to=self._to.revision,
+                run_id=self._run_id,
+                let_dangle=self._options.let_dangle,
+            )
         self._progress.step("Verifying")
         self._hold_against(store, before, here)
         self._tell(connection, before, counted)
@@ -395,7 +405,7 @@ class InPlaceRun:
             self._summarise()
             report.errors.insert(0, ErrorLine(error=error.what, code=error.code, table=error.fields.get("table")))
             report.finish(status)
-            written = self._write()
+            written = self._write() if tells_of_a_store(error, self._report_file) else None
             if written is not None:
                 error.fields["report"] = str(written)
 

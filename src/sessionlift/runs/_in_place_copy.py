@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from sessionlift.converters import TypeMapping
 from sessionlift.errors import SessionliftError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.generations import chain_of, detect
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
@@ -45,10 +46,23 @@ def copy_up(
     The source is only read, and byte-identical afterwards. The target has its name only when it is whole, verified
     and on the disk. Where it is there already with the same rows nothing is done; with others it is refused.
     """
-    if options.only is not None:
-        raise UsageError("a store of this kind moves as a whole", hint="leave out --only")
+    _refuse_choices(options)
     run = _Copying(source, target, dry_run, report_file, progress, interrupts)
     return run.go()
+
+
+def _refuse_choices(options: TransferOptions) -> None:
+    """Nothing is converted here, so what says how to convert would be passed over in silence."""
+    given = {
+        "--only": options.only is not None,
+        "--timezone": options.timezone_given,
+        "--mapping": options.mapping != TypeMapping(),
+        "--salvage": options.salvage,
+    }
+    if named := [name for name, there in given.items() if there]:
+        raise UsageError(
+            "a store of this kind moves as a whole, and every value as it is", hint=f"leave out {', '.join(named)}"
+        )
 
 
 class _Copying(InPlaceRun):
@@ -70,6 +84,11 @@ class _Copying(InPlaceRun):
             interrupts or Interrupts(),
         )
         self._goal = in_place_url(target)
+        if self._goal.engine not in ("sqlite", "libsql"):
+            raise UsageError(
+                f"{self._goal.redacted} names another kind of store; the copy of a SQLite file is one, too",
+                hint=f"name a file such as {file_of(self._goal).with_suffix('.db')}",
+            )
         if file_of(self._goal).resolve() == file_of(self._named).resolve():
             raise UsageError("source and target are the same file", hint="name a new file, or use sessionlift upgrade")
         self._keeps_backup = False
@@ -93,6 +112,7 @@ class _Copying(InPlaceRun):
         self._there = sniff(goal) not in ("missing", "empty")
         if self._there:
             self._refuse_other()
+        self._keeps_generation = not self._there
         place = None if self._options.dry_run else goal.parent
         copy = stack.enter_context(PrivateDirectory("copy", place)) / goal.name
         snapshot(self._named, copy)

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sessionlift.generations import detect, kept_rows
+from sessionlift.errors import UsageError
+from sessionlift.generations import chain_of, detect, kept_rows
 from sessionlift.runs._snapshot import in_place_url, open_file
 
 
@@ -37,10 +38,18 @@ class History:
 
 
 def history(store: str) -> History:
-    """Read what our own tables in ``store`` say; writes nothing. A store that was never changed has no steps."""
+    """Read what our own tables in ``store`` say; writes nothing. A store that was never changed has no steps.
+
+    Raises UsageError for a store of a system that is not changed in place.
+    """
     where = in_place_url(store)
-    found = detect(where, role="target")
-    with open_file(where, mode="ro", role="target") as opened:
+    found = detect(where, role="source")
+    if not chain_of(found.generation):
+        raise UsageError(
+            f"{where.redacted} holds {found.generation}, which is not changed in place",
+            hint="sessionlift status STORE tells what was moved into it",
+        )
+    with open_file(where, mode="ro", role="source") as opened:
         steps: list[Step] = []
         if opened.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessionlift_steps'"):
             steps = [

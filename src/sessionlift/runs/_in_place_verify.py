@@ -12,7 +12,7 @@ from sessionlift.generations import RevisionInfo, chain_of, detect, over, standi
 from sessionlift.reports import Difference, ErrorLine, Report, Throughput, Verification, read_digests, write
 from sessionlift.runs._in_place_check import check_integrity, columns_that_stay, digest_stay, facts_of
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
-from sessionlift.runs._report_files import new_run_id, report_path, store_info
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store
 from sessionlift.runs._row_digests import TableDigest, columns_of, count_rows, tables_of
 from sessionlift.runs._snapshot import in_place_url, open_file, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore, StoreURL, quote_identifier
@@ -69,7 +69,9 @@ def verify_in_place(
         report.errors.append(ErrorLine(error=error.what, code=error.code))
         report.verification = Verification()
         report.finish("failed")
-        error.fields["report"] = str(_write(report, path, report_file))
+        written = _write(report, path, report_file) if tells_of_a_store(error, report_file) else None
+        if written is not None:
+            error.fields["report"] = str(written)
         raise
     rows = report.verification.checked_rows
     report.verification.status = "failed" if report.verification.differences else "passed"
@@ -187,7 +189,7 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
     if claimed.digests is None or claimed.source is None or claimed.target is None:
         raise UsageError(
             f"{claimed_file} changed nothing, so there is nothing to check again",
-            hint="give the report of a run that changed the store",
+            hint="give the report of a run that changed the store, or sessionlift session-buddy verify STORE",
         )
     chain = chain_of(str(claimed.target.generation))
     names = {info.generation: info for info in chain}
@@ -215,8 +217,16 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
 
 def verify_claims(claimed: Report, claimed_file: Path, *, report_file: Path | None = None) -> InPlaceCheck:
     """Check the report of an upgrade, a downgrade or a copy again, from the store and its backup or source."""
-    if claimed.target is None or claimed.dry_run:
-        raise UsageError(f"{claimed_file} tells of no store that was changed", hint="give the report of another run")
+    if claimed.dry_run:
+        raise UsageError(
+            f"{claimed_file} is the report of a dry run: its copy was thrown away",
+            hint="give the report of a run that changed the store, or sessionlift session-buddy verify STORE",
+        )
+    if claimed.target is None or claimed.digests is None:
+        raise UsageError(
+            f"{claimed_file} changed nothing, so there is nothing to check again",
+            hint="give the report of a run that changed the store, or sessionlift session-buddy verify STORE",
+        )
     backup = claimed.options.get("backup")
     against = str(backup) if backup else claimed.source.url if claimed.kind == "migrate" and claimed.source else None
     if backup and not Path(str(backup)).is_dir():

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sessionlift.converters import CATALOG, SESSION
-from sessionlift.errors import UsageError
+from sessionlift.errors import SessionliftError, StoreFormatError, StoreNotFoundError, UsageError
 from sessionlift.generations import Detection
 from sessionlift.ledger import Ledger
 from sessionlift.reports import Digest, Digests, StoreInfo, digests_path, write_digests
@@ -34,6 +34,14 @@ def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: St
     if target.path is not None:
         return target.path.with_name(target.path.name + ".reports") / f"{run_id}.json"
     return Path("sessionlift-reports") / f"{run_id}.json"
+
+
+def tells_of_a_store(error: SessionliftError, given: Path | None) -> bool:
+    """Whether a change in place that ended with ``error`` leaves a report: there, or where the user asked for one.
+
+    The report of such a run lies beside its store. Where none is, or the call was wrong, nothing began.
+    """
+    return given is not None or not isinstance(error, (StoreNotFoundError, StoreFormatError, UsageError))
 
 
 def refuse_other_file(path: Path, *stores: StoreURL) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sessionlift.errors import UsageError
-from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, open_store, parse_store_url
+from sessionlift.errors import StoreFormatError, UsageError
+from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, open_store, parse_store_url, sniff
 
 
 def in_place_url(text: str) -> StoreURL:
@@ -22,10 +22,24 @@ def file_of(where: StoreURL) -> Path:
     """The file of a store. Raises UsageError for a server."""
     if where.path is None:
         raise UsageError(
-            f"{where.redacted} is a server; only a file can be changed in place",
-            hint="stop the server and name its file, or move the sessions into a new store",
+            f"{where.redacted} is a server; only a file can be changed in place or copied so",
+            hint="stop the server and name its file",
         )
     return where.path
+
+
+def refuse_empty(where: StoreURL) -> None:
+    """Raise StoreFormatError where an empty file lies in the store's place: what is changed in place is not made."""
+    path = file_of(where)
+    if sniff(path) == "empty":
+        raise StoreFormatError(
+            f"{path} is an empty file, not a store",
+            hint="an empty file is often what is left of an interrupted copy: copy the store again, or "
+            "`sessionlift restore` its backup",
+            store=where.redacted,
+            role="target",
+            found="empty",
+        )
 
 
 def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:

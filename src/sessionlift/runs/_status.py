@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sessionlift.errors import WrongGenerationError
-from sessionlift.generations import detect
+from sessionlift.generations import chain_of, detect
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
 from sessionlift.runs._migrate import has_ledger
 from sessionlift.runs._options import TransferOptions
@@ -56,7 +56,9 @@ def status(target: str, source: str | None = None) -> TargetStatus:
         if not has_ledger(store):
             raise WrongGenerationError(
                 f"{where.redacted} holds {found.generation}, but no ledger: nothing was moved into it",
-                hint="name the target of a migration; `sessionlift detect STORE` tells what a store holds",
+                hint="`sessionlift session-buddy history STORE` tells what was done to a store that is changed in place"
+                if chain_of(found.generation)
+                else "name the target of a migration; `sessionlift detect STORE` tells what a store holds",
                 store=where.redacted,
                 role="target",
             )

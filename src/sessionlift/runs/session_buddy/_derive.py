@@ -24,8 +24,8 @@ from sessionlift.reports import (
 )
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction
-from sessionlift.runs._report_files import new_run_id, report_path, store_info
-from sessionlift.runs._snapshot import in_place_url
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store
+from sessionlift.runs._snapshot import in_place_url, refuse_empty
 from sessionlift.runs.session_buddy._backfill import backfill
 from sessionlift.runs.session_buddy._baselines import baselines
 from sessionlift.runs.session_buddy._dependencies import dependencies
@@ -65,6 +65,7 @@ def derive(
     begun = time.monotonic()
     interrupts = interrupts or Interrupts()
     try:
+        refuse_empty(where)
         with one_transaction(where, where, wait=wait) as held:
             found = standing(held.connection, where)
             if found.generation != _GENERATION:
@@ -86,7 +87,7 @@ def derive(
         report.tables = {}
         report.errors.append(ErrorLine(error=error.what, code=error.code))
         report.finish("failed")
-        written = _write(report, path, report_file)
+        written = _write(report, path, report_file) if tells_of_a_store(error, report_file) else None
         if written is not None:
             error.fields["report"] = str(written)
         raise
