@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from sessionlift.stores import quote_identifier
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 KEPT_TABLE = "sessionlift_kept"
 STEPS_TABLE = "sessionlift_steps"

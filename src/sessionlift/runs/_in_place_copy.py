@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sessionlift.converters import TypeMapping
-from sessionlift.errors import SessionliftError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.generations import chain_of, detect
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
@@ -17,18 +17,7 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
 from sessionlift.runs._snapshot import file_of, in_place_url, open_file, snapshot
-from sessionlift.stores import PrivateDirectory, StoreURL, parse_store_url, sniff
-
-
-def is_of_a_chain(source: str) -> bool:
-    """Whether the store holds a generation of a chain, which is copied and led up rather than converted."""
-    where = parse_store_url(source)
-    if where.engine not in ("sqlite", "libsql") or where.path is None or sniff(where.path) != "sqlite":
-        return False
-    try:
-        return bool(chain_of(detect(where).generation))
-    except SessionliftError:
-        return False  # what is wrong with it is told by the run
+from sessionlift.stores import PrivateDirectory, StoreURL, sniff
 
 
 def copy_up(

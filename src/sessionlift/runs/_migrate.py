@@ -36,7 +36,7 @@ from sessionlift.reports import (
     write,
 )
 from sessionlift.runs._broken import told_when_broken
-from sessionlift.runs._in_place_copy import copy_up, is_of_a_chain
+from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
@@ -88,6 +88,8 @@ def migrate(
     Raises an error of our tree after the report was written, where anything but single rows went wrong.
     """
     if is_of_a_chain(source):
+        from sessionlift.runs._in_place_copy import copy_up
+
         copied = copy_up(
             source,
             target,
@@ -168,13 +170,15 @@ class _Run:
         """Look at both stores and refuse whatever is wrong, before anything is written."""
         self._target = self._asked_target
         refuse_same(self._source, self._target)
+        # it loads what it needs while this process does
+        self._converter = Worker("sessionlift.runs._convert_worker", name="converter", temporary=self._temporary)
         found = detect(self._source)
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
         self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
         self._known, self._known_catalog, self._known_sources = self._what_is_known()
         # the source is counted while the driver is probed, and everything is refused before the target is made
-        self._start_converter()
+        self._converter.tell(self._converter_request())
         fidelity = probe_fidelity(self._target)
         self._report.environment = current_environment(fidelity.to_dict())
         fidelity.refuse_if_changed()
@@ -287,28 +291,23 @@ class _Run:
         with self.interrupts.held(), suppress(SessionliftError):
             self._end(ledger, status)
 
-    def _start_converter(self) -> None:
+    def _converter_request(self) -> Message:
         stages = self._temporary / "stages"
         stages.mkdir()
-        self._converter = Worker(
-            "sessionlift.runs._convert_worker",
-            {
-                "road": self._road.source,
-                "source": self._source.redacted,
-                "options": self._options.to_message(),
-                "run_id": self._run_id,
-                "stages": str(stages),
-                "known": None if self._known is None else str(self._known),
-                "known_catalog": self._known_catalog,
-                "kept": None if self._kept is None else str(self._kept),
-                "aside": self._unwell,
-                "limits": self.limits,
-                "temporary": str(self._temporary),
-                "threads": 1,
-            },
-            name="converter",
-            temporary=self._temporary,
-        )
+        return {
+            "road": self._road.source,
+            "source": self._source.redacted,
+            "options": self._options.to_message(),
+            "run_id": self._run_id,
+            "stages": str(stages),
+            "known": None if self._known is None else str(self._known),
+            "known_catalog": self._known_catalog,
+            "kept": None if self._kept is None else str(self._kept),
+            "aside": self._unwell,
+            "limits": self.limits,
+            "temporary": str(self._temporary),
+            "threads": 1,
+        }
 
     def _first_word(self) -> Message:
         assert self._converter is not None  # noqa: S101 - started just before

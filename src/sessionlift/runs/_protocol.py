@@ -76,10 +76,19 @@ class Worker:
     """
 
     def __init__(
-        self, module: str, request: Message, *, name: str, role: str = "source", temporary: Path | None = None
+        self,
+        module: str,
+        request: Message | None = None,
+        *,
+        name: str,
+        role: str = "source",
+        temporary: Path | None = None,
     ) -> None:
-        """Start ``module``. ``role`` says which store's exit code its sudden death gives; its temporary files go
-        into ``temporary``, whose owner removes them however the worker ends."""
+        """Start ``module``, whose first message must be its ``request``: given here, or told later.
+
+        ``role`` says which store's exit code its sudden death gives; its temporary files go into ``temporary``,
+        whose owner removes them however the worker ends.
+        """
         self.name, self._role = name, role
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", module],
@@ -98,7 +107,8 @@ class Worker:
         ]
         for thread in self._threads:
             thread.start()
-        self.tell(request)
+        if request is not None:
+            self.tell(request)
 
     @property
     def pid(self) -> int:

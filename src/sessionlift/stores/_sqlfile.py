@@ -274,7 +274,7 @@ class SqliteFileStore(Store):
         # index pages are written many times over; a longer log lets the file have each of them once
         page = int(str(self._rows("PRAGMA page_size")[0][0]))
         self._rows(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
-        self._rows("PRAGMA cache_size = -24576")
+        self._rows("PRAGMA cache_size = -49152")
 
     def flush(self) -> None:
         self._rows("PRAGMA wal_checkpoint(PASSIVE)")
