@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sessionlift.reports import (
+    Backup,
     Digests,
     Environment,
     ErrorLine,
@@ -89,6 +90,18 @@ def sound() -> Report:
         ),
         digests=Digests(path="run-1.digests.jsonl", sha256="b" * 64, algorithm="blake2b-256", sessions=16),
         ledger=LedgerUse(tables=["sessionlift_runs", "sessionlift_units"], rows=22),
+        backups=[
+            Backup(
+                store="libsql:///data/new.db",
+                state="earlier",
+                path="/data/new.db.backups/new.db-20260101T000000Z-0a.backup",
+                taken_at="2026-01-01T00:00:00.000000+00:00",
+                bytes=4_096,
+                digest="d" * 64,
+                reason="taken by run-0, which did not come to its end",
+            ),
+            Backup(store="libsql+http://h:1", state="not_taken", reason="its files are the server's own"),
+        ],
     )
     report.finish(at="2026-01-02T03:04:06.500000+00:00")
     return report

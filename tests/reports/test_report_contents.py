@@ -103,7 +103,7 @@ def test_awkward_texts_come_back_the_same(sound: Report, tmp_path: Path) -> None
         (b'{"report_version": "1.0", "run_id": NaN}', "is not JSON"),
         (b"[1]", "is JSON, but not a report"),
         (b'{"name": "x"}', "is JSON, but not a report"),
-        (b'{"report_version": "2.0", "run_id": "r"}', "has report version 2.0; this build reads 1.0"),
+        (b'{"report_version": "2.0", "run_id": "r"}', "has report version 2.0; this build reads 1.1"),
         (b'{"report_version": "1.0", "run_id": "r"}', "is not a valid report: kind is missing"),
         (b"[" * 100_000, "is not JSON"),
     ],

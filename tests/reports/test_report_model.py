@@ -17,6 +17,7 @@ from tests.support.laws import tries
 
 from sessionlift.errors import ReportError
 from sessionlift.reports import (
+    REPORT_VERSION,
     Digests,
     Loss,
     Report,
@@ -45,10 +46,12 @@ moments = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2262, 
 sha256s = st.text(alphabet="0123456789abcdef", min_size=64, max_size=64)
 # fields that the schema holds to more than their Python type
 SPECIAL: dict[str, st.SearchStrategy[Any]] = {
-    "report_version": st.just("1.0"),
+    "report_version": st.just(REPORT_VERSION),
     "started_at": moments,
     "finished_at": st.none() | moments,
     "sha256": sha256s,
+    "digest": sha256s,
+    "taken_at": moments,
     "path": st.from_regex(r"\A[a-z0-9]{1,8}\.jsonl\Z"),
 }
 AT_LEAST_ONE = {(Loss, "count"), (SourceFact, "count")}
@@ -177,11 +180,28 @@ def test_what_is_no_report_at_all_is_refused(data: Any) -> None:
 
 def test_a_later_minor_version_may_hold_keys_we_do_not_know(sound: Report) -> None:
     data = sound.to_dict()
-    data["report_version"] = "1.1"
+    data["report_version"] = "1.9"
     data["mood"] = "good"
     data["source"]["colour"] = "green"
     assert Report.from_dict(data).run_id == "run-1"
     assert check(data) == []
+
+
+def test_a_report_of_an_earlier_minor_version_lacks_what_came_since(sound: Report) -> None:
+    data = sound.to_dict()
+    data["report_version"] = "1.0"
+    del data["backups"]
+    assert check(data) == []
+    read = Report.from_dict(data)
+    assert (read.report_version, read.backups, read.run_id) == ("1.0", [], "run-1")
+    del data["ledger"]
+    assert check(data) == ["ledger is missing"]
+
+
+def test_a_report_of_this_version_has_every_key(sound: Report) -> None:
+    data = sound.to_dict()
+    del data["backups"]
+    assert check(data) == ["backups is missing"]
 
 
 def test_values_without_a_json_form_stay_readable() -> None:

@@ -33,6 +33,11 @@ READING = re.compile(
     r"\s*(SELECT|WITH|EXPLAIN|PRAGMA (?!journal_mode\s*=|wal_checkpoint|synchronous\s*=))", re.IGNORECASE
 )
 PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-")
+WORKERS = {
+    "sessionlift.runs._convert_worker": "converter",
+    "sessionlift.runs._verify_worker": "verifier",
+    "sessionlift.runs._backup_worker": "backup",
+}
 
 
 @dataclass
@@ -71,7 +76,8 @@ class Warm:
         env: dict[str, str] | None = None,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
-        ``"SIGKILL converter"``, ``"SIGKILL verifier"`` or ``"SIGKILL 1234"`` that process gets it."""
+        ``"SIGKILL converter"``, ``"SIGKILL verifier"``, ``"SIGKILL backup"`` or ``"SIGKILL 1234"`` that process
+        gets it."""
         request = {
             "arguments": [str(argument) for argument in arguments],
             "at": at,
@@ -124,7 +130,7 @@ class _Standby:
     def popen(cls, command: list[str], **options: Any) -> _Standby:
         found = cls.waiting.pop(0)
         module = command[command.index("-m") + 1]
-        cls.by_name["converter" if "convert" in module else "verifier"] = found
+        cls.by_name[WORKERS.get(module, module)] = found
         start = {"module": module, "env": dict(options.get("env") or {})}
         found.stdin.write(json.dumps(start) + "\n")
         found.stdin.flush()
@@ -261,7 +267,7 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
             os.chdir(request["cwd"])
         _Standby.waiting[:] = []
         # a rollback has some for each part of its work
-        for _ in range(10 if request["arguments"][:1] == ["rollback"] else 2):
+        for _ in range(12 if request["arguments"][:1] == ["rollback"] else 3):
             _Standby.waiting.append(_Standby())
         from sessionlift import runs
         from sessionlift.cli import main
@@ -295,6 +301,7 @@ def main() -> None:
     importlib.import_module("sessionlift.runs._convert_worker")
     importlib.import_module("sessionlift.runs._verify_worker")
     importlib.import_module("sessionlift.runs._taken_back_worker")
+    importlib.import_module("sessionlift.runs._backup_worker")
     importlib.import_module("sessionlift.cli._rollback")
     importlib.import_module("sessionlift.runs._rollback")
     for line in sys.stdin:

@@ -9,10 +9,18 @@ from typing import Literal
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
-from sessionlift.cli._options import mapping_option, only_option, salvage_option, timezone_option, transfer_options
+from sessionlift.cli._options import (
+    backup_dir_option,
+    mapping_option,
+    no_backup_option,
+    only_option,
+    salvage_option,
+    timezone_option,
+    transfer_options,
+)
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
-from sessionlift.runs import Interrupts, Progress
+from sessionlift.runs import BackupOptions, Interrupts, Progress
 from sessionlift.runs import migrate as run_migrate
 
 
@@ -37,6 +45,8 @@ from sessionlift.runs import migrate as run_migrate
     is_flag=True,
     help="SOURCE is the store that TARGET was filled from, at another place now.",
 )
+@no_backup_option
+@backup_dir_option
 @click.option(
     "--report-file",
     type=click.Path(path_type=Path),
@@ -56,6 +66,8 @@ def migrate(
     on_error: Literal["quarantine", "stop"],
     no_verify: bool,
     same_source: bool,
+    no_backup: bool,
+    backup_dir: Path | None,
     report_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -63,7 +75,8 @@ def migrate(
     """Move the sessions of SOURCE into TARGET, verify every value, and write a report.
 
     SOURCE is a legacy store (a path or a URL), opened read-only. TARGET is made if it is missing. Run the same
-    command again to move what is new or changed, or to go on after a run that ended early.
+    command again to move what is new or changed, or to go on after a run that ended early. A TARGET that holds data
+    is copied before its first change.
     """
     with Interrupts().listening() as interrupts:
         result = run_migrate(
@@ -75,6 +88,7 @@ def migrate(
             report_file=report_file,
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
+            backup=BackupOptions(not no_backup, backup_dir),
         )
     if as_json:
         emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), "path": _text(result.path)})

@@ -34,6 +34,16 @@ salvage_option = click.option(
     is_flag=True,
     help="Move what can be read of a session whose history is broken; what cannot goes to quarantine.",
 )
+no_backup_option = click.option(
+    "--no-backup", is_flag=True, help="Write into stores that hold data without a copy of them; the report says so."
+)
+backup_dir_option = click.option(
+    "--backup-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Directory for the copies of stores that hold data, made before the first change.  "
+    "[default: STORE.backups beside each]",
+)
 
 
 def transfer_options(

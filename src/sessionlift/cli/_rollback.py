@@ -9,9 +9,10 @@ from typing import Any, Literal
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._options import backup_dir_option, no_backup_option
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
-from sessionlift.runs import Interrupts, Progress, RollbackOptions, RollbackResult
+from sessionlift.runs import BackupOptions, Interrupts, Progress, RollbackOptions, RollbackResult
 from sessionlift.runs import rollback as run_rollback
 
 _SHOWN = 50
@@ -49,6 +50,8 @@ _WORDS = {
     show_default=True,
     help="A session that the legacy store has changed since: stays where it is, or leaves TARGET as legacy has it.",
 )
+@no_backup_option
+@backup_dir_option
 @click.option(
     "--report-file",
     type=click.Path(path_type=Path),
@@ -68,6 +71,8 @@ def rollback(
     discard_new: bool,
     keep_target: bool,
     on_conflict: Literal["refuse", "keep-legacy"],
+    no_backup: bool,
+    backup_dir: Path | None,
     report_file: Path | None,
     as_json: bool,
     quiet: bool,
@@ -75,7 +80,8 @@ def rollback(
     """Take sessions of TARGET back into the legacy store, with what was written to them since they moved.
 
     Say which in one way: --run, --session, --since or --all. Each is written there, verified there, and only then
-    leaves TARGET. Running bridges serve it from the legacy store at once. `sessionlift migrate` moves it again.
+    leaves TARGET. Running bridges serve it from the legacy store at once. `sessionlift migrate` moves it again. Both
+    stores are copied before the first change.
     """
     options = RollbackOptions(
         run=run,
@@ -95,6 +101,7 @@ def rollback(
             report_file=report_file,
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
+            backup=BackupOptions(not no_backup, backup_dir),
         )
     if as_json:
         emit_json(

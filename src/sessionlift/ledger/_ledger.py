@@ -72,6 +72,11 @@ class Ledger:
                 (run_id, kind, tool, source, *generations, to_json(options), started_at),
             )
 
+    def note_options(self, run_id: str, options: dict[str, Any]) -> None:
+        """Note what a run that has begun came to know of how it is done."""
+        with self._store.transaction():
+            self._store.execute("UPDATE sessionlift_runs SET options = ? WHERE run_id = ?", (to_json(options), run_id))
+
     def finish_run(self, run_id: str, *, status: str, finished_at: str, summary: dict[str, Any]) -> None:
         with self._store.transaction():
             self._store.execute(

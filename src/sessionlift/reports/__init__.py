@@ -10,6 +10,7 @@ from sessionlift.reports._files import ReportFile, find_reports, load, load_raw,
 from sessionlift.reports._layout import printable
 from sessionlift.reports._model import (
     REPORT_VERSION,
+    Backup,
     Difference,
     Digests,
     Environment,
@@ -34,6 +35,7 @@ from sessionlift.reports._text import render_list, render_text
 
 __all__ = [
     "REPORT_VERSION",
+    "Backup",
     "Difference",
     "Digest",
     "Digests",

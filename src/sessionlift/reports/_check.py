@@ -12,7 +12,7 @@ from typing import Any
 from sessionlift.errors import ReportError
 from sessionlift.reports._digests import read_digests
 from sessionlift.reports._files import load_raw
-from sessionlift.reports._model import COMPLETED, REPORT_VERSION, Report, is_later_minor
+from sessionlift.reports._model import COMPLETED, REPORT_VERSION, Report, is_earlier_minor, is_later_minor
 from sessionlift.reports._redact import redact_tree
 from sessionlift.reports._times import moment
 
@@ -59,8 +59,9 @@ def check_file(path: str | os.PathLike[str]) -> list[str]:
 
 
 def version_is_known(report: Report) -> Iterator[str]:
-    """The version is this build's, or a later minor one."""
-    if report.report_version != REPORT_VERSION and not is_later_minor(report.report_version):
+    """The version is this build's, or another minor one of it."""
+    version = report.report_version
+    if version != REPORT_VERSION and not is_later_minor(version) and not is_earlier_minor(version):
         yield f"report_version is {report.report_version}; this build knows {REPORT_VERSION}"
 
 
@@ -206,12 +207,27 @@ def digests_are_digests(report: Report) -> Iterator[str]:
         "source.sha256": report.source.sha256 if report.source else None,
         "target.sha256": report.target.sha256 if report.target else None,
         "digests.sha256": report.digests.sha256 if report.digests else None,
+        **{f"backups[{i}].digest": backup.digest for i, backup in enumerate(report.backups)},
     }
     for name, value in values.items():
         if value is not None and not _SHA256.match(value):
             yield f"{name} is {value!r}, not a SHA-256 in hexadecimal"
     if report.digests and re.search(r"[/\\]", report.digests.path):
         yield f"digests.path is {report.digests.path!r}, not the name of a file beside the report"
+
+
+def backups_are_where_they_say(report: Report) -> Iterator[str]:
+    """A backup has its place, its time and its digest; where none was taken, the report says why."""
+    for i, backup in enumerate(report.backups):
+        if backup.state == "not_taken":
+            if backup.reason is None:
+                yield f"backups[{i}] was not taken, but nothing says why"
+            if backup.path is not None:
+                yield f"backups[{i}] was not taken, but lies at {backup.path}"
+        elif None in (backup.path, backup.taken_at, backup.bytes, backup.digest):
+            yield f"backups[{i}] is {backup.state}, but lacks its path, its time, its size or its digest"
+        if backup.taken_at is not None and moment(backup.taken_at) is None:
+            yield f"backups[{i}].taken_at is {backup.taken_at!r}, not an ISO 8601 time with +00:00"
 
 
 LAWS: tuple[Callable[[Report], Iterator[str]], ...] = (
@@ -229,6 +245,7 @@ LAWS: tuple[Callable[[Report], Iterator[str]], ...] = (
     verification_is_whole,
     rate_is_right,
     digests_are_digests,
+    backups_are_where_they_say,
 )
 
 

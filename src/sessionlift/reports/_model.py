@@ -6,7 +6,8 @@ Instances are filled in as the run learns more, so that what is known so far can
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -14,13 +15,14 @@ from sessionlift._version import __version__
 from sessionlift.errors import ReportError
 from sessionlift.reports._codec import decode, encode
 
-REPORT_VERSION = "1.0"
+REPORT_VERSION = "1.1"
 
 Kind: TypeAlias = Literal[
     "migrate", "plan", "verify", "rollback", "catch_up", "bridge", "upgrade", "downgrade", "derive"
 ]
 Status: TypeAlias = Literal["running", "completed", "completed_with_findings", "failed", "interrupted"]
 VerificationStatus: TypeAlias = Literal["passed", "failed", "not_run"]
+BackupState: TypeAlias = Literal["taken", "earlier", "not_taken"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 # a run that came to its own end; only then must the counts add up exactly
@@ -187,6 +189,19 @@ class LedgerUse:
 
 
 @dataclass(kw_only=True)
+class Backup:
+    """The copy of a store that held data before the run wrote into it, or why there is none."""
+
+    store: str
+    state: BackupState
+    path: str | None = None
+    taken_at: str | None = None
+    bytes: int | None = None
+    digest: str | None = None
+    reason: str | None = None
+
+
+@dataclass(kw_only=True)
 class Report:
     """Everything there is to say about one run. Only ``kind`` and ``run_id`` must be known at its start."""
 
@@ -216,6 +231,7 @@ class Report:
     environment: Environment = field(default_factory=Environment)
     digests: Digests | None = None
     ledger: LedgerUse = field(default_factory=LedgerUse)
+    backups: list[Backup] = field(default_factory=list, metadata={"since": "1.1"})
 
     @property
     def has_findings(self) -> bool:
@@ -243,11 +259,14 @@ class Report:
         """The report that ``data`` describes.
 
         Raises :class:`~sessionlift.errors.ReportError` listing every key that is missing, unknown or of the
-        wrong type. A report of a later 1.x may hold keys that this build does not know: they are passed over.
+        wrong type. A report of a later 1.x may hold keys that this build does not know: they are passed over. One
+        of an earlier 1.x lacks those that came since: they are empty.
         """
         version = data.get("report_version") if isinstance(data, dict) else None
         later = isinstance(version, str) and is_later_minor(version)
         problems: list[str] = []
+        if isinstance(version, str) and is_earlier_minor(version):
+            data = {**_came_since(cls, version), **data}
         report: Report = decode(cls, data, problems, allow_unknown=later)
         if problems:
             raise ReportError(
@@ -262,6 +281,30 @@ class Report:
 
 def is_later_minor(version: str) -> bool:
     """True for a version with our major number and a higher minor one."""
+    return (minor := _minor(version)) is not None and minor > _own_minor()
+
+
+def is_earlier_minor(version: str) -> bool:
+    """True for a version with our major number and a lower minor one."""
+    return (minor := _minor(version)) is not None and minor < _own_minor()
+
+
+def _own_minor() -> int:
+    return int(REPORT_VERSION.partition(".")[2])
+
+
+def _minor(version: str) -> int | None:
     major, _, minor = version.partition(".")
-    own_major, _, own_minor = REPORT_VERSION.partition(".")
-    return major == own_major and minor.isdigit() and int(minor) > int(own_minor)
+    return int(minor) if major == REPORT_VERSION.partition(".")[0] and re.fullmatch("[0-9]{1,9}", minor) else None
+
+
+def _came_since(cls: Any, version: str) -> dict[str, Any]:
+    """The keys that an earlier version does not have, as they are in a report that knows nothing of them."""
+    minor = _minor(version) or 0
+    return {
+        f.name: encode(f.default_factory())
+        for f in fields(cls)
+        if (since := _minor(f.metadata.get("since", ""))) is not None
+        and since > minor
+        and f.default_factory is not MISSING
+    }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from sessionlift.reports._files import ReportFile
 from sessionlift.reports._layout import columns, duration, paragraph, plural, printable, sample, size
-from sessionlift.reports._model import Difference, ErrorLine, Report, StoreInfo
+from sessionlift.reports._model import Backup, Difference, ErrorLine, Report, StoreInfo
 from sessionlift.reports._redact import redact_tree
 from sessionlift.reports._times import moment
 
@@ -317,7 +317,23 @@ def _files(report: Report, width: int) -> list[str]:
         what = "every table" if _in_place(report) else plural(d.sessions, "session")
         lines.append(f"  digests of {what}: {printable(d.path)} ({printable(d.algorithm)})")
         lines.append(f"      sha256 {d.sha256}")
+    for backup in report.backups:
+        lines += _backup(backup, width)
     return ["Left behind", *lines] if lines else []
+
+
+def _backup(backup: Backup, width: int) -> list[str]:
+    store = printable(backup.store)
+    if backup.state == "not_taken":
+        return paragraph(f"NO backup of {store}: {backup.reason}", width, indent="      ", first="  ")
+    what = "backup" if backup.state == "taken" else "earlier backup"
+    told = f", {size(backup.bytes)}" if backup.bytes is not None else ""
+    said = f"{what} of {store}, as it was at {printable(backup.taken_at or '')}{told}:"
+    lines = paragraph(said, width, indent="      ", first="  ")
+    lines.append(f"      {printable(backup.path or '')}")
+    if backup.reason:
+        lines += paragraph(backup.reason, width, indent="      ")
+    return lines
 
 
 def _next(report: Report, width: int) -> list[str]:

@@ -6,6 +6,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from sessionlift.runs._auto_backup import BackupOptions
     from sessionlift.runs._backup import (
         BackupInfo,
         Restored,
@@ -38,6 +39,7 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "SOURCES",
     "BackupInfo",
+    "BackupOptions",
     "CatchUp",
     "CatchUpResult",
     "CaughtUp",
@@ -89,6 +91,7 @@ __all__ = [
 
 _HOME = {
     "BackupInfo": "_backup",
+    "BackupOptions": "_auto_backup",
     "Restored": "_backup",
     "check_backup": "_backup",
     "read_backup": "_backup",

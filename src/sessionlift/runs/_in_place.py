@@ -44,7 +44,8 @@ from sessionlift.reports import (
     write,
     write_digests,
 )
-from sessionlift.runs._backup import take_backup
+from sessionlift.runs._auto_backup import line_of
+from sessionlift.runs._backup import read_backup, take_backup
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_check import (
     Before,
@@ -248,6 +249,8 @@ class InPlaceRun:
             before = take_down(store, here, self._to, self._chain)
             self._backup = backup.result()
         self._report.options["backup"] = None if self._backup is None else str(self._backup)
+        if self._backup is not None:
+            self._report.backups = [line_of(read_backup(self._backup))]
         adopt(connection, found, self._where, run_id=self._run_id)
         counted = {table: count_rows(store, table) for table in self._passing(here)}
         if here != self._to:

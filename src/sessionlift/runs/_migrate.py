@@ -35,6 +35,7 @@ from sessionlift.reports import (
     utc_now,
     write,
 )
+from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, goes_on_from_nothing, holds_data
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
@@ -54,6 +55,7 @@ from sessionlift.stores import (
     open_store,
     parse_store_url,
     probe_fidelity,
+    quote_identifier,
     sniff,
 )
 
@@ -77,13 +79,15 @@ def migrate(
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     limits: Mapping[str, int] | None = None,
+    backup: BackupOptions | None = None,
 ) -> MigrateResult:
     """Move what is new or changed in ``source`` into ``target``, verify it, and write a report.
 
     The source is opened read-only. Every batch is one transaction; a run that ends early, however, leaves whole
     sessions only, and the same call goes on from there. With ``dry_run`` the target is a throwaway file.
     ``interrupts`` that listen to signals keep a KeyboardInterrupt away from the steps that write. ``limits``
-    bounds a batch (``max_rows``, ``max_bytes``) in place of the converter's own bounds.
+    bounds a batch (``max_rows``, ``max_bytes``) in place of the converter's own bounds. A target that holds data is
+    copied before its first change, as ``backup`` says.
 
     Raises an error of our tree after the report was written, where anything but single rows went wrong.
     """
@@ -100,7 +104,16 @@ def migrate(
             interrupts=interrupts,
         )
         return MigrateResult(copied.report, copied.path)
-    run = _Run(source, target, options, dry_run=dry_run, verify=verify, report_file=report_file, progress=progress)
+    run = _Run(
+        source,
+        target,
+        options,
+        dry_run=dry_run,
+        verify=verify,
+        report_file=report_file,
+        progress=progress,
+        backup=backup or BackupOptions(),
+    )
     run.limits = dict(limits or {})
     run.interrupts = interrupts or Interrupts()
     return run.go()
@@ -120,6 +133,7 @@ class _Run:
         verify: bool,
         report_file: Path | None,
         progress: Progress | None,
+        backup: BackupOptions,
     ) -> None:
         self._source = parse_store_url(source)
         self._asked_target = parse_store_url(target)
@@ -141,6 +155,8 @@ class _Run:
         self._unwell: list[tuple[str, str, str]] = []
         self._total = self._bytes = 0
         self._begun = time.monotonic()
+        self._filled = self._started = False
+        self._runs: list[LedgerRun] = []
         self._road: Road
         self._report = Report(
             kind="migrate",
@@ -148,9 +164,10 @@ class _Run:
             dry_run=dry_run,
             source=store_info(self._source),
             target=store_info(self._asked_target),
-            options=_told(options, verify),
+            options={**_told(options, verify), **backup.to_message()},
             assumptions=assumptions(options),
         )
+        self._backup = AutoBackup(backup, self._report, self._progress)
 
     # --- from the first look to the report --------------------------------------------------------------------
 
@@ -185,6 +202,10 @@ class _Run:
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
+        elif self._filled and not self._runs:
+            # the application's own, that is taken as it is: refused before it is copied, and copied before it changes
+            generations.check_target(self._target, self._road.target)
+            self._backup.before_writing(self._target, ())
         with self.interrupts.held():
             made = generations.prepare_target(self._target, self._road.target, size=self._bytes)
         self._report.target = store_info(self._asked_target, made)
@@ -205,10 +226,11 @@ class _Run:
         _roll_back(self._asked_target)
         try:
             with open_store(self._asked_target, mode="ro", role="target") as store:
+                self._filled = holds_data(store)
                 if not has_ledger(store):
                     return None, None, set()
                 ledger = Ledger(store)
-                runs = ledger.runs()
+                runs = self._runs = ledger.runs()
                 movers = ledger.movers()
                 _refuse_other_zone([run for run in runs if run.run_id in movers], self._options, self._asked_target)
                 # another mapping may find a place for what the last one could not convert, and --salvage for a part
@@ -241,17 +263,8 @@ class _Run:
             if unfinished:
                 self._progress.step(f"Going on after {len(unfinished)} run(s) that never came to their end.")
             stack.callback(self._leave, store)
-            with self.interrupts.held():
-                store.begin_bulk()
-                ledger.start_run(
-                    self._run_id,
-                    kind="migrate",
-                    tool=f"sessionlift {__version__}",
-                    source=self._source.redacted,
-                    generations=(self._road.source, self._road.target),
-                    options=self._report.options,
-                    started_at=self._report.started_at,
-                )
+            if not self._needs_backup(store):
+                self._start(store, ledger)
             # first of all that is done at the end: the store cannot be put back while the verifier reads it
             stack.callback(self._stop_workers)
             try:
@@ -264,7 +277,7 @@ class _Run:
                         self._options,
                         temporary=self._temporary,
                     )
-                self._take_all(store)
+                self._take_all(store, ledger)
                 self._verify_earlier(ledger)
                 # while the verifier does the rest: all that does not depend on what it finds
                 with self.interrupts.held():
@@ -282,6 +295,32 @@ class _Run:
             except BaseException:
                 self._end_broken(ledger, "failed")
                 raise
+
+    def _needs_backup(self, store: Store) -> bool:
+        """Whether the target is to be copied before its first change, as soon as it is known that there will be one."""
+        if self._dry_run or not self._filled or self._report.backups:
+            return False
+        if not goes_on_from_nothing(self._runs, "migrate"):
+            return True
+        # nothing but what runs of ours wrote into an empty target, and can write again; unless others did, too
+        moved = "SELECT count(*) FROM sessionlift_units WHERE unit = 'session' AND state IN ('moved', 'partial')"
+        there = f"SELECT count(*) FROM {quote_identifier(self._road.home)}"
+        return store.query(moved) != store.query(there)
+
+    def _start(self, store: Store, ledger: Ledger) -> None:
+        """Begin to write: the first thing is that the ledger knows of the run."""
+        with self.interrupts.held():
+            self._started = True
+            store.begin_bulk()
+            ledger.start_run(
+                self._run_id,
+                kind="migrate",
+                tool=f"sessionlift {__version__}",
+                source=self._source.redacted,
+                generations=(self._road.source, self._road.target),
+                options={**self._report.options, "backups": self._backup.noted()},
+                started_at=self._report.started_at,
+            )
 
     def _end(self, ledger: Ledger, status: str) -> None:
         ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
@@ -313,7 +352,7 @@ class _Run:
         assert self._converter is not None  # noqa: S101 - started just before
         return self._converter.answer()
 
-    def _take_all(self, store: Store) -> None:
+    def _take_all(self, store: Store, ledger: Ledger) -> None:
         assert self._converter is not None  # noqa: S101 - started just before
         transfer = Transfer(
             store,
@@ -332,12 +371,17 @@ class _Run:
                 self._hear_verifier()
                 continue
             if message["type"] == "batch":
+                if not self._started and transfer.would_write(message):
+                    self._backup.before_writing(self._target, self._runs)
+                    self._start(store, ledger)
                 with self.interrupts.held():
                     self._converter.tell(transfer.take(message))
             elif message["type"] == "done":
                 self._peaks["converter"] = message["peak_memory_mb"]
                 break
             self._hear_verifier()
+        if not self._started:
+            self._start(store, ledger)
 
     def _take_inventory(self, message: Message) -> None:
         self._total, self._bytes = message["sessions"], message["bytes"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sessionlift._version import __version__
 from sessionlift.converters import SESSION, Backward, Changes, Loss
@@ -21,13 +21,14 @@ from sessionlift.errors import (
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now, write
+from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._migrate import refuse_same, with_token
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._roads import road_from
-from sessionlift.runs._rollback_carry import Batch, Carrier
+from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
 from sessionlift.runs._rollback_catalog import carry_catalog, note_catalog
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import Chosen, choose, store_of
@@ -35,8 +36,11 @@ from sessionlift.runs._rollback_leave import Leaver
 from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, Turn
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
+from sessionlift.runs._transfer import GONE
 from sessionlift.runs._ways_back import TARGETS, WayBack, way_back_from
 from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url, sniff
+
+Made = TypeVar("Made")
 
 PART = 400
 """Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
@@ -53,17 +57,26 @@ def rollback(
     report_file: Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
+    backup: BackupOptions | None = None,
 ) -> RollbackResult:
     """Take sessions of ``target`` back into the legacy store, verify them there, and write a report.
 
     Each session is written in one transaction of the legacy store and looked at there by separate code in a process
     of its own. Only then, in one transaction of the target that first finds its rows as they were read, do its rows
     leave, and the ledger says that the legacy store has it. Killed anywhere, the same call goes on. With ``dry_run``
-    neither store is written to.
+    neither store is written to. Both stores are copied before, as ``backup`` says.
 
     Raises an error of our tree after the report was written, where anything but single sessions went wrong.
     """
-    run = _Rollback(target, options, dry_run, report_file, progress or Progress(quiet=True), interrupts or Interrupts())
+    run = _Rollback(
+        target,
+        options,
+        dry_run,
+        report_file,
+        progress or Progress(quiet=True),
+        interrupts or Interrupts(),
+        backup or BackupOptions(),
+    )
     return run.go()
 
 
@@ -76,6 +89,7 @@ class _Rollback:
         report_file: Path | None,
         progress: Progress,
         interrupts: Interrupts,
+        backup: BackupOptions,
     ) -> None:
         self._target = parse_store_url(target)
         self._options, self._dry_run = options, dry_run
@@ -91,8 +105,9 @@ class _Rollback:
             run_id=self._run_id,
             dry_run=dry_run,
             source=store_info(self._target),
-            options=options.to_message(),
+            options={**options.to_message(), **backup.to_message()},
         )
+        self._backup = AutoBackup(backup, self._report, progress)
 
     # --- from the first look to the report --------------------------------------------------------------------
 
@@ -209,6 +224,10 @@ class _Rollback:
                 return "final" if detect(named).dress == "final" else "mid"
         return "final"
 
+    def _legacy_is_filled(self) -> bool:
+        with open_store(self._legacy, mode="ro", role="source") as legacy:
+            return holds_data(legacy)
+
     def _legacy_store(self) -> Store | None:
         if self._dry_run:
             return None if self._is_new else open_store(self._legacy, mode="ro", role="source")
@@ -227,6 +246,7 @@ class _Rollback:
             run_id=self._run_id,
             legacy=self._name,
             origins=self._origins,
+            may_write=self._dry_run or self._is_new or not self._legacy_is_filled(),
         )
         if self._dry_run:
             self._report.assumptions.append("dry run: neither store was written to")
@@ -239,13 +259,15 @@ class _Rollback:
                     self._tally.settle(batch.turns, batch.losses)
             self._tally.into(self._report)
             return
+        if self._will_leave() and not self._options.keep_target and holds_data(store):
+            self._backup.before_writing(self._target, self._runs)
         self._ledger.start_run(
             self._run_id,
             kind="rollback",
             tool=f"sessionlift {__version__}",
             source=self._name,
             generations=(self._way.legacy, self._road.target),
-            options=self._report.options,
+            options=self._ledger_options(),
             started_at=self._report.started_at,
         )
         leaver = Leaver(
@@ -264,7 +286,7 @@ class _Rollback:
                 f"Taking {len(self._chosen.ids):,} sessions from {self._target.redacted} "
                 f"back to {self._legacy.redacted}"
             )
-            self._take_catalog(store, back)
+            self._take_catalog(carrier, store, back)
             for at in range(0, len(self._chosen.ids), PART):
                 self._part(carrier, leaver, back, store, self._chosen.ids[at : at + PART])
             with self._interrupts.held():
@@ -278,17 +300,33 @@ class _Rollback:
                 self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
 
+    def _will_leave(self) -> bool:
+        """Whether any session is left that can leave the target."""
+        before = {run.run_id for run in self._runs if run.kind == "rollback"}
+        units = [self._chosen.units.get(key) for key in self._chosen.ids]
+        return any(unit is None or unit.state not in GONE or unit.run_id not in before for unit in units)
+
+    def _back_up_legacy(self, carrier: Carrier) -> None:
+        """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
+        carrier.may_write = True
+        self._backup.before_writing(self._legacy, self._runs)
+        with self._interrupts.held():
+            self._ledger.note_options(self._run_id, self._ledger_options())
+
+    def _ledger_options(self) -> dict[str, Any]:
+        return {**self._report.options, "backups": self._backup.noted()}
+
     def _came_from(self, unit: LedgerUnit | None) -> bool:
         if unit is None:
             return self._name in self._origins.values()
         return self._origins.get(unit.run_id) == self._name
 
     def _part(self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store, ids: Sequence[str]) -> None:
+        def carry(legacy: Store) -> list[Batch]:
+            return list(self._carried(carrier, ids, legacy))
+
         for turn_no in range(ROUNDS):
-            legacy = self._legacy_store()
-            assert legacy is not None  # noqa: S101 - only a dry run has none
-            with legacy:
-                batches = list(self._carried(carrier, ids, legacy))
+            batches = self._into_legacy(carrier, carry)
             again: list[str] = []
             assert self._check is not None  # noqa: S101 - made before
             right = self._check.sessions_lie([turn for batch in batches for turn in batch.turns])
@@ -311,6 +349,19 @@ class _Rollback:
             ],
             [],
         )
+
+    def _into_legacy(self, carrier: Carrier, work: Callable[[Store], Made]) -> Made:
+        """Do ``work`` with the legacy store. Where it is about to make the first change, the store is copied, and all
+        of it done again: until then it has written nothing."""
+        legacy = self._legacy_store()
+        assert legacy is not None  # noqa: S101 - only a dry run has none
+        try:
+            with legacy:
+                return work(legacy)
+        except FirstWrite:
+            # DuckDB lets nobody read a store that is open for writing, so it had to be closed
+            self._back_up_legacy(carrier)
+            return self._into_legacy(carrier, work)
 
     def _carried(self, carrier: Carrier, ids: Sequence[str], legacy: Store | None) -> Iterator[Batch]:
         for at in range(0, len(ids), BATCH):
@@ -349,11 +400,12 @@ class _Rollback:
 
     # --- the catalog ------------------------------------------------------------------------------------------
 
-    def _take_catalog(self, store: Store, back: Backward) -> None:
-        legacy = self._legacy_store()
-        assert legacy is not None  # noqa: S101 - only a dry run has none
-        with legacy, self._interrupts.held():
-            digest = self._carry_catalog(store, back, legacy)
+    def _take_catalog(self, carrier: Carrier, store: Store, back: Backward) -> None:
+        def carry(legacy: Store) -> str | None:
+            with self._interrupts.held():
+                return self._carry_catalog(store, back, legacy, may_write=carrier.may_write)
+
+        digest = self._into_legacy(carrier, carry)
         assert self._check is not None  # noqa: S101 - made before
         if digest is None:
             return
@@ -363,12 +415,21 @@ class _Rollback:
         else:
             self._tally.error(ErrorLine(error="the catalog does not lie there as it must", code="not_verified"))
 
-    def _carry_catalog(self, store: Store, back: Backward, legacy: Store | None) -> str | None:
+    def _carry_catalog(
+        self, store: Store, back: Backward, legacy: Store | None, *, may_write: bool = True
+    ) -> str | None:
         """With all sessions, and into another store than they came from, goes what no session owns."""
         if not self._options.everything and self._name in self._origins.values():
             return None
         carried = carry_catalog(
-            store, self._way, back, legacy, run_id=self._run_id, name=self._name, write=not self._dry_run
+            store,
+            self._way,
+            back,
+            legacy,
+            run_id=self._run_id,
+            name=self._name,
+            write=not self._dry_run,
+            may_write=may_write,
         )
         if carried.conflict:
             self._tally.error(

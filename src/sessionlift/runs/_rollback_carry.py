@@ -36,10 +36,15 @@ class Batch:
     losses: list[Loss] = field(default_factory=list)
 
 
+class FirstWrite(Exception):  # noqa: N818 - it is no error
+    """Something is about to be written into a legacy store that must not be changed yet. Nothing was."""
+
+
 class Carrier:
     """Makes legacy rows of sessions and writes them into a legacy store, session by session whole.
 
-    ``came_from`` says of a session whether the legacy store is the one that it was moved from.
+    ``came_from`` says of a session whether the legacy store is the one that it was moved from. Until ``may_write`` is
+    set, FirstWrite is raised in place of the first change.
     """
 
     def __init__(
@@ -53,11 +58,13 @@ class Carrier:
         run_id: str,
         legacy: str,
         origins: Mapping[str, str],
+        may_write: bool,
     ) -> None:
         self._target, self._way, self._back, self._watched = target, way, back, watched
         self._options, self._run_id, self._name, self._origins = options, run_id, legacy, origins
         self._ledger, self._intents = Ledger(target), Intents(target)
         self._number = 0
+        self.may_write = may_write
 
     def carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
         """Take sessions as far as the legacy store; ``legacy`` is None for one that is still to be made.
@@ -190,6 +197,8 @@ class Carrier:
             return
         removed = [turn.session_id for turn in turns.values() if turn.action == "remove" and turn.changes]
         if write and (removed or any(turn.action == "carry" for turn in turns.values())):
+            if not self.may_write:
+                raise FirstWrite
             self._intend(turns.values())
             self._way.rows.remove(legacy, removed)
         changes = self._write(legacy, made, turns, memory) if write else self._way.rows.compare(legacy, made)

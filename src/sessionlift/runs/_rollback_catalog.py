@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sessionlift.converters import CATALOG, Backward, Changes, Loss, TargetRows
 from sessionlift.ledger import Intents, Ledger
 from sessionlift.reports import utc_now
+from sessionlift.runs._rollback_carry import FirstWrite
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
 
@@ -22,9 +23,20 @@ class CarriedCatalog:
 
 
 def carry_catalog(
-    target: Store, way: WayBack, back: Backward, legacy: Store | None, *, run_id: str, name: str, write: bool
+    target: Store,
+    way: WayBack,
+    back: Backward,
+    legacy: Store | None,
+    *,
+    run_id: str,
+    name: str,
+    write: bool,
+    may_write: bool = True,
 ) -> CarriedCatalog:
-    """Write the catalog's rows; where the legacy store has changed its own since the move, nothing is written."""
+    """Write the catalog's rows; where the legacy store has changed its own since the move, nothing is written.
+
+    Raises FirstWrite where something is to be written and ``may_write`` is not set.
+    """
     ledger, intents = Ledger(target), Intents(target)
     memory = ledger.remembered(CATALOG, [""]).get("")
     batch = back.catalog(target, memory)
@@ -40,6 +52,8 @@ def carry_catalog(
     if (changes.changed or any(batch.gone.values())) and there not in known:
         return CarriedCatalog(conflict=True)
     if write and (changes or any(batch.gone.values())):
+        if not may_write:
+            raise FirstWrite
         if made is not None:
             with target.transaction():
                 intents.add(run_id, 0, name, {"": made}, at=utc_now())

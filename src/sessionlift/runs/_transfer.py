@@ -34,6 +34,16 @@ class Committed:
     rows: int = 0
 
 
+@dataclass
+class _Judged:
+    """``again`` says how the batch has to be made again; else the units that make room, as they were found."""
+
+    again: Message | None = None
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    owned: dict[str, list[Any]] | None = None
+
+
 class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
@@ -132,6 +142,10 @@ class Transfer:
                     session_id=key,
                 )
 
+    def would_write(self, message: Message) -> bool:
+        """Whether ``commit`` of this batch would change the target, as it is now. Reads only."""
+        return bool(message["units"]) and self._judge(message["kind"], message["units"]).again is None
+
     def _settle_with_ledger(
         self, kind: Any, units: list[list[str]], offered_rows: dict[str, list[Any]]
     ) -> Message | None:
@@ -139,11 +153,26 @@ class Transfer:
 
         Of the catalog only those rows make room that come again: what the source has lost stays in the target.
         """
+        found = self._judge(kind, units)
+        if found.again is not None:
+            return found.again
+        if found.changed:
+            self._rows.remove(self._target, kind, found.changed, _in_both(found.owned, offered_rows))
+        for key in (*found.gone, *found.changed) if kind == SESSION else ():
+            kept = self._ledger.complement(key).get(KEPT)
+            if kept:
+                self._kept[key] = kept
+        if found.changed or found.gone:
+            self._ledger.forget(kind, [*found.changed, *found.gone])
+        return None
+
+    def _judge(self, kind: Any, units: list[list[str]]) -> _Judged:
+        """What of a batch was moved before, and whether it may be replaced. Reads only."""
         offered = {key: digest for key, digest, _ in units}
         spoiled = {key for key, _, state in units if state == "quarantined"}
         before = self._ledger.units(kind, list(offered))
         if not before:
-            return None
+            return _Judged()
         same = [
             (key, unit.source_digest)
             for key, unit in before.items()
@@ -170,16 +199,8 @@ class Transfer:
             aside = {key: before[key].state for key, _ in same if before[key].state != "moved"}
             aside.update(conflicts)
             aside.update({key: gone[key] for key in left})
-            return {"type": "again", "known": known, "rejected": [], "aside": aside}
-        if changed:
-            self._rows.remove(self._target, kind, changed, _in_both(owned, offered_rows))
-        for key in (*gone, *changed) if kind == SESSION else ():
-            kept = self._ledger.complement(key).get(KEPT)
-            if kept:
-                self._kept[key] = kept
-        if changed or gone:
-            self._ledger.forget(kind, [*changed, *gone])
-        return None
+            return _Judged({"type": "again", "known": known, "rejected": [], "aside": aside})
+        return _Judged(None, changed, list(gone), owned)
 
     def _put_back(self, message: Message) -> None:
         """Give sessions that come back what the older shape could not hold; the ledger's digests follow."""

@@ -42,7 +42,7 @@ def _synth() -> WayBack:
         "synth.v2",
         "synth_v2",
         "duckdb",
-        ("final", "mid", "mixed", "early"),
+        ("final", "early/mid"),
         SynthLegacyRows(),
         lambda zone, reserved: SynthBackward(zone, reserved=reserved),
         tuple(V3_SESSION_TABLES),
