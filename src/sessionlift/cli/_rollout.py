@@ -42,7 +42,7 @@ def rollout(target: str, as_json: bool, show: bool, pause: bool, resume: bool, *
         raise click.UsageError("--show changes nothing: leave the other options out")
     found = change_setting(target, **changes) if changes else read_setting(target)
     if as_json:
-        emit_json(found.to_dict())
+        emit_json({"ok": True, **found.to_dict()})
     else:
         click.echo("\n".join(lines_of(found)))
 

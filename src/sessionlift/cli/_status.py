@@ -22,7 +22,7 @@ def status(target: str, source: str | None, as_json: bool) -> None:
     """
     found = read_status(target, source)
     if as_json:
-        emit_json(found.to_dict())
+        emit_json({"ok": True, **found.to_dict()})
         return
     click.echo(f"{found.target}: {found.generation}")
     for state in ("moved", "partial", "quarantined", "deleted", "rolled_back"):
@@ -36,7 +36,8 @@ def status(target: str, source: str | None, as_json: bool) -> None:
     for run in found.runs:
         moved = run.summary.get("migrated_sessions")
         skipped = run.summary.get("skipped_sessions", 0)
-        told = "" if moved is None else f", {moved:,} sessions moved, {skipped:,} skipped"
+        verb = "taken back" if run.kind == "rollback" else "moved"
+        told = "" if moved is None else f", {moved:,} sessions {verb}, {skipped:,} skipped"
         open_for = (
             "is open, or was killed" if run.kind == "bridge" else "never came to its end; run the same command again"
         )

@@ -89,6 +89,8 @@ def _outcome(report: Report) -> str:
     verb = _VERB[report.kind]
     if report.kind == "verify" and report.verification.checked_rows and not report.verification.checked_values:
         verb = "looked at"
+    elif report.kind == "rollback" and report.dry_run:
+        verb = "would be taken back"
     counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {verb}"]
     if report.skipped_sessions:
         counts.append(f"{report.skipped_sessions:,} already there")
@@ -147,7 +149,8 @@ def _verified(report: Report) -> str:
     v = report.verification
     if v.status == "passed":
         if v.checked_rows and not v.checked_values:
-            return f"Verified: {plural(v.checked_rows, 'row')} looked at, nothing found"
+            how = "compared by digest, no difference" if report.kind == "rollback" else "looked at, nothing found"
+            return f"Verified: {plural(v.checked_rows, 'row')} {how}"
         return f"Verified: {plural(v.checked_values, 'value')} compared, no difference"
     if v.status == "failed":
         found = len(v.differences) + v.differences_truncated
