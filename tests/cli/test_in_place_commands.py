@@ -196,3 +196,30 @@ def test_a_path_with_spaces_and_another_working_directory_is_no_matter(sessionli
         sessionlift("session-buddy", "verify", told["report"]["target"]["url"], "--against", told["backup"]).code == 0
     )
     assert sessionlift("downgrade", path, "--to", "v2", "-q").out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("upgrade",), "Missing argument 'STORE'"),
+        (("downgrade", "x.db"), "Missing option '--to'"),
+        (("upgrade", "x.db", "--wait", "soon"), "'soon' is not a valid float range"),
+        (("session-buddy", "backfill", "x.db", "--days", "0"), "0 is not in the range"),
+        (("migrate", "x.db"), "Missing argument 'TARGET'"),
+        (("restore", "nowhere"), "'nowhere' does not exist"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_wrong_call_is_told_as_json_where_that_was_asked_for(
+    sessionlift: Warm, words: tuple[str, ...], said: str
+) -> None:
+    outcome = sessionlift(*words, "--json")
+    assert outcome.code == 2
+    told = json.loads(outcome.out)
+    assert (told["ok"], told["code"]) == (False, "usage")
+    assert said in told["error"]
+    assert told["hint"].endswith("--help")
+    assert outcome.err == ""
+    plain = sessionlift(*words)
+    assert (plain.code, plain.out) == (2, "")
+    assert said in plain.err

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE, SessionliftError
+from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE, SessionliftError, UsageError
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -31,6 +31,19 @@ def fail(error: SessionliftError, *, as_json: bool) -> NoReturn:
 
 class Command(click.Command):
     """A command whose errors from our own tree become messages and exit codes, never tracebacks."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """A wrong call is told in the shape that was asked for, too."""
+        as_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            path = error.ctx.command_path if error.ctx is not None else str(info_name)
+            fail(UsageError(error.format_message(), hint=f"{path} --help"), as_json=True)
 
     def invoke(self, ctx: click.Context) -> Any:
         as_json = bool(ctx.params.get("as_json", False))
