@@ -430,6 +430,13 @@ def test_an_entry_with_broken_bytes_is_left_and_the_others_move() -> None:
     assert "\\xff" in made.quarantine[0].row["entry"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le", "utf-32-le"])
+def test_a_history_that_ends_within_a_letter_of_two_bytes_is_salvaged(encoding: str) -> None:
+    text = json.dumps(history([message(content="one"), message(content="two")]))
+    made = salvaged(text.encode(encoding)[:-1])
+    assert [cells.content for cells in made.rows.messages] == ["one", "two"]
+
+
 def test_salvage_of_a_wide_broken_text_ends() -> None:
     made = salvaged('{"messages": [' + "{" * 5_000 + '"' + "x" * 100_000)
     assert made.rows.messages == []

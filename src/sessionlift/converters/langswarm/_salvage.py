@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,6 +15,17 @@ from sessionlift.converters.langswarm._row import NotUtf8
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _WHITE = re.compile(r"[ \t\n\r]*")
 _BROKEN_BYTES = re.compile("[\udc80-\udcff]")
+_MARKED = "sessionlift.marked"
+
+
+def _marked(error: UnicodeError) -> tuple[str, int]:
+    """As "surrogateescape", which however cannot escape a byte below 0x80, such as the half of a last UTF-16 unit."""
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - it is used for nothing else
+    broken = error.object[error.start : error.end]
+    return "".join(chr(0xDC00 + max(byte, 0x80)) for byte in broken), error.end
+
+
+codecs.register_error(_MARKED, _marked)
 _TRIES = 500
 """Places at which a broken list is taken up again; each may cost a look at the rest of the text."""
 
@@ -61,7 +73,7 @@ def salvage(cell: Any) -> Salvaged:
 def _text(cell: Any) -> str:
     if isinstance(cell, bytes):
         encoding = "utf-8" if isinstance(cell, NotUtf8) else json.detect_encoding(cell)
-        return cell.decode(encoding, "surrogateescape").removeprefix("\ufeff")
+        return cell.decode(encoding, _MARKED).removeprefix("\ufeff")
     return cell.removeprefix("\ufeff") if isinstance(cell, str) else ""
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.converters._batch import SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
-from sessionlift.converters._digest import TargetDigests, UnitDigests
+from sessionlift.converters._batch import SESSION, Batch, Fact, Quarantined, Sink, Unit
+from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._forward import Forecast, Inventory
-from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import LocalTime, load_zone, local_time
 from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
@@ -20,11 +19,11 @@ from sessionlift.converters.synth._columns import (
     DERIVED_TABLES,
     REAL_IN_DIGEST,
     V2_CATALOG_TABLES,
-    V2_COLUMNS,
     V2_SESSION_TABLES,
     V3_COLUMNS,
 )
 from sessionlift.converters.synth._foresee import foresee
+from sessionlift.converters.synth._gathered import TEMP, Gathered
 from sessionlift.converters.synth._inventory import (
     MAX_BYTES,
     MAX_ROWS,
@@ -36,17 +35,11 @@ from sessionlift.converters.synth._inventory import (
 )
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
-from sessionlift.errors import ConversionError
-from sessionlift.stores import DuckdbStore, quote_identifier
+from sessionlift.converters.synth._told import Told, note
+from sessionlift.stores import DuckdbStore
 
 CHUNK_ROWS = 4_000
 """Rows fetched at a time: what bounds the memory of one very large session."""
-
-EXAMPLES = 3
-"""Batches of a run that look for an example of each kind of loss."""
-
-_COUNTERS = {"events": "num_events", "messages": "num_messages"}
-_TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
 
 
 @dataclass(frozen=True)
@@ -76,9 +69,10 @@ class SynthForward:
         self._events = options.mapping.event_types
         self._messages = options.mapping.message_types
         self._orphans = options.only is None
-        self._examples: dict[tuple[str, str, str], int] = {}
         self._db.execute("CREATE OR REPLACE TEMP TABLE sl_known (session_id VARCHAR, digest VARCHAR)")
         self.times = self._local_time()
+        self._gathered = Gathered(self._db, self.times)
+        self._told = Told(self._db, self.times, self._events, self._messages)
 
     def _local_time(self) -> LocalTime:
         zone = load_zone(self._options.timezone)
@@ -110,7 +104,7 @@ class SynthForward:
         return foresee(
             self._db,
             inventory,
-            self.conditions(),
+            self._told.conditions(),
             _sql.event_type_unknown(self._events),
             _sql.trace_unreadable(self.times),
         )
@@ -218,9 +212,9 @@ class SynthForward:
         self._message_rows(units, digests, sink)
         self._child("event_rewards", _projection.event_rewards(self.times, self._events, keep), units, digests, sink)
         self._outcomes(units, digests, sink)
-        self._losses(batch)
-        self._facts(units, batch)
-        self._exceptions(units)
+        self._told.losses(batch)
+        self._told.facts(self._gathered, self._types_lost, units, batch)
+        self._told.exceptions(units)
         for session_id, digest in digests.hexdigests().items():
             units[session_id].target_digest = digest
         for row in batch.quarantine:
@@ -228,55 +222,14 @@ class SynthForward:
                 units[row.session_id].state = "partial"
         return batch
 
-    def _gather(self, group: Group) -> None:
-        """Copy the group's rows into temporary tables, sorted by session and id.
-
-        Each row gets the place ``n`` of its session. What reads these tables later needs no sort and no join: the
-        engine gives the rows of a plain scan in the order they were inserted, and the timesteps that the recorded
-        counts give to events and messages lie beside them in the same order.
-        """
-        db = self._db
-        first, last = group.ranges["session_traces"]
-        db.execute(
-            "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
-            f"coalesce({_sql.iso(self.times.utc('r.created_at'))}, '') AS created "
-            "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id "
-            "WHERE r.rowid BETWEEN ? AND ? ORDER BY b.n",
-            [first, last],
-        )
-        for table, temp in _TEMP.items():
-            low, high = group.ranges[table]
-            columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
-            db.execute(
-                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n FROM {table} AS r "
-                f"JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high} ORDER BY b.n, r.id"
-            )
-        for table, counter in _COUNTERS.items():
-            db.execute(
-                f"CREATE OR REPLACE TEMP TABLE sl_slot_{table} AS " + _projection.slots(f"{table}_rows", counter)
-            )
-        self._check_slots()
-
-    def _check_slots(self) -> None:
-        """Hold what the positional joins stand on: each row's timestep lies beside it."""
-        for table in _COUNTERS:
-            row = self._db.execute(
-                f"SELECT count(*) FROM {_TEMP[table]} AS r POSITIONAL JOIN sl_slot_{table} AS s "
-                f"WHERE r.n IS DISTINCT FROM s.n"
-            ).fetchone()
-            if row is None or row[0]:
-                raise ConversionError(
-                    f"{table} and their timesteps do not lie side by side", hint="this is a defect of the tool"
-                )
-
     def _select(self, group: Group, batch: Batch) -> dict[str, Unit]:
         """Gather the group's sessions and digest them; keep those that are new or changed."""
         self._db.execute(
             "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT * FROM sl_units WHERE n BETWEEN ? AND ?",
             [group.first, group.last],
         )
-        self._gather(group)
-        found = self._digests(group)
+        self._gathered.fill(group)
+        found = self._gathered.digests(group)
         known = dict(
             self._db.execute(
                 "SELECT k.session_id, k.digest FROM sl_known AS k JOIN sl_b AS b ON b.session_id = k.session_id"
@@ -288,62 +241,9 @@ class SynthForward:
             self._db.execute(
                 f"DELETE FROM sl_b WHERE session_id IN ({_sql.texts()})", [_sql.bind_texts(batch.unchanged)]
             )
-            self._gather(group)
+            self._gathered.fill(group)
         batch.units = [Unit(SESSION, key, digest) for key, digest in found.items() if key not in same]
         return {unit.session_id: unit for unit in batch.units}
-
-    def _digests(self, group: Group) -> dict[str, str]:
-        """The SHA-256 of each session's source rows: by table its name, a line feed, and the text of each row.
-
-        On the way, note which sessions hold JSON that strict readers may refuse, and NUL in their text.
-        """
-        ids = [row[0] for row in self._db.execute("SELECT session_id FROM sl_b ORDER BY n").fetchall()]
-        digests = UnitDigests(ids)
-        self._loose: dict[str, list[str]] = {}
-        self._nul: set[str] = set()
-        for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
-            digests.table(table)
-            lines = f"SELECT r.session_id, r.rowid AS pos, {_sql.source_text(table, 'r')} AS line FROM {temp} AS r"
-            marks = f"{_sql.looks_loose('line')}, (contains(line, '\\u0000') OR contains(line, chr(0)))"
-            if group.is_large:
-                found = self._in_parts(f"SELECT session_id, line, {marks} FROM ({lines}) ORDER BY pos")
-            else:
-                found = self._together(lines, marks)
-            for session_id, line, loose, nul in found:
-                digests.add(session_id, line.encode())
-                if loose:
-                    self._loose.setdefault(table, []).append(session_id)
-                if nul:
-                    self._nul.add(session_id)
-        return digests.hexdigests()
-
-    def _together(self, lines: str, marks: str) -> Iterator[tuple[str, str, bool, bool]]:
-        """The lines of each session put together, in their order.
-
-        Sorting inside the aggregate takes twice the time, and the rows come sorted already. Nothing promises that
-        order, though, so the places are looked at, and a session that came otherwise is put together again.
-        """
-        grouped = (
-            f"SELECT session_id, line, {marks}, places = range(places[1], places[1] + len(places)) FROM "
-            f"(SELECT session_id, string_agg(line, '') AS line, list(pos) AS places FROM ({lines}) GROUP BY session_id)"
-        )
-        otherwise = []
-        for session_id, line, loose, nul, in_order in self._in_parts(grouped):
-            if in_order:
-                yield session_id, line, loose, nul
-            else:
-                otherwise.append((session_id, loose, nul))
-        for session_id, loose, nul in otherwise:
-            row = self._db.execute(
-                f"SELECT string_agg(line, '' ORDER BY pos) FROM ({lines}) WHERE session_id = ?", [session_id]
-            ).fetchone()
-            assert row is not None  # noqa: S101 - an aggregate always gives a row
-            yield session_id, row[0], loose, nul
-
-    def _in_parts(self, query: str) -> Iterator[tuple[Any, ...]]:
-        result = self._db.execute(query)
-        while part := result.fetchmany(64):
-            yield from part
 
     def _traces(
         self,
@@ -439,7 +339,7 @@ class SynthForward:
     ) -> None:
         differing = {
             table: {"recorded": said, "rows": actual}
-            for table, said, actual in zip(_TEMP, recorded, counts, strict=True)
+            for table, said, actual in zip(TEMP, recorded, counts, strict=True)
             if said is not None and said != actual
         }
         if differing:
@@ -452,7 +352,7 @@ class SynthForward:
         self._db.execute("CREATE OR REPLACE TEMP TABLE sl_bad (session_id VARCHAR)")
         self._db.execute(f"INSERT INTO sl_bad {_sql.texts()}", [_sql.bind_texts(row[0] for row in rejected)])
         why = {session_id: (code, reason) for session_id, code, reason in rejected}
-        for table, temp in (("session_traces", "sl_t"), *_TEMP.items()):
+        for table, temp in (("session_traces", "sl_t"), *TEMP.items()):
             picked = "r.session_id IN (SELECT session_id FROM sl_bad)"
             for session_id, row_id, row in raw_rows(self._db, table, temp, picked):
                 code, reason = why[session_id]
@@ -462,14 +362,14 @@ class SynthForward:
                 f"DELETE FROM {temp} WHERE n IN "
                 "(SELECT n FROM sl_t WHERE session_id IN (SELECT session_id FROM sl_bad))"
             )
-        for temp in (*_TEMP.values(), "sl_t"):
+        for temp in (*TEMP.values(), "sl_t"):
             self._db.execute(f"DELETE FROM {temp} WHERE session_id IN (SELECT session_id FROM sl_bad)")
-        self._check_slots()
+        self._gathered.check_slots()
         for session_id in why:
             units[session_id].state = "quarantined"
 
     def _quarantine(self, table: str, condition: _sql.Condition, batch: Batch) -> None:
-        for session_id, row_id, row in raw_rows(self._db, table, _TEMP[table], condition.sql):
+        for session_id, row_id, row in raw_rows(self._db, table, TEMP[table], condition.sql):
             reason = (
                 f"{condition.column} is {row[condition.column]!r}, which no rule maps to a type of the target; "
                 f"name it in a mapping file"
@@ -534,7 +434,7 @@ class SynthForward:
             # too deep to take apart: it stays whole, as the row of another type that it also is
             return row[:-1]
         if not opened.exact:
-            _note(units[row[1]].complement, "messages", row[0], "content", envelope)
+            note(units[row[1]].complement, "messages", row[0], "content", envelope)
         return (*row[:3], opened.message_type, opened.content, *row[5:8], opened.metadata)
 
     def _outcomes(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
@@ -546,87 +446,6 @@ class SynthForward:
             hashed = [(*row[:place], float(row[place]), *row[place + 1 :]) for row in rows]
             for session_id, count in digests.rows(hashed, 0).items():
                 units[session_id].written_counts["outcome_rewards"] = count
-
-    # --- what is told besides ---------------------------------------------------------------------------------
-
-    def conditions(self) -> dict[str, list[_sql.Condition]]:
-        """The named losses by source table: counted by session in a run, over the whole store in a plan."""
-        return {
-            "session_traces": _sql.trace_losses(self.times),
-            "session_timesteps": _sql.timestep_losses(self.times),
-            "events": _sql.event_losses(self.times, self._events),
-            "messages": _sql.message_losses(self.times, self._messages),
-        }
-
-    def _losses(self, batch: Batch) -> None:
-        temps = {"session_traces": "sl_t", **_TEMP}
-        for table, conditions in self.conditions().items():
-            skip = f"WHERE NOT {_sql.event_type_unknown(self._events).sql}" if table == "events" else ""
-            cells = ", ".join(f"count(*) FILTER (WHERE {c.sql})" for c in conditions)
-            counts = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
-            assert counts is not None  # noqa: S101 - an aggregate always gives a row
-            for condition, count in zip(conditions, counts, strict=True):
-                if count:
-                    example = self._example(table, temps[table], condition)
-                    batch.losses.append(Loss(condition.code, table, condition.column, count, example))
-        for child in ("events", "messages"):
-            row = self._db.execute(
-                f"SELECT count(*), min(r.id) FROM {_TEMP[child]} AS r POSITIONAL JOIN sl_slot_{child} AS s "
-                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL"
-            ).fetchone()
-            if row is not None and row[0]:
-                batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))
-
-    def _example(self, table: str, temp: str, condition: _sql.Condition) -> dict[str, Any] | None:
-        """One row of the loss, for its first few batches; looking for one costs another pass."""
-        key = (table, condition.code, condition.column)
-        self._examples[key] = self._examples.get(key, 0) + 1
-        if self._examples[key] > EXAMPLES:
-            return None
-        row_id = "r.session_id" if table == "session_traces" else "r.id"
-        row = self._db.execute(
-            f"SELECT {row_id}, {condition.example} FROM {temp} AS r WHERE {condition.sql} LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        return {"row": str(row[0])} if row[1] is None else {"row": str(row[0]), "value": row[1]}
-
-    def _facts(self, units: dict[str, Unit], batch: Batch) -> None:
-        row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
-        if row is not None and row[0]:
-            batch.facts.append(Fact(None, "early_dress", "messages", row[0]))
-        if self._types_lost:
-            batch.facts.append(Fact(None, "metadata_type_lost", "session_traces", self._types_lost))
-        batch.facts.extend(
-            Fact(session_id, "text_with_nul", "session_traces", 1) for session_id in units if session_id in self._nul
-        )
-        columns = {
-            "session_traces": ("sl_t", ("metadata",)),
-            "session_timesteps": ("sl_ts", ("step_metadata",)),
-            "events": ("sl_ev", ("system_state_before", "system_state_after", "metadata", "event_metadata")),
-            "messages": ("sl_ms", ("content",)),
-        }
-        for table, suspects in self._loose.items():
-            temp, names = columns[table]
-            loose: dict[str, int] = {}
-            for column in names:
-                for session_id, text in self._db.execute(
-                    f"SELECT r.session_id, r.{column}::VARCHAR FROM {temp} AS r WHERE r.session_id IN "
-                    f"({_sql.texts()}) AND {_sql.looks_loose(f'r.{column}::VARCHAR')}",
-                    [_sql.bind_texts(suspects)],
-                ).fetchall():
-                    if not is_strict(text):
-                        loose[session_id] = loose.get(session_id, 0) + 1
-            batch.facts.extend(Fact(key, "json_not_strict", table, count) for key, count in loose.items())
-
-    def _exceptions(self, units: dict[str, Unit]) -> None:
-        for query in _projection.exceptions(self.times):
-            for session_id, table, row_id, column, text in self._db.execute(query).fetchall():
-                _note(units[session_id].complement, table, row_id, column, text)
-
-
-def _note(complement: dict[str, Any], table: str, row_id: int, column: str, text: str | None) -> None:
-    complement.setdefault("cells", {}).setdefault(table, {}).setdefault(column, {})[str(row_id)] = text
 
 
 def _exact_sum(values: Sequence[float]) -> float | None:
