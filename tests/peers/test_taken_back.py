@@ -1,4 +1,4 @@
-"""What was taken back is read by the real programs: V1 reads its store again, and V2 and v3 what was moved once more."""
+"""What was taken back is read by the real programs: V1 its store again, V2 and v3 what was moved once more."""
 
 from __future__ import annotations
 
