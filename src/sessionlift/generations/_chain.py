@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sessionlift._version import __version__
-from sessionlift.errors import MixedGenerationError, UsageError
+from sessionlift.errors import DependentObjectsError, MixedGenerationError, UsageError
 from sessionlift.generations import _structure
 from sessionlift.generations._dependents import Dependent
 from sessionlift.generations._detect import detect_in
@@ -25,10 +24,8 @@ from sessionlift.generations._schema import (
     schema_history,
     stamps_in,
 )
-from sessionlift.generations._step import Step, hindered
+from sessionlift.generations._step import Step, hindered, number
 from sessionlift.stores import StoreURL, quote_identifier
-
-_VERSION = re.compile(r"V(\d+)__")
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,8 @@ def _record_oddities(connection: Connection, chain: list[RevisionInfo], step: St
     record = step.record
     if record is None:
         return []
-    rows = connection.exec_driver_sql(
-        f"SELECT version, applied_at FROM {quote_identifier(record.table)} WHERE success <> 0"
-    ).fetchall()
+    # whether it succeeded is no question: the program never asks it either
+    rows = connection.exec_driver_sql(f"SELECT version, applied_at FROM {quote_identifier(record.table)}").fetchall()
     if not rows:
         return [
             Oddity(
@@ -173,12 +169,6 @@ def _record_oddities(connection: Connection, chain: list[RevisionInfo], step: St
     return found
 
 
-def number(version: str) -> int:
-    """The number in the program's own name of a version (``V4__phase4_extensions``), 0 where there is none."""
-    match = _VERSION.match(version)
-    return int(match.group(1)) if match else 0
-
-
 def adopt(connection: Connection, found: Standing, where: StoreURL, *, run_id: str) -> bool:
     """Stamp a store that has none (or an old one) with where it stands; true if that was needed."""
     if found.stamped == found.revision:
@@ -212,6 +202,15 @@ def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id:
         hindering = way_down(connection, at, to)
         if hindering:
             raise hindered(hindering, step_of(to).name)
+    if up:
+        taken = step_of(to).taken_names(connection, step_of(at))
+        if taken:
+            raise DependentObjectsError(
+                f"{len(taken)} of your own objects have the name of one of {step_of(to).name}, or of one that comes "
+                f"back with it: {', '.join(taken)}",
+                hint="rename or drop them first",
+                found=taken,
+            )
     run(
         "upgrade" if up else "downgrade",
         connection,

@@ -47,7 +47,7 @@ def dependents(query: Query, names: Collection[str], drops: Sequence[str]) -> li
     before, after = _Copy(ours, mine, ()), _Copy(ours, mine, drops)
     for kind, name, table, sql in mine:
         if kind == "table":
-            if links := after.lost_parents(name):
+            if links := sorted(after.lost_parents(name) - before.lost_parents(name)):
                 found.append(Dependent(kind, name, table, sql, False, f"refers to {', '.join(links)}"))
         elif kind != "view" and table not in after.tables and table in before.tables:
             found.append(Dependent(kind, name, table, sql, True, f"is on {table}"))
@@ -114,9 +114,11 @@ class _Copy:
         said = self._try(sql)
         return {} if said is None else {sql.split(" ")[1]: said}
 
-    def lost_parents(self, table: str) -> list[str]:
+    def lost_parents(self, table: str) -> set[str]:
+        """What ``table`` refers to and is not there; SQLite takes no heed of the case of a name."""
         parents = self._memory.execute('SELECT DISTINCT "table" FROM pragma_foreign_key_list(?)', (table,))
-        return sorted(str(parent) for (parent,) in parents if parent not in self.tables)
+        there = {name.lower() for name in self.tables}
+        return {str(parent) for (parent,) in parents if str(parent).lower() not in there}
 
 
 def _is_shadow(name: str, names: Collection[str]) -> bool:

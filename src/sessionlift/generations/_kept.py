@@ -47,7 +47,10 @@ _SEQUENCES = "sqlite_sequence"
 _OBJECTS = "sqlite_master"
 _BROKEN_LINKS = "foreign_key_check"
 _LINK_COLUMNS = ("table", "rowid", "parent", "fkid")
-_ASIDE = {_MARK, _SEQUENCES, _OBJECTS, _BROKEN_LINKS}
+_MADE = "(statements)"
+_ASIDE = {_MARK, _SEQUENCES, _OBJECTS, _BROKEN_LINKS, _MADE}
+# the column of no table: what tells a row whose values are kept from another that has its row id now
+_SAME_ROW = "(row)"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,16 @@ class Kept:
         )
         return cls(connection, revision, str(found[0][0])) if found else None
 
+    @classmethod
+    def others(cls, connection: Connection, revision: str, latest: Kept | None) -> list[Kept]:
+        """What earlier steps down from ``revision`` kept and could not bring back, or were never asked to."""
+        if not _exists(connection, KEPT_TABLE):
+            return []
+        found = _rows(
+            connection, "SELECT DISTINCT run_id FROM sessionlift_kept WHERE revision = ? ORDER BY 1", revision
+        )
+        return [cls(connection, revision, str(run)) for (run,) in found if latest is None or run != latest.run_id]
+
     # --- on the way down
 
     def mark(self, at: str, position: int) -> None:
@@ -102,13 +115,33 @@ class Kept:
         )
         return int(_rows(self.connection, "SELECT changes()")[0][0])
 
+    def keep_which_row(self, table: str, identity: str, columns: Sequence[str]) -> None:
+        """Keep ``identity`` of the rows that have a value in one of ``columns``: what is written once and never after.
+
+        A row id alone would do while the table counts on; not once somebody has set its counter back.
+        """
+        there = " OR ".join(f"{quote_identifier(column)} IS NOT NULL" for column in columns)
+        self.connection.exec_driver_sql(
+            "INSERT INTO sessionlift_kept (revision, run_id, table_name, row_id, column_name, value) "
+            f"SELECT ?, ?, ?, rowid, ?, {quote_identifier(identity)} FROM {quote_identifier(table)} WHERE {there}",
+            (self.revision, self.run_id, table, _SAME_ROW),
+        )
+
+    def keep_statements(self, names: Sequence[str]) -> None:
+        """Keep how the objects of these names were made, so that they come back word by word."""
+        for name in names:
+            for (sql,) in _rows(self.connection, "SELECT sql FROM sqlite_master WHERE name = ?", name):
+                self._put(_MADE, 0, name, sql)
+
     def keep_sequences(self, tables: Sequence[str]) -> None:
         """Keep where the row ids of ``tables`` stand, so that none is given out twice."""
         if not _exists(self.connection, _SEQUENCES):
             return
         for table in tables:
-            for (seq,) in _rows(self.connection, "SELECT seq FROM sqlite_sequence WHERE name = ?", table):
-                self._put(_SEQUENCES, 0, table, seq)
+            # nothing keeps a program from a second row of the same name
+            found = _rows(self.connection, "SELECT seq FROM sqlite_sequence WHERE name = ? ORDER BY rowid", table)
+            for number, (seq,) in enumerate(found):
+                self._put(_SEQUENCES, number, table, seq)
 
     def keep_object(self, number: int, kind: str, name: str, sql: str) -> None:
         """Keep a user's index or trigger that goes with one of the tables."""
@@ -116,8 +149,8 @@ class Kept:
             self._put(_OBJECTS, number, column, value)
 
     def _keep_broken_links(self, table: str) -> None:
-        links = _broken_links(self.connection, table)
-        first = self._count(_BROKEN_LINKS) if links else 0
+        links = broken_links(self.connection, table)
+        first = self.count_rows(_BROKEN_LINKS) if links else 0
         for number, link in enumerate(links, first):
             for column, value in zip(_LINK_COLUMNS, link, strict=True):
                 self._put(_BROKEN_LINKS, number, column, value)
@@ -135,9 +168,12 @@ class Kept:
         """The position of :meth:`mark`."""
         return int(self._values(_MARK, "position")[0][1])
 
-    def restore_rows(self, table: str, *, new_ids: bool = False) -> int:
-        """Put the rows of ``table`` back, in their places; returns how many. With ``new_ids`` at its end."""
-        if not self._count(table):
+    def restore_rows(self, table: str, *, new_ids: bool = False, but: str | None = None) -> int:
+        """Put the rows of ``table`` back, in their places; returns how many. With ``new_ids`` at its end.
+
+        ``but``: row ids, as JSON, whose places are taken; then a row that a key of the table refuses stays as well.
+        """
+        if not self.count_rows(table):
             return 0  # an INSERT of no rows would leave a sequence of 0 behind
         columns = _columns(self.connection, table)
         alias = _row_id_alias(self.connection, table)
@@ -145,57 +181,87 @@ class Kept:
         picked = ", ".join("max(CASE WHEN column_name = ? THEN value END)" for _ in wanted)
         names = ", ".join(quote_identifier(column) for column in wanted)
         row_id, head = ("", "") if new_ids else ("row_id, ", "rowid, ")
+        verb, fits = (
+            ("INSERT", "")
+            if but is None
+            else ("INSERT OR IGNORE", "AND row_id NOT IN (SELECT value FROM json_each(?)) ")
+        )
         self.connection.exec_driver_sql(
-            f"INSERT INTO {quote_identifier(table)} ({head}{names}) SELECT {row_id}{picked} FROM sessionlift_kept "
-            "WHERE revision = ? AND run_id = ? AND table_name = ? GROUP BY row_id ORDER BY row_id",
-            (*wanted, self.revision, self.run_id, table),
+            f"{verb} INTO {quote_identifier(table)} ({head}{names}) SELECT {row_id}{picked} FROM sessionlift_kept "
+            f"WHERE revision = ? AND run_id = ? AND table_name = ? {fits}GROUP BY row_id ORDER BY row_id",
+            (*wanted, self.revision, self.run_id, table, *([] if but is None else [but])),
         )
         return int(_rows(self.connection, "SELECT changes()")[0][0])
 
-    def restore_values(self, table: str, column: str) -> int:
-        """Put the values of one column back into the rows that are still there; returns how many."""
+    def restore_values(self, table: str, column: str, identity: str | None = None) -> int:
+        """Put the values of one column back into the rows that are still there and have none; returns how many.
+
+        With ``identity``, into those alone that are still the same row (:meth:`keep_which_row`).
+        """
         name, target = quote_identifier(table), quote_identifier(column)
-        mine = (self.revision, self.run_id, table, column)
+        mine = (self.revision, self.run_id, table)
+        same = (
+            "1"
+            if identity is None
+            else (
+                f"NOT EXISTS (SELECT 1 FROM sessionlift_kept AS which WHERE which.revision = kept.revision "
+                "AND which.run_id = kept.run_id AND which.table_name = kept.table_name AND which.row_id = kept.row_id "
+                f"AND which.column_name = '{_SAME_ROW}' AND which.value IS NOT {name}.{quote_identifier(identity)})"
+            )
+        )
         self.connection.exec_driver_sql(
             f"UPDATE {name} SET {target} = kept.value FROM sessionlift_kept AS kept WHERE kept.revision = ? "
-            f"AND kept.run_id = ? AND kept.table_name = ? AND kept.column_name = ? AND kept.row_id = {name}.rowid",
-            mine,
+            f"AND kept.run_id = ? AND kept.table_name = ? AND kept.column_name = ? AND kept.row_id = {name}.rowid "
+            f"AND {name}.{target} IS NULL AND {same}",
+            (*mine, column),
         )
         restored = int(_rows(self.connection, "SELECT changes()")[0][0])
         self.connection.exec_driver_sql(
-            "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? AND column_name = ? "
-            f"AND row_id IN (SELECT rowid FROM {name})",
-            mine,
+            f"DELETE FROM sessionlift_kept AS kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+            f"AND column_name = ? AND EXISTS (SELECT 1 FROM {name} WHERE {name}.rowid = kept.row_id "
+            f"AND {name}.{target} IS kept.value AND {same})",
+            (*mine, column),
         )
         return restored
 
+    def values_left(self, table: str, column: str) -> int:
+        """How many values of one column found no row to come back to."""
+        return len(self._values(table, column))
+
     def restore_sequences(self) -> None:
         """Let the row ids go on from where they stood."""
-        for table, seq in self._pairs(_SEQUENCES):
-            there = _rows(self.connection, "SELECT 1 FROM sqlite_sequence WHERE name = ?", table)
-            sql = (
-                "UPDATE sqlite_sequence SET seq = ? WHERE name = ?"
-                if there
-                else "INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)"
-            )
-            self.connection.exec_driver_sql(sql, (seq, table))
+        pairs = self._pairs(_SEQUENCES)
+        for table in {str(table) for table, _ in pairs}:
+            self.connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        for table, seq in pairs:
+            self.connection.exec_driver_sql("INSERT INTO sqlite_sequence (seq, name) VALUES (?, ?)", (seq, table))
 
-    def objects(self) -> list[str]:
-        """The statements of the user's indexes and triggers that went with the tables."""
-        return [str(sql) for _, sql in self._values(_OBJECTS, "sql")]
+    def raise_sequences(self) -> None:
+        """Let no row id be given out that was given out here, where the counters have gone on by themselves."""
+        for table, seq in self._pairs(_SEQUENCES):
+            self.connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (seq, table))
+
+    def objects(self) -> dict[str, tuple[str, str]]:
+        """The user's indexes and triggers that went with the tables: name -> kind, statement."""
+        parts = [[str(value) for _, value in self._values(_OBJECTS, column)] for column in ("name", "kind", "sql")]
+        return {name: (kind, sql) for name, kind, sql in zip(*parts, strict=True)}
+
+    def statements(self) -> dict[str, str]:
+        """How the step's own objects were made, by name; empty in what an older build kept."""
+        return {str(name): str(sql) for name, sql in self._pairs(_MADE)}
 
     def withhold(self, tables: Sequence[str]) -> dict[str, int]:
         """Take those restored rows out again whose parent has been deleted since; returns how many by table.
 
         They stay in the complement. A link that was broken before already comes back as it was.
         """
-        known = set(self._broken_before())
+        known = set(self.broken_before())
         held: dict[str, int] = {}
         while True:
             orphans = {
                 (str(table), int(row))
                 for name in tables
-                for table, row, parent, number in _broken_links(self.connection, name)
+                for table, row, parent, number in broken_links(self.connection, name)
                 if (table, row, parent, number) not in known
             }
             if not orphans:
@@ -204,14 +270,29 @@ class Kept:
                 self.connection.exec_driver_sql(f"DELETE FROM {quote_identifier(table)} WHERE rowid = ?", (row,))
                 held[table] = held.get(table, 0) + 1
 
-    def forget(self, tables: Sequence[str]) -> int:
-        """Remove what is in the store again; returns how many rows are left because they could not come back."""
+    def forget_rows(self, table: str, *, but: str = "[]") -> None:
+        """Remove the rows that are in the store again; ``but``: row ids, as JSON, that somebody else's rows have.
+
+        To be called before anything else is written there: a new row may get the row id of one that stays here.
+        """
+        self.connection.exec_driver_sql(
+            "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+            f"AND row_id IN (SELECT rowid FROM {quote_identifier(table)}) "
+            "AND row_id NOT IN (SELECT value FROM json_each(?))",
+            (self.revision, self.run_id, table, but),
+        )
+
+    def forget(self, tables: Sequence[str] = ()) -> int:
+        """Remove what is only needed for the way up; returns how many rows are left because they could not come
+        back. ``tables``: those with kept columns, of which nothing else is left of some rows."""
         mine = (self.revision, self.run_id)
         for table in tables:
             self.connection.exec_driver_sql(
-                "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
-                f"AND row_id IN (SELECT rowid FROM {quote_identifier(table)})",
-                (*mine, table),
+                "DELETE FROM sessionlift_kept AS kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+                "AND column_name = ? AND NOT EXISTS (SELECT 1 FROM sessionlift_kept AS other WHERE other.revision = "
+                "kept.revision AND other.run_id = kept.run_id AND other.table_name = kept.table_name "
+                "AND other.row_id = kept.row_id AND other.column_name <> kept.column_name)",
+                (*mine, table, _SAME_ROW),
             )
         for aside in sorted(_ASIDE):
             self.connection.exec_driver_sql(
@@ -233,7 +314,8 @@ class Kept:
             (self.revision, self.run_id, table),
         )
 
-    def _broken_before(self) -> list[tuple[Any, ...]]:
+    def broken_before(self) -> list[tuple[Any, ...]]:
+        """The references that led nowhere already on the way down, as :func:`broken_links` gives them."""
         parts = [dict(self._values(_BROKEN_LINKS, column)) for column in _LINK_COLUMNS]
         return [tuple(part.get(row) for part in parts) for row in parts[0]]
 
@@ -251,16 +333,18 @@ class Kept:
     def _pairs(self, table: str) -> list[tuple[Any, ...]]:
         return _rows(
             self.connection,
-            "SELECT column_name, value FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
+            "SELECT column_name, value FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+            "ORDER BY row_id",
             self.revision,
             self.run_id,
             table,
         )
 
-    def _count(self, table: str) -> int:
+    def count_rows(self, table: str) -> int:
+        """How many rows of ``table`` are kept."""
         found = _rows(
             self.connection,
-            "SELECT count(*) FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
+            "SELECT count(DISTINCT row_id) FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?",
             self.revision,
             self.run_id,
             table,
@@ -311,7 +395,8 @@ def _row_id_alias(connection: Connection, table: str) -> str | None:
     return None
 
 
-def _broken_links(connection: Connection, table: str) -> list[tuple[Any, ...]]:
+def broken_links(connection: Connection, table: str) -> list[tuple[Any, ...]]:
+    """Each reference of ``table`` that leads nowhere: table, row id, parent, number of the reference."""
     return _rows(connection, 'SELECT "table", rowid, parent, fkid FROM pragma_foreign_key_check(?)', table)
 
 

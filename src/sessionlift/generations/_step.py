@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -15,13 +17,14 @@ from sqlalchemy import Connection
 
 from sessionlift._version import __version__
 from sessionlift.errors import DependentObjectsError, GenerationError, UsageError
-from sessionlift.generations import _sqltext, _structure
+from sessionlift.generations import _leftovers, _sqltext, _structure
 from sessionlift.generations._dependents import Dependent, dependents
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE, Kept, drop_if_empty, kept_rows, note_step
 from sessionlift.generations._revision import Revision, _children_first, table_exists
 from sessionlift.stores import quote_identifier
 
 Replay = Callable[[Connection, int], dict[str, int]]
+_VERSION = re.compile(r"V([1-9]\d*)__")
 _SECOND = "%Y-%m-%d %H:%M:%S"
 
 
@@ -33,6 +36,11 @@ class Record:
     version: str
     description: str
 
+    @property
+    def pattern(self) -> str:
+        """The versions of this generation, whatever the program called it, as a GLOB."""
+        return f"V{number(self.version)}__*"
+
 
 @dataclass(frozen=True)
 class Step(Revision):
@@ -41,6 +49,8 @@ class Step(Revision):
     ``columns`` are added to tables of earlier generations; ``record`` is the row that the real program writes;
     ``history`` is the table whose row ids tell what was written while the store was on the older generation, and
     ``replay`` counts that in: it gets the last row id that had been counted, and says how much it did.
+    ``identity`` names, for a table with added columns, the column that is written once with a row and never after;
+    ``alike`` the columns by which two rows of a table say the same, though no key of it says so.
     """
 
     revision: str = ""
@@ -49,6 +59,8 @@ class Step(Revision):
     triggers: Mapping[str, str] = field(default_factory=dict)
     record: Record | None = None
     history: str = ""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     replay: Replay | None = None
 
     # --- what it is
@@ -138,9 +150,12 @@ class Step(Revision):
         taken = self.after is None and any(table_exists(connection, name) for name in self.tables)
         told: dict[str, Any] = {}
         if not taken:
-            for statement in self.own:
+            kept = Kept.latest(connection, self.revision)
+            made = kept.statements() if kept is not None else {}
+            for statement in self._statements(made):
                 connection.exec_driver_sql(statement)
-            told = self._bring_back(connection)
+            with self._set_aside(connection, self._written_on_the_way_up()):
+                told = self._bring_back(connection, kept)
         try:
             self.verify(connection)
         except GenerationError as error:
@@ -164,28 +179,49 @@ class Step(Revision):
         hindering = self.in_the_way(connection)
         if hindering and not context.config.attributes.get("let_dangle"):
             raise hindered(hindering, self.after.name)
-        told = self._keep(connection, [one for one in hindering if one.goes])
-        with self._set_aside(connection):
+        going = [one for one in hindering if one.goes]
+        # SQLite drops no column while a view or a trigger dangles
+        written = None if self.columns else self._written_on_the_way_up()
+        with self._set_aside(connection, written, but=[one.name for one in going]):
+            told = self._keep(connection, going)
             for statement in self.drops:
                 connection.exec_driver_sql(statement)
         self.after.verify(connection)
         self._note(connection, "down", told)
 
+    def _statements(self, made: Mapping[str, str]) -> tuple[str, ...]:
+        """``own``, with the words by which the objects were made that have been there already."""
+        known = {
+            sql.strip(): name
+            for part in (self.tables, self.indexes, self.views, self.triggers)
+            for name, sql in part.items()
+        }
+        return tuple(made.get(known.get(statement, ""), statement) for statement in self.own)
+
+    def _written_on_the_way_up(self) -> set[str]:
+        """The older tables into which a step writes; a trigger of the user's must not take that for the program's."""
+        return {table for table, _ in self.columns} | ({self.record.table} if self.record is not None else set())
+
     @contextmanager
-    def _set_aside(self, connection: Connection) -> Iterator[None]:
-        """Take the user's views and triggers out of the way, for SQLite drops no column while one of them dangles."""
-        mine: list[tuple[str, str, str]] = []
-        if self.columns:
-            rows = connection.exec_driver_sql(
-                "SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, rowid"
-            ).fetchall()
-            mine = [(str(kind), str(name), str(sql)) for kind, name, sql in rows if name not in self.all_names]
+    def _set_aside(self, connection: Connection, tables: set[str] | None, *, but: Sequence[str] = ()) -> Iterator[None]:
+        """Take the user's triggers on ``tables`` out of the way, and put them back; with None all of the user's views
+        and triggers. ``but``: those that do not come back."""
+        rows = connection.exec_driver_sql(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') "
+            "ORDER BY type DESC, rowid"
+        ).fetchall()
+        mine = [
+            (str(kind), str(name), str(sql))
+            for kind, name, table, sql in rows
+            if name not in self.all_names and (tables is None or (kind == "trigger" and str(table).lower() in tables))
+        ]
         for kind, name, _ in reversed(mine):
             what = "TRIGGER" if kind == "trigger" else "VIEW"
             connection.exec_driver_sql(f"DROP {what} IF EXISTS {quote_identifier(name)}")
         yield
-        for _, _, sql in mine:
-            connection.exec_driver_sql(sql)
+        for _, name, sql in mine:
+            if name not in but:
+                connection.exec_driver_sql(sql)
 
     def _keep(self, connection: Connection, going: list[Dependent]) -> dict[str, Any]:
         kept = Kept.new(connection, self.revision, run_id())
@@ -198,40 +234,67 @@ class Step(Revision):
         for table, column in self.columns:
             there = f"{quote_identifier(column)} IS NOT NULL"
             counted[f"{table}.{column}"] = kept.keep_values(table, column, where=there)
+        for table, identity in self.identity.items():
+            kept.keep_which_row(table, identity, [column for name, column in self.columns if name == table])
+        kept.keep_statements([*self.tables, *self.indexes, *self.views, *self.triggers])
         kept.keep_sequences(list(self.tables))
         for number, one in enumerate(going):
             kept.keep_object(number, one.kind, one.name, one.sql)
             if one.table not in self.tables:
                 kind = "TRIGGER" if one.kind == "trigger" else "INDEX"
-                connection.exec_driver_sql(f"DROP {kind} {quote_identifier(one.name)}")
+                connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quote_identifier(one.name)}")
         if self.record is not None:
-            kept.keep_rows(self.record.table, where="version = ?", params=(self.record.version,))
-            connection.exec_driver_sql(
-                f"DELETE FROM {quote_identifier(self.record.table)} WHERE version = ?", (self.record.version,)
-            )
+            kept.keep_rows(self.record.table, where="version GLOB ?", params=(self.record.pattern,))
+            self._forget_record(connection, self.record)
         return {"kept": {name: count for name, count in counted.items() if count}}
 
-    def _bring_back(self, connection: Connection) -> dict[str, Any]:
-        kept = Kept.latest(connection, self.revision)
-        if kept is None:
+    def _bring_back(self, connection: Connection, kept: Kept | None) -> dict[str, Any]:
+        others = Kept.others(connection, self.revision, kept)
+        if kept is None and not others:
             self._write_record(connection)
             return {}
         # no trigger of this generation may count what is only brought back
+        triggers = [_statement(connection, name) for name in self.triggers]
         for name in self.triggers:
             connection.exec_driver_sql(f"DROP TRIGGER {quote_identifier(name)}")
-        restored = {table: kept.restore_rows(table) for table in self.tables}
-        for table, column in self.columns:
-            restored[f"{table}.{column}"] = kept.restore_values(table, column)
-        withheld = kept.withhold(list(self.tables))
-        kept.restore_sequences()
-        if self.record is None or not self._restore_record(connection, kept, self.record):
+        restored, withheld, replayed, objects = Counter[str](), Counter[str](), dict[str, int](), dict[str, str]()
+        if kept is not None:
+            restored.update({table: kept.restore_rows(table) for table in self.tables})
+            withheld.update(kept.withhold(list(self.tables)))
+            for table in self.tables:
+                kept.forget_rows(table)
+            for table, column in self.columns:
+                restored[f"{table}.{column}"] = kept.restore_values(table, column, self.identity.get(table))
+                withheld[f"{table}.{column}"] = kept.values_left(table, column)
+            kept.restore_sequences()
+        if kept is None or self.record is None or not self._restore_record(connection, kept, self.record):
             self._write_record(connection)
-        replayed = self.replay(connection, kept.position()) if self.replay is not None else {}
-        for sql in (*self.triggers.values(), *kept.objects()):
+        for other in others:
+            restored.update(_leftovers.bring_back(other, _children_first(self.tables)[::-1], self.alike))
+            for table, column in self.columns:
+                restored[f"{table}.{column}"] += other.restore_values(table, column, self.identity.get(table))
+            other.raise_sequences()
+        if kept is not None and self.replay is not None:
+            replayed = self.replay(connection, kept.position())
+        for one in (*others, *([kept] if kept is not None else [])):
+            objects |= {name: sql for name, (_, sql) in one.objects().items()}
+        there = names_in(connection)
+        for sql in (*triggers, *(sql for name, sql in objects.items() if name.lower() not in there)):
             connection.exec_driver_sql(sql)
-        left = kept.forget(list(self.tables))
-        told = {"restored": restored, "replayed": replayed, "withheld": withheld}
+        columned = sorted({table for table, _ in self.columns})
+        left = sum(one.forget(columned) for one in (*others, *([kept] if kept is not None else [])))
+        told: dict[str, Mapping[str, int]] = {"restored": restored, "replayed": replayed, "withheld": withheld}
         return {name: {k: v for k, v in part.items() if v} for name, part in told.items()} | {"left": left}
+
+    def taken_names(self, connection: Connection, at: Step) -> list[str]:
+        """The user's objects that have the name of something which a way up from ``at`` makes or brings back."""
+        wanted = {name.lower() for name in self.all_names - at.all_names}
+        step: Step | None = self
+        while step is not None and step.revision != at.revision:
+            kept = Kept.latest(connection, step.revision)
+            wanted |= {name.lower() for name in kept.objects()} if kept is not None else set()
+            step = step.after
+        return [f"{kind} {name}" for name, kind in sorted(names_in(connection).items()) if name in wanted]
 
     def _downgrade_first(self) -> None:
         if context.is_offline_mode():
@@ -259,11 +322,13 @@ class Step(Revision):
     # --- the program's own record
 
     def _forget_record(self, connection: Connection, record: Record) -> None:
-        connection.exec_driver_sql(f"DELETE FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,))
+        connection.exec_driver_sql(
+            f"DELETE FROM {quote_identifier(record.table)} WHERE version GLOB ?", (record.pattern,)
+        )
 
     def _restore_record(self, connection: Connection, kept: Kept, record: Record) -> bool:
         there = connection.exec_driver_sql(
-            f"SELECT 1 FROM {quote_identifier(record.table)} WHERE version = ?", (record.version,)
+            f"SELECT 1 FROM {quote_identifier(record.table)} WHERE version GLOB ?", (record.pattern,)
         ).fetchall()
         restored = bool(there) or kept.restore_rows(record.table, new_ids=True) > 0
         kept.drop(record.table)
@@ -308,6 +373,22 @@ def create_indexes(on: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         name: f"CREATE INDEX {quote_identifier(name)} ON {quote_identifier(table)} ({columns})"
         for name, (table, columns) in on.items()
     }
+
+
+def number(version: str) -> int:
+    """The number in the program's own name of a version (``V4__phase4_extensions``), 0 where there is none."""
+    match = _VERSION.match(version)
+    return int(match.group(1)) if match else 0
+
+
+def names_in(connection: Connection) -> dict[str, str]:
+    """Every named object of the store and its kind, the names in lower case, as SQLite takes them."""
+    rows = connection.exec_driver_sql("SELECT name, type FROM sqlite_master").fetchall()
+    return {str(name).lower(): str(kind) for name, kind in rows}
+
+
+def _statement(connection: Connection, name: str) -> str:
+    return str(connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchall()[0][0])
 
 
 def hindered(found: list[Dependent], target: str) -> DependentObjectsError:

@@ -140,6 +140,7 @@ class InPlaceRun:
         self._keeps_backup = not options.dry_run
         self._keeps_generation = False  # whether there is work to do where the generation stays
         self._digests: list[Digest] = []
+        self._changed = False
         self._begun = time.monotonic()
         self._report = Report(
             kind=verb,
@@ -190,7 +191,8 @@ class InPlaceRun:
         self._report.environment = current_environment({})
         place = self._backup_place()
         path = file_of(self._where)
-        check_space(self._where, sorted({path.parent, place.parent if not place.exists() else place}))
+        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        check_space(self._where, sorted({path.parent, there}))
         elsewhere = [] if self._options.dry_run else open_elsewhere(path)
         if elsewhere:
             listed = ", ".join(str(number) for number in elsewhere[:5])
@@ -230,7 +232,14 @@ class InPlaceRun:
             if self._in_transaction(held.store, held.connection):
                 with self._interrupts.held():
                     commit(held)
+                    self._is_changed()
             self._count_own(held.store)
+
+    def _is_changed(self) -> None:
+        """From here on nothing may say that the store is as it was, and nobody needs to be interrupted."""
+        if not self._options.dry_run:
+            self._changed = True
+            self._interrupts.over()
 
     def _in_transaction(self, store: SqliteFileStore, connection: Connection) -> bool:
         """Everything that is done under the lock; false where there is nothing to do."""
@@ -352,7 +361,7 @@ class InPlaceRun:
                     tables[name] = TableCounts(read=count, written=count - aside, excluded=aside)
             for name, count in withheld.items():
                 report.losses.append(
-                    _loss(name, count, "what these rows refer to was deleted in between; they stay aside", "withheld")
+                    _loss(name, count, "what these belong to was deleted in between; they stay aside", "withheld")
                 )
             replayed = told.get("replayed", {})
             for name, count in replayed.items():
@@ -375,7 +384,9 @@ class InPlaceRun:
         waiting = kept_rows(store.query)
         if waiting and self._verb == "upgrade":
             listed = ", ".join(f"{table} {rows:,}" for table, rows in waiting.items())
-            self._report.assumptions.append(f"the complement keeps rows that could not come back: {listed}")
+            self._report.assumptions.append(
+                f"the complement keeps rows that could not come back: {listed}; the next way up tries them again"
+            )
 
     def _finish(self) -> None:
         self._summarise()
@@ -384,8 +395,11 @@ class InPlaceRun:
         self._report.target.generation = self._to.generation
         self._report.target.system = self._road.system
         if self._digests and not self._options.dry_run:
-            self._make_place()
-            self._report.digests = write_digests(digests_path(self._path), self._digests, algorithm=ALGORITHM)
+            try:
+                self._make_place()
+                self._report.digests = write_digests(digests_path(self._path), self._digests, algorithm=ALGORITHM)
+            except (OSError, SessionliftError) as error:
+                self._progress.step(f"The digests could not be written beside {self._path}: {error}")
         self._report.finish()
 
     def _summarise(self) -> None:
@@ -400,11 +414,14 @@ class InPlaceRun:
         )
 
     def _broken(self, status: Literal["failed", "interrupted"], error: SessionliftError) -> None:
-        """Write down what is known of a run that did not come to its end. The store is as it was."""
+        """Write down what is known of a run that did not come to its end. Before the commit the store is as it was."""
         with self._interrupts.held():
             report = self._report
-            report.migrated_sessions = 0
-            report.tables, report.losses = {}, []
+            if self._changed:
+                error.what = f"the store was led to {self._to.generation}, whole and for good; only then: {error.what}"
+            else:
+                report.migrated_sessions = 0
+                report.tables, report.losses = {}, []
             self._summarise()
             report.errors.insert(0, ErrorLine(error=error.what, code=error.code, table=error.fields.get("table")))
             report.finish(status)
@@ -425,6 +442,7 @@ class InPlaceRun:
 
 
 def _loss(name: str, count: int, meaning: str, code: str) -> Loss:
+    when = "with the next upgrade" if code == "kept_aside" else "with a later upgrade, once it is there again"
     table, _, column = name.partition(".")
     return Loss(
         code=code,
@@ -432,5 +450,5 @@ def _loss(name: str, count: int, meaning: str, code: str) -> Loss:
         column=column or None,
         count=count,
         meaning=meaning,
-        original_kept_in="sessionlift_kept, value by value; they come back with the next upgrade",
+        original_kept_in=f"sessionlift_kept, value by value; they come back {when}",
     )

@@ -14,6 +14,7 @@ from sessionlift.runs._in_place_roads import InPlaceRoad
 from sessionlift.runs._report_files import store_size
 from sessionlift.runs._row_digests import TableDigest, columns_of, digest_rows, tables_of
 from sessionlift.runs._snapshot import open_file
+from sessionlift.runs.session_buddy import Check
 from sessionlift.stores import Store, StoreURL, quote_identifier
 
 METHOD = (
@@ -104,9 +105,9 @@ def digest_stay(
     records = [record for revision in names if (record := step_of(revision).record) is not None]
     if not records or table != records[0].table:
         return digest_rows(store, table, columns)
-    later = tuple(record.version for record in records[low + 1 :])
-    marks = ", ".join("?" * len(later))
-    return digest_rows(store, table, columns, where=f"version NOT IN ({marks})", params=later)
+    later = tuple(record.pattern for record in records[low + 1 :])
+    where = " AND ".join(["version NOT GLOB ?"] * len(later))
+    return digest_rows(store, table, columns, where=where, params=later)
 
 
 def broken_views(store: Store) -> list[tuple[str, str]]:
@@ -152,9 +153,16 @@ def verify_change(
     for check in road.works(store, road.number(to.generation)):
         if not check.ok:
             verification.differences.append(Difference(message=f"{check.name}: no; {check.said}"))
+        elif check.own:
+            verification.cannot_see.append(said_by_own(check))
     verification.checked_sessions = road.sessions(store)
     verification.status = "failed" if verification.differences else "passed"
     return verification, after
+
+
+def said_by_own(check: Check) -> str:
+    """The line of a report for what works only without the user's own triggers and unique indexes."""
+    return f"{check.name}: tried without your own triggers and unique indexes, for with them: {check.own}"
 
 
 def facts_of(oddities: Sequence[Oddity]) -> list[SourceFact]:

@@ -126,10 +126,18 @@ class _Copying(InPlaceRun):
             generation=found.generation,
         )
 
+    def _is_changed(self) -> None:
+        """So far only the copy is: it has no name yet."""
+
     def _settle(self) -> None:
         """Give the copy its name; whoever comes second leaves the first one's alone."""
         if self._options.dry_run:
             return
+        with self._interrupts.held():
+            self._name()
+            super()._is_changed()
+
+    def _name(self) -> None:
         goal, copy = file_of(self._goal), file_of(self._where)
         if self._there:
             self._report.skipped_sessions = self._report.total_sessions

@@ -10,7 +10,7 @@ from pathlib import Path
 from sessionlift.errors import GenerationError, SessionliftError, StoreError, StoreNotFoundError, UsageError
 from sessionlift.generations import RevisionInfo, chain_of, detect, over, standing, step_of
 from sessionlift.reports import Difference, ErrorLine, Report, Throughput, Verification, read_digests, write
-from sessionlift.runs._in_place_check import check_integrity, columns_that_stay, digest_stay, facts_of
+from sessionlift.runs._in_place_check import check_integrity, columns_that_stay, digest_stay, facts_of, said_by_own
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store
 from sessionlift.runs._row_digests import TableDigest, columns_of, count_rows, tables_of
@@ -133,6 +133,7 @@ def _ask_views(report: Report, store: SqliteFileStore) -> None:
 def _try(report: Report, store: SqliteFileStore, road: InPlaceRoad, generation: str) -> None:
     checks = road.works(store, road.number(generation))
     report.options["tried"] = {check.name: check.ok for check in checks}
+    report.verification.cannot_see += [said_by_own(check) for check in checks if check.ok and check.own]
     report.verification.differences += [
         Difference(message=f"{check.name}: no; {check.said}") for check in checks if not check.ok
     ]

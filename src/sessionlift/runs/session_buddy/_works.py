@@ -4,26 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sessionlift.errors import StoreError
-from sessionlift.stores import Store
+from sessionlift.generations import step_of
+from sessionlift.stores import Store, quote_identifier
 
 _SKILL = "sessionlift: does it work?"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried, whether it went as it must, and what was found."""
+    """One thing that was tried, whether it went as it must, and what was found.
+
+    ``own``: what the user's own triggers and unique indexes said against it, where it went without them.
+    """
 
     name: str
     ok: bool
     said: str
+    own: str = ""
 
 
 def works(store: Store, number: int) -> list[Check]:
     """Try what the program does with a store of generation ``number``. Needs a transaction of the caller's; every
-    row that is written is taken back before this returns."""
+    row that is written is taken back before this returns.
+
+    It is tried without the user's own triggers and unique indexes, which may refuse such an invocation by right; and
+    first with them, where none of them can end the caller's transaction.
+    """
+    own = _own(store, number)
+    if not own:
+        return _tried_all(store, number)
+    told: dict[str, str] = {}
+    if not any("ROLLBACK" in sql.upper() for _, sql in own):
+        told = {check.name: check.said for check in _tried_all(store, number) if not check.ok}
+    else:
+        told = {"": "one of them may roll back the whole transaction, so none was asked"}
+    with _taken_back(store):
+        for drop, _ in own:
+            store.execute(drop)
+        checks = _tried_all(store, number)
+    return [replace(check, own=told.get(check.name, told.get("", ""))) if check.ok else check for check in checks]
+
+
+def _own(store: Store, number: int) -> list[tuple[str, str]]:
+    """What of the user's may refuse a row: how it is dropped, and how it was made."""
+    ours = step_of(f"session_buddy_v{number}").all_names
+    found = []
+    for kind, name, sql in store.query("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+        refuses = kind == "trigger" or (kind == "index" and " unique " in f" {sql} ".lower()[:24])
+        if refuses and name not in ours:
+            found.append((f"DROP {str(kind).upper()} {quote_identifier(str(name))}", str(sql)))
+    return found
+
+
+def _tried_all(store: Store, number: int) -> list[Check]:
     checks = [_writes(store), _counts_metrics(store), _counts_sessions(store)]
     if number >= 3:
         checks.append(_knows_phases(store))

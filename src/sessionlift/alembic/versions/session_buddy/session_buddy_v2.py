@@ -20,6 +20,7 @@ REVISION = Step(
     after=session_buddy_v1.REVISION,
     tables={},
     columns={("skill_invocation", "embedding"): "BLOB"},
+    identity={"skill_invocation": "created_at"},
     indexes={
         "idx_invocation_embedding": (
             "CREATE INDEX idx_invocation_embedding ON skill_invocation (embedding) WHERE embedding IS NOT NULL"

@@ -69,6 +69,7 @@ REVISION = Step(
         ("skill_invocation", "workflow_phase"): "TEXT",
         ("skill_invocation", "workflow_step_id"): "TEXT",
     },
+    identity={"skill_invocation": "created_at"},
     indexes={
         "idx_invocation_workflow_phase": (
             f"CREATE INDEX idx_invocation_workflow_phase ON skill_invocation (workflow_phase) {_WHERE}"

@@ -378,6 +378,7 @@ REVISION = Step(
         "Phase 4: Advanced analytics, real-time monitoring, cross-session learning, and multi-modal skills",
     ),
     history="skill_invocation",
+    alike={"skill_time_series": ("skill_name", "timestamp")},
     replay=replay,
 )
 
