@@ -16,10 +16,8 @@ V3, V4 = "session_buddy.v3", "session_buddy.v4"
 NEW = "INSERT INTO skill_invocation (skill_name, invoked_at, session_id) VALUES ('{}', '2026-11-20T00:00:00', 's')"
 
 
-def made(tmp_path: Path, generation: str = V4, *, filled: bool = True, traps: str = "usual") -> Path:
-    return make_session_buddy(  # type: ignore[arg-type]
-        tmp_path / "s.db", generation=generation, filled=filled and generation == V4, traps=traps
-    ).path
+def made(tmp_path: Path, generation: str = V4, *, filled: bool = True) -> Path:
+    return make_session_buddy(tmp_path / "s.db", generation=generation, filled=filled and generation == V4).path
 
 
 def kept_of(path: Path, table: str, column: str) -> list[object]:
@@ -109,6 +107,22 @@ def test_a_row_never_comes_back_to_another_parent(led_up_by_the_program: Path) -
     assert 1 in stayed
     assert not set(there) & set(stayed)
     assert sorted([*there, *kept_of(path, "skill_category_mapping", "category_id")]) == sorted(mapped)  # type: ignore[type-var]
+
+
+def test_a_row_whose_key_is_taken_waits_with_all_that_refers_to_it(led_up_by_the_program: Path) -> None:
+    path = led_up_by_the_program
+    name = kept_of(path, "ab_test_configs", "test_name")[0]
+    sql = (
+        "INSERT INTO ab_test_configs (test_id, test_name, control_strategy, treatment_strategy, start_date) "
+        f"VALUES (50, '{name}', 'a', 'b', 'c')"
+    )
+    tell(path, sql)
+    waiting = kept_of(path, "ab_test_assignments", "user_id")
+    shift(path, "session_buddy_v3", run_id="b")
+    shift(path, "session_buddy_v4", run_id="c")
+    assert ask(path, "SELECT test_id FROM ab_test_configs") == [(50,)]
+    assert kept_of(path, "ab_test_assignments", "user_id") == waiting
+    assert ask(path, "SELECT * FROM ab_test_outcomes") == []
 
 
 def test_an_hour_does_not_come_back_beside_the_same_hour(led_up_by_the_program: Path) -> None:

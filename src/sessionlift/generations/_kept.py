@@ -171,7 +171,7 @@ class Kept:
     def restore_rows(self, table: str, *, new_ids: bool = False, but: str | None = None) -> int:
         """Put the rows of ``table`` back, in their places; returns how many. With ``new_ids`` at its end.
 
-        ``but``: row ids, as JSON, whose places are taken; then a row that a key of the table refuses stays as well.
+        ``but``: the row ids, as JSON, of rows that have to stay.
         """
         if not self.count_rows(table):
             return 0  # an INSERT of no rows would leave a sequence of 0 behind
@@ -181,13 +181,9 @@ class Kept:
         picked = ", ".join("max(CASE WHEN column_name = ? THEN value END)" for _ in wanted)
         names = ", ".join(quote_identifier(column) for column in wanted)
         row_id, head = ("", "") if new_ids else ("row_id, ", "rowid, ")
-        verb, fits = (
-            ("INSERT", "")
-            if but is None
-            else ("INSERT OR IGNORE", "AND row_id NOT IN (SELECT value FROM json_each(?)) ")
-        )
+        fits = "" if but is None else "AND row_id NOT IN (SELECT value FROM json_each(?)) "
         self.connection.exec_driver_sql(
-            f"{verb} INTO {quote_identifier(table)} ({head}{names}) SELECT {row_id}{picked} FROM sessionlift_kept "
+            f"INSERT INTO {quote_identifier(table)} ({head}{names}) SELECT {row_id}{picked} FROM sessionlift_kept "
             f"WHERE revision = ? AND run_id = ? AND table_name = ? {fits}GROUP BY row_id ORDER BY row_id",
             (*wanted, self.revision, self.run_id, table, *([] if but is None else [but])),
         )

@@ -38,33 +38,50 @@ def bring_back(kept: Kept, tables: Sequence[str], alike: Mapping[str, Sequence[s
 
 
 def _taken(kept: Kept, table: str, alike: Sequence[str]) -> list[int]:
-    """The row ids of kept rows in whose place another row stands."""
-    mine = (kept.revision, kept.run_id, table)
+    """The row ids of kept rows in whose place another row stands: by row id, by a key, or by what it says."""
     name = quote_identifier(table)
-    found = _ids(kept.connection, f"SELECT rowid FROM {name} WHERE rowid IN ({_MINE})", *mine)
-    if alike:
+    found = set(_ids(kept.connection, f"SELECT rowid FROM {name} WHERE rowid IN ({_MINE})", *_mine(kept, table)))
+    for columns in [*_keys(kept.connection, table), *([list(alike)] if alike else [])]:
         same = " AND ".join(
             "EXISTS (SELECT 1 FROM sessionlift_kept AS part WHERE part.revision = kept.revision AND part.run_id = "
             "kept.run_id AND part.table_name = kept.table_name AND part.row_id = kept.row_id AND part.column_name = ? "
-            f"AND part.value IS there.{quote_identifier(column)})"
-            for column in alike
+            f"AND part.value = there.{quote_identifier(column)})"
+            for column in columns
         )
-        found += _ids(
-            kept.connection,
-            "SELECT DISTINCT kept.row_id FROM sessionlift_kept AS kept WHERE kept.revision = ? AND kept.run_id = ? "
-            f"AND kept.table_name = ? AND kept.column_name = ? AND EXISTS (SELECT 1 FROM {name} AS there WHERE "
-            f"there.{quote_identifier(alike[0])} IS kept.value AND {same})",
-            *mine,
-            alike[0],
-            *alike,
+        found |= set(
+            _ids(
+                kept.connection,
+                "SELECT DISTINCT kept.row_id FROM sessionlift_kept AS kept WHERE kept.revision = ? AND kept.run_id = ? "
+                f"AND kept.table_name = ? AND kept.column_name = ? AND EXISTS (SELECT 1 FROM {name} AS there WHERE "
+                f"there.{quote_identifier(columns[0])} = kept.value AND {same})",
+                *_mine(kept, table),
+                columns[0],
+                *columns,
+            )
         )
-    return sorted(set(found))
+    return sorted(found)
+
+
+def _keys(connection: Connection, table: str) -> list[list[str]]:
+    """The columns of each key of a table, but for its row id."""
+    found: dict[str, list[str]] = {}
+    for key, column in _structure.queries(connection)(
+        'SELECT i.name, x.name FROM pragma_index_list(?) AS i JOIN pragma_index_info(i.name) AS x WHERE i."unique" '
+        "ORDER BY i.name, x.seqno",
+        table,
+    ):
+        found.setdefault(str(key), []).append(str(column))
+    return list(found.values())
+
+
+def _mine(kept: Kept, table: str) -> tuple[str, str, str]:
+    return kept.revision, kept.run_id, table
 
 
 def _take_out(kept: Kept, table: str, tables: Sequence[str], taken: str, known: set[tuple[Any, ...]]) -> None:
     """Take those rows out again that refer to nothing, or to a row that came into the place of their own."""
     name = quote_identifier(table)
-    mine = (kept.revision, kept.run_id, table)
+    mine = _mine(kept, table)
     own = f"rowid IN ({_MINE}) AND rowid NOT IN (SELECT value FROM json_each(?))"
     while True:
         came = set(_ids(kept.connection, f"SELECT rowid FROM {name} WHERE {own}", *mine, taken))
