@@ -17,7 +17,7 @@ from tests.support.buddy_stores import ask, rows, schema, tell
 from sessionlift import reports
 from sessionlift._demo import make_session_buddy
 from sessionlift.errors import SessionliftError, VerificationError
-from sessionlift.runs import InPlaceOptions, InPlaceResult, _in_place, change_in_place
+from sessionlift.runs import InPlaceOptions, InPlaceResult, _in_place, _locks, change_in_place
 from sessionlift.runs._interrupts import Interrupts
 
 
@@ -44,7 +44,7 @@ def test_an_interrupt_that_comes_with_the_commit_does_not_say_that_nothing_was_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_session_buddy(tmp_path / "s.db").path
-    plain = _in_place.commit
+    plain = _locks.commit
 
     def interrupted(held: Any) -> None:
         plain(held)
