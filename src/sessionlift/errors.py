@@ -10,6 +10,7 @@
     │   ├── StoreTooNewError        written by a newer engine than the installed one reads
     │   ├── StoreCorruptError       truncated or damaged
     │   ├── StoreLockedError        another process holds it (transient)
+    │   │   └── StoreOvertakenError     another process wrote between a look and the write that rests on it
     │   ├── StoreReadOnlyError      no permission to write there
     │   ├── StoreFullError          no space left
     │   ├── StoreConstraintError    a UNIQUE, CHECK or NOT NULL rule of the target refused a row
@@ -125,6 +126,12 @@ class StoreCorruptError(StoreError):
 class StoreLockedError(StoreError):
     code = "store_locked"
     transient = True
+
+
+class StoreOvertakenError(StoreLockedError):
+    """Nothing was written. The same, begun with a new look, may go through."""
+
+    code = "store_overtaken"
 
 
 class StoreReadOnlyError(StoreError):

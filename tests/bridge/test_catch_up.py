@@ -19,7 +19,16 @@ from sessionlift.converters.langswarm import backward, read_session
 from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
-from sessionlift.runs import CatchUpResult, TransferOptions, catch_up, migrate, status, verify
+from sessionlift.runs import (
+    CatchUpResult,
+    RollbackOptions,
+    TransferOptions,
+    catch_up,
+    migrate,
+    rollback,
+    status,
+    verify,
+)
 from sessionlift.stores import open_store
 
 
@@ -237,6 +246,33 @@ def test_keep_new_leaves_the_old_tail_in_quarantine(life: Life) -> None:
     ((row, code),) = query(life.target, 'SELECT "row", code FROM sessionlift_quarantine')
     assert (json.loads(row)["content"], code) == ("late", "legacy_tail")
     assert life.catch_up().report.skipped_sessions == 4, "it is settled"
+
+
+@pytest.mark.parametrize("keep_target", [True, False], ids=["kept in the target", "moved again"])
+def test_what_was_carried_back_is_not_appended_a_second_time(life: Life, keep_target: bool) -> None:
+    before = life.contents()
+    life.new_writes("fresh")
+    rollback(str(life.target), RollbackOptions(sessions=(life.one,), keep_target=keep_target))
+    migrate(str(life.source), str(life.target), TransferOptions())
+    assert life.contents() == [*before, "fresh"]
+    life.old_writes("late")
+    life.new_sets(topic="cats")
+    life.catch_up(on_conflict="append_legacy")
+    assert life.contents() == [*before, "fresh", "late"]
+    assert life.catch_up().report.skipped_sessions == 4
+
+
+def test_a_list_that_was_cut_after_a_rollback_is_a_conflict(life: Life) -> None:
+    life.new_writes("fresh")
+    rollback(str(life.target), RollbackOptions(sessions=(life.one,)))
+    migrate(str(life.source), str(life.target), TransferOptions())
+    before = life.contents()
+    life.old_changes(lambda _, history: history["messages"].pop(0))
+    life.new_sets(topic="cats")
+    (error,) = life.catch_up().conflicts
+    assert "does not begin" in error.what
+    life.catch_up(on_conflict="append_legacy")
+    assert life.contents() == before
 
 
 def test_an_old_list_that_does_not_go_on_is_a_conflict(life: Life) -> None:

@@ -107,8 +107,13 @@ class LegacyRows(Protocol):
     def compare(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
         """By session what ``write`` would add, change and delete. Writes nothing into the store."""
 
-    def write(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
+    def write(
+        self, store: Store, batch: BackwardBatch, seen: Mapping[str, str | None] | None = None
+    ) -> dict[str, Changes]:
         """Make the legacy rows of the batch's units what the batch says, in one transaction; returns what changed.
+
+        ``seen`` has the digests that sessions had when it was decided to write them (None: it was not there). Raises
+        StoreOvertakenError, and nothing is written, where one of them has another by now.
 
         Units that are "gone" are left alone: see ``remove``. Sequences are advanced in the same transaction, so that
         the old program draws no id that a row has.
@@ -117,8 +122,11 @@ class LegacyRows(Protocol):
     def digests(self, store: Store, kind: UnitKind, ids: Sequence[str]) -> dict[str, str]:
         """The source digests of units as they lie in ``store`` now; ids that it does not hold are left out."""
 
-    def remove(self, store: Store, ids: Sequence[str]) -> None:
-        """Delete sessions with all their rows. Whole transactions of its own; done again, it does nothing."""
+    def remove(self, store: Store, ids: Sequence[str], seen: Mapping[str, str | None] | None = None) -> None:
+        """Delete sessions with all their rows. Whole transactions of its own; done again, it does nothing.
+
+        ``seen`` as for ``write``.
+        """
 
 
 class Backward(Protocol):

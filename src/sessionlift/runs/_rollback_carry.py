@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sessionlift.converters import (
@@ -15,7 +16,7 @@ from sessionlift.converters import (
     Refused,
     Remembered,
 )
-from sessionlift.errors import StoreConstraintError
+from sessionlift.errors import StoreConstraintError, StoreOvertakenError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._rollback_options import RollbackOptions, Turn
@@ -23,6 +24,8 @@ from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
 
+_LOOKS = 10
+"""How often sessions are looked at that the old program writes to at that very moment."""
 LEGACY_CHANGED = "legacy_changed"
 LEGACY_LACKS = "legacy_lacks_session"
 LEGACY_REFUSED = "legacy_refused"
@@ -69,8 +72,15 @@ class Carrier:
     def carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
         """Take sessions as far as the legacy store; ``legacy`` is None for one that is still to be made.
 
-        Without ``write`` nothing is written: the turns say what would be.
+        Without ``write`` nothing is written: the turns say what would be. Where the old program writes to a session
+        between the look at it and the writing, it is looked at again; at last StoreOvertakenError is raised.
         """
+        for _ in range(_LOOKS - 1):
+            with suppress(StoreOvertakenError):
+                return self._carry(ids, legacy, write=write)
+        return self._carry(ids, legacy, write=write)
+
+    def _carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
         memory, seen = self._ledger.remembered(SESSION, ids), self._watched.digests(ids)
         units = self._ledger.units(SESSION, ids)
         there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
@@ -86,7 +96,7 @@ class Carrier:
             turn.seen, turn.rows = seen[key], counts.get(key, {})
             turns.append(turn)
         batch = Batch(turns)
-        self._written(batch, memory, legacy, made, write=write)
+        self._written(batch, memory, legacy, made, there, write=write)
         return batch
 
     def _make(self, ids: Sequence[str], memory: Mapping[str, Remembered], legacy: Store | None) -> BackwardBatch:
@@ -176,6 +186,7 @@ class Carrier:
         memory: Mapping[str, Remembered],
         legacy: Store | None,
         made: BackwardBatch,
+        there: Mapping[str, str],
         *,
         write: bool,
     ) -> None:
@@ -200,8 +211,8 @@ class Carrier:
             if not self.may_write:
                 raise FirstWrite
             self._intend(turns.values())
-            self._way.rows.remove(legacy, removed)
-        changes = self._write(legacy, made, turns, memory) if write else self._way.rows.compare(legacy, made)
+            self._way.rows.remove(legacy, removed, {key: there.get(key) for key in removed})
+        changes = self._write(legacy, made, turns, memory, there) if write else self._way.rows.compare(legacy, made)
         for key, found in changes.items():
             if key in turns and turns[key].action == "carry":
                 turns[key].changes = found
@@ -215,12 +226,19 @@ class Carrier:
                 self._intents.add(self._run_id, self._number, self._name, digests, at=utc_now())
 
     def _write(
-        self, legacy: Store, made: BackwardBatch, turns: Mapping[str, Turn], memory: Mapping[str, Remembered]
+        self,
+        legacy: Store,
+        made: BackwardBatch,
+        turns: Mapping[str, Turn],
+        memory: Mapping[str, Remembered],
+        there: Mapping[str, str],
     ) -> dict[str, Changes]:
         if not made.units:
             return {}
         try:
-            return self._way.rows.write(legacy, made)
+            return self._way.rows.write(
+                legacy, made, {unit.session_id: there.get(unit.session_id) for unit in made.units}
+            )
         except StoreConstraintError as error:
             if len(made.units) == 1:
                 turn = turns[made.units[0].session_id]
@@ -234,7 +252,7 @@ class Carrier:
                 turns[each.session_id].digest = each.source_digest
                 turns[each.session_id].kept = dict(each.kept)
             self._intend([turns[each.session_id] for each in one.units])
-            changes.update(self._write(legacy, one, turns, memory))
+            changes.update(self._write(legacy, one, turns, memory, there))
         return changes
 
 

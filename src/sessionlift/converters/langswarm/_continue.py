@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,10 @@ from sessionlift.converters._continue import Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters.langswarm._columns import OUR_KEY, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import after
-from sessionlift.converters.langswarm._message import MessageCells
+from sessionlift.converters.langswarm._message import MessageCells, backward_message
 from sessionlift.converters.langswarm._session import SessionRows
 from sessionlift.converters.langswarm._target import read_session
-from sessionlift.converters.langswarm._zone import utc_text, zone_named
+from sessionlift.converters.langswarm._zone import Zone, utc_text, zone_named
 from sessionlift.stores import Store
 
 _COUNTED = ("updated_at", "last_activity", "message_count", "total_tokens", "history_total_tokens")
@@ -66,18 +67,18 @@ def continue_session(
 def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
     """What the new store gets of the legacy side's changes; pure.
 
-    V1 only appends to its list. A list that begins with the messages that moved, still whole in V2, goes on with a
-    tail: it is appended where V2 has written nothing itself. Of the session's own values, V1's are taken where V2
-    changed none; where it did, only those that nothing of V2 writes. Everything else is a conflict.
+    V1 only appends to its list. A list that begins with the messages that both sides have, those that moved still
+    whole in V2, goes on with a tail: it is appended where V2 has written nothing itself. Of the session's own values,
+    V1's are taken where V2 changed none; where it did, only those that nothing of V2 writes. Everything else is a
+    conflict.
     """
-    ours = [each for each in sides.now.messages if _our(each) is not None]
-    new = [each for each in sides.now.messages if _our(each) is None]
-    moved = [_timeless(each) for each in ours]
-    lists_go_on = len(ours) == sides.moved and moved == [
-        _timeless(each) for each in sides.again.messages[: sides.moved]
-    ]
-    tail = sides.again.messages[sides.moved :] if lists_go_on else _missing(moved, sides.again.messages)
-    values, against = _values(sides, ours)
+    zone = zone_named(sides.zone)
+    again = [_as_v1(each, zone) for each in sides.again.messages]
+    ours, new = _both_have(sides.now.messages, again, zone)
+    shared = [_as_v1(each, zone) for each in ours]
+    lists_go_on = len(ours) >= sides.moved and shared == again[: len(ours)]
+    tail = sides.again.messages[len(ours) :] if lists_go_on else _missing(shared, sides.again.messages, again)
+    values, against = _values(sides, ours[: sides.moved])
     conflict = _told(lists_go_on, bool(tail and new), against)
     found = Continued(legacy_tail=[_shown(each) for each in tail], new_tail=[_shown(each) for each in new])
     if conflict and on_conflict == "raise":
@@ -196,23 +197,38 @@ def _our(cells: MessageCells) -> dict[str, Any] | None:
     return our if isinstance(our, dict) else None
 
 
-def _timeless(cells: MessageCells) -> tuple[Any, ...]:
-    """The row without the time at which V2 had to put it."""
-    metadata = json.loads(cells.metadata or "{}")
-    metadata[OUR_KEY] = {name: value for name, value in metadata[OUR_KEY].items() if name != "moved_to"}
-    return (*cells._replace(timestamp="", metadata=None), json.dumps(metadata))
+def _as_v1(cells: MessageCells, zone: Zone) -> str:
+    """V1's message for a row, whichever program wrote it, and without the time at which V2 had to put it."""
+    try:
+        return json.dumps(backward_message(cells, zone, []).message)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return repr(cells)  # V2 cannot read it either: it is equal to itself alone
 
 
-def _missing(moved: list[tuple[Any, ...]], again: list[MessageCells]) -> list[MessageCells]:
-    """The messages of V1 that V2 does not have; each row of V2 stands for one."""
-    left = list(moved)
-    found = []
-    for each in again:
-        key = _timeless(each)
-        if key in left:
-            left.remove(key)
+def _both_have(now: list[MessageCells], again: list[str], zone: Zone) -> tuple[list[MessageCells], list[MessageCells]]:
+    """V2's rows that came from V1 or went there (a rollback carries V2's own, and the next move gives them back as
+    they were), and those that are V2's alone."""
+    left = Counter(again)
+    ours, new = [], []
+    for each in now:
+        message = _as_v1(each, zone)
+        if _our(each) is not None or left[message] > 0:
+            ours.append(each)
+            left[message] -= 1
         else:
-            found.append(each)
+            new.append(each)
+    return ours, new
+
+
+def _missing(shared: list[str], rows: list[MessageCells], again: list[str]) -> list[MessageCells]:
+    """The messages of V1 that V2 does not have; each row of V2 stands for one."""
+    left = Counter(shared)
+    found = []
+    for row, message in zip(rows, again, strict=True):
+        if left[message] > 0:
+            left[message] -= 1
+        else:
+            found.append(row)
     return found
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sessionlift.converters._backward import BackwardBatch, Changes
-from sessionlift.converters._batch import CATALOG, UnitKind
+from sessionlift.converters._batch import CATALOG, SESSION, UnitKind
 from sessionlift.converters.langswarm._columns import V1_COLUMNS
 from sessionlift.converters.langswarm._row import LegacyRow, NotUtf8, digest_of, source_digest
-from sessionlift.errors import UsageError
+from sessionlift.errors import StoreOvertakenError, UsageError
 from sessionlift.stores import SqliteStore, Store, quote_identifier
 
 _COLUMNS = ", ".join(quote_identifier(column) for column in V1_COLUMNS)
@@ -51,13 +51,17 @@ class LangswarmLegacyRows:
                 found[""] = Changes(added={"sessions": len(lacking)})
         return found
 
-    def write(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
+    def write(
+        self, store: Store, batch: BackwardBatch, seen: Mapping[str, str | None] | None = None
+    ) -> dict[str, Changes]:
         """Make the rows of the batch's units what the batch says, in one transaction; returns what changed.
 
-        A row keeps its place in the store; one that is right already is not touched.
+        A row keeps its place in the store; one that is right already is not touched. V1 may write at any time, so
+        that ``seen`` is looked at again inside of the transaction.
         """
         db = _sqlite(store)
         with db.mapped(), db.transaction():
+            self._refuse_overtaken(db, [key for key, _ in _wanted(batch)], seen)
             changes = self.compare(store, batch)
             for key, cells in _wanted(batch):
                 if key not in changes:
@@ -84,12 +88,27 @@ class LangswarmLegacyRows:
                     found[key] = source_digest(LegacyRow(key, dict(_named(cells))))
             return found
 
-    def remove(self, store: Store, ids: Sequence[str]) -> None:
+    def remove(self, store: Store, ids: Sequence[str], seen: Mapping[str, str | None] | None = None) -> None:
         """Delete sessions; done again, it does nothing."""
         db = _sqlite(store)
         with db.mapped(), db.transaction():
+            self._refuse_overtaken(db, ids, seen)
             for key in ids:
                 db.execute("DELETE FROM sessions WHERE session_id = ?", (key,))
+
+    def _refuse_overtaken(self, db: SqliteStore, ids: Sequence[str], seen: Mapping[str, str | None] | None) -> None:
+        if seen is None:
+            return
+        now = self.digests(db, SESSION, ids)
+        for key in ids:
+            if now.get(key) != seen.get(key):
+                raise StoreOvertakenError(
+                    f"the old program wrote to session {key!r} while it was on its way back",
+                    hint="nothing was written; run the same command again",
+                    store=db.url.redacted,
+                    role="source",
+                    session_id=key,
+                )
 
 
 def _sqlite(store: Store) -> SqliteStore:

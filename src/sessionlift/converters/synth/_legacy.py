@@ -67,7 +67,12 @@ class SynthLegacyRows:
             _stage(_open(store), batch)
             return _changes(_open(store))
 
-    def write(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
+    def write(
+        self,
+        store: Store,
+        batch: BackwardBatch,
+        seen: Mapping[str, str | None] | None = None,  # noqa: ARG002 - nobody else can write to what is open here
+    ) -> dict[str, Changes]:
         """Make the rows of the batch's units what the batch says, in one transaction; returns what changed.
 
         Rows that are right already are not touched, and of a row that is not only the columns that differ: DuckDB
@@ -103,7 +108,12 @@ class SynthLegacyRows:
                 return {"": catalog_digest(db, orphans=True)}
             return _session_digests(db, ids)
 
-    def remove(self, store: Store, ids: Sequence[str]) -> None:
+    def remove(
+        self,
+        store: Store,
+        ids: Sequence[str],
+        seen: Mapping[str, str | None] | None = None,  # noqa: ARG002 - as for ``write``
+    ) -> None:
         """Delete sessions with all their rows; done again, it does nothing.
 
         The early dress has foreign keys, and DuckDB lets a row go only after those that refer to it were gone when

@@ -1,0 +1,84 @@
+"""The old program writes to its store at the very moment at which a rollback does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.swarm_bridge import Stores, make_stores
+from tests.support.taken_back import V2_MESSAGE, ledger, v1_messages
+
+from sessionlift.converters.langswarm import LangswarmLegacyRows
+from sessionlift.errors import StoreOvertakenError
+from sessionlift.reports import check_file
+from sessionlift.runs import RollbackOptions, RollbackResult, TransferOptions, migrate, rollback
+
+
+@pytest.fixture
+def stores(tmp_path: Any) -> Stores:
+    made = make_stores(tmp_path, sessions=3)
+    migrate(*made.both, TransferOptions())
+    made.change(V2_MESSAGE, made.ids[0], "new", "said in the new store")
+    return made
+
+
+def taken_back(stores: Stores) -> RollbackResult:
+    result = rollback(str(stores.target), RollbackOptions(everything=True))
+    assert result.path is not None
+    assert check_file(result.path) == []
+    return result
+
+
+def before_each(monkeypatch: pytest.MonkeyPatch, name: str, work: Callable[[], None]) -> None:
+    """Let the old program do ``work`` after the rollback's look and before its write."""
+    real = getattr(LangswarmLegacyRows, name)
+
+    def late(rows: Any, store: Any, *arguments: Any) -> Any:
+        work()
+        return real(rows, store, *arguments)
+
+    monkeypatch.setattr(LangswarmLegacyRows, name, late)
+
+
+def once(work: Callable[[], None]) -> Callable[[], None]:
+    left = [work]
+    return lambda: left.pop()() if left else None
+
+
+def test_what_the_old_program_writes_between_look_and_write_is_a_conflict(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stores.ids[0]
+    before_each(monkeypatch, "write", once(lambda: stores.say_in_v1(one, "late")))
+    result = taken_back(stores)
+    assert [(line.session_id, line.code) for line in result.report.errors] == [(one, "legacy_changed")]
+    assert v1_messages(stores.source, one) == [*stores.contents(one), "late"]
+    assert ledger(stores.target)[one] == "moved"
+
+
+def test_what_the_new_store_has_deleted_stays_where_the_old_program_goes_on_with_it(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = stores.ids[1]
+    stores.change("DELETE FROM sessions WHERE session_id = ?", two)
+    before_each(monkeypatch, "remove", once(lambda: stores.say_in_v1(two, "late")))
+    result = taken_back(stores)
+    assert [(line.session_id, line.code) for line in result.report.errors] == [(two, "legacy_changed")]
+    assert v1_messages(stores.source, two) == [*stores.contents(two), "late"]
+
+
+def test_an_old_program_that_never_stops_ends_the_rollback(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = stores.ids[:2]
+    # what both sides changed is a conflict at the second look; here another session is in the way each time
+    for key in stores.ids:
+        stores.change(V2_MESSAGE, key, f"new {key}", "said in the new store")
+
+    def refuse() -> None:
+        raise StoreOvertakenError("another writer", session_id=two)
+
+    before_each(monkeypatch, "write", refuse)
+    with pytest.raises(StoreOvertakenError):
+        rollback(str(stores.target), RollbackOptions(everything=True))
+    assert v1_messages(stores.source, one) == stores.contents(one)
+    assert set(ledger(stores.target).values()) == {"moved"}
