@@ -50,5 +50,5 @@ def main() -> None:
 
     Exit codes: 0 all well; 1 something is in quarantine, or a check found a difference; 2 wrong usage;
     3 the source cannot be read or is not what it should be; 4 the target cannot be used; 5 the result could
-    not be printed; 130 interrupted.
+    not be printed, or the report not written; 130 interrupted.
     """

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.cli._options import mapping_option, timezone_option, transfer_options
-from sessionlift.errors import EXIT_FINDINGS, SessionConflictError
+from sessionlift.errors import SessionConflictError
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
 from sessionlift.runs import catch_up as run_catch_up
@@ -74,8 +73,7 @@ def catch_up(
             click.echo("\n".join(_tails(error)))
         if path is not None:
             click.echo(f"Report: {path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(result.report, result.path)
 
 
 def _tails(error: SessionConflictError) -> list[str]:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE, SessionliftError, UsageError
+from sessionlift.errors import (
+    EXIT_FINDINGS,
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT,
+    EXIT_PIPE,
+    SessionliftError,
+    UsageError,
+)
+from sessionlift.reports import Report
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -27,6 +36,17 @@ def fail(error: SessionliftError, *, as_json: bool) -> NoReturn:
     else:
         click.echo(f"Error [{error.code}]: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def end(report: Report, path: Path | None) -> None:
+    """End a command that came to its end: with 5 where its report could not be written, with 1 where someone has to
+    look. A run without a report is never told as well."""
+    if path is None:
+        click.echo("Error [report]: what the command did is done, but its report could not be written", err=True)
+        click.echo("  next: make room, or say --report-file; `sessionlift verify` compares the stores again", err=True)
+        sys.exit(EXIT_OUTPUT)
+    if report.has_findings:
+        sys.exit(EXIT_FINDINGS)
 
 
 class Command(click.Command):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
-from sessionlift.errors import EXIT_FINDINGS
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.reports import render_text
 from sessionlift.runs import InPlaceOptions, InPlaceResult, Interrupts, Progress, change_in_place
 
@@ -102,5 +100,4 @@ def tell(result: InPlaceResult, *, as_json: bool, quiet: bool) -> None:
             click.echo(f"Backup: {result.backup}")
         if result.path is not None:
             click.echo(f"Report: {result.path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(result.report, result.path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.cli._options import (
     backup_dir_option,
     mapping_option,
@@ -18,7 +17,6 @@ from sessionlift.cli._options import (
     timezone_option,
     transfer_options,
 )
-from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import BackupOptions, Interrupts, Progress
 from sessionlift.runs import migrate as run_migrate
@@ -96,8 +94,7 @@ def migrate(
         click.echo(render_text(result.report))
         if result.path is not None:
             click.echo(f"Report: {result.path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(result.report, result.path)
 
 
 def _text(path: Path | None) -> str | None:

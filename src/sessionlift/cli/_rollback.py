@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.cli._options import backup_dir_option, no_backup_option
-from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import BackupOptions, Interrupts, Progress, RollbackOptions, RollbackResult
 from sessionlift.runs import rollback as run_rollback
@@ -119,8 +117,7 @@ def rollback(
         click.echo(render_text(result.report))
         if result.path is not None:
             click.echo(f"Report: {result.path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(result.report, result.path)
 
 
 def _tell_sessions(result: RollbackResult) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sessionlift.errors import ReportError
+from sessionlift.errors import EXIT_OUTPUT, ReportError
 from sessionlift.reports._model import REPORT_VERSION, Report
 from sessionlift.reports._redact import redact_tree
 
@@ -47,7 +47,8 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> Path:
     except OSError as error:
         raise ReportError(
             f"cannot write {path}: {error.strerror or error}",
-            hint="give a path that can be written to",
+            hint="make room there, or give another path with --report-file; then run the same command again",
+            exit_code=EXIT_OUTPUT,
             path=str(path),
         ) from error
     return path

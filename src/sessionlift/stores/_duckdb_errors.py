@@ -21,13 +21,14 @@ from sessionlift.errors import (
     StoreTooNewError,
 )
 from sessionlift.stores._duckdb_header import read_header
-from sessionlift.stores._sniff import sniff, wrong_format
+from sessionlift.stores._sniff import BAD_DISK, sniff, wrong_format
 
 _NEWER = re.compile(r"version number (\d+), but we can only read versions? (?:between )?(\d+)(?: and (\d+))?")
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
 # the first release that reads each storage version
 _FIRST_RELEASE = {64: "0.9.0", 65: "1.2.0", 66: "1.3.0", 67: "1.4.0", 68: "1.5.0", 69: "2.0.0"}
 _DAMAGED = "restore it from a backup, or copy it again together with its .wal"
+_REFUSED = "open the store with DuckDB itself: what it refuses there, too, is damage; restore it from a backup"
 
 
 def map_duckdb_error(
@@ -76,10 +77,10 @@ def map_duckdb_error(
     if "read-only" in low and ("cannot" in low or "attached in read-only" in low):
         return StoreReadOnlyError(f"{path} was opened read-only", hint="open it for writing", **common)
     if _looks_damaged(error, low):
-        return StoreCorruptError(
-            f"{path} is damaged or cut short", hint=_DAMAGED, found=text.splitlines()[0][:300], **common
-        )
-    return StoreError(f"DuckDB refused: {text.strip()[:500]}", table=table, **common)
+        return StoreCorruptError(f"{path} is damaged or cut short", hint=_DAMAGED, found=_first_line(text), **common)
+    if isinstance(error, duckdb.IOException):
+        return StoreError("the disk could not be read or written", hint=BAD_DISK, found=_first_line(text), **common)
+    return StoreError(f"DuckDB refused: {text.strip()[:500]}", hint=_REFUSED, table=table, **common)
 
 
 _HEADERS = 3 * 4096  # the file's own header and two database headers
@@ -169,3 +170,7 @@ def _locked(text: str, path: Path, common: dict[str, Any]) -> StoreLockedError:
         holder=program,
         **common,
     )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:300]

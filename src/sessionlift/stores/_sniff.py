@@ -15,6 +15,10 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 _DUCKDB_MAGIC = b"DUCK"
 _DUCKDB_MAGIC_OFFSET = 8  # after the block's checksum
 _HEAD = 512
+BAD_DISK = (
+    "see what the system's log says of the disk, and of limits (ulimit -f); then run the same command again: "
+    "what was committed stays"
+)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -95,6 +99,8 @@ def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str
     """The error for a path that holds something else than ``engine`` needs."""
     if found == "missing":
         return _missing(path, store=store, role=role)
+    if found == "unknown" and (why := _unreadable(path)) is not None:
+        return StoreError(f"{path} cannot be read: {why}", hint=BAD_DISK, store=store, role=role, found=why)
     hints: dict[Found, str] = {
         "duckdb": f"open it as duckdb://{path}",
         "sqlite": f"open it as libsql://{path}",
@@ -115,6 +121,17 @@ def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str
         found=found,
         expected=engine,
     )
+
+
+def _unreadable(path: Path) -> str | None:
+    """What the system says of a file whose first byte cannot be read; None where it can."""
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                file.read(1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _missing(path: Path, *, store: str, role: str | None) -> StoreError:

@@ -17,7 +17,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     StoreReadOnlyError,
 )
-from sessionlift.stores._sniff import may, sniff, wrong_format
+from sessionlift.stores._sniff import BAD_DISK, may, sniff, wrong_format
 from sessionlift.stores._value import INT64_MAX, INT64_MIN, Value
 
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed(?:: (.*))?", re.DOTALL)
@@ -109,7 +109,7 @@ def map_sqlite_error(
     if "disk i/o error" in low:
         if path is not None and _free_bytes(path) < _LITTLE_SPACE:
             return _full(path, common)
-        return StoreError("the disk could not be read or written", hint="check the disk", found=text, **common)
+        return StoreError("the disk could not be read or written", hint=BAD_DISK, found=text, **common)
     return StoreError(f"the database refused a statement: {text}", table=table, **common)
 
 
@@ -184,7 +184,12 @@ def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreE
         return _read_only(path, common)
     if path is not None and _free_bytes(path) < _LITTLE_SPACE:
         return _full(path, common)
-    return StoreError("the database could not be opened", hint="check the path", found=text, **common)
+    return StoreError(
+        "the database could not be opened",
+        hint="check the path and the disk; then run the same command again: what was committed stays",
+        found=text,
+        **common,
+    )
 
 
 def writable_directory(path: Path) -> bool:
