@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from typing import Any, TextIO
 READING = re.compile(
     r"\s*(SELECT|WITH|EXPLAIN|PRAGMA (?!journal_mode\s*=|wal_checkpoint|synchronous\s*=))", re.IGNORECASE
 )
+MEMORY = 6 << 30
 PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-")
 WORKERS = {
     "sessionlift.runs._convert_worker": "converter",
@@ -74,10 +76,12 @@ class Warm:
         limits: dict[str, int] | None = None,
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
+        seconds: int = 0,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
         ``"SIGKILL converter"``, ``"SIGKILL verifier"``, ``"SIGKILL backup"`` or ``"SIGKILL 1234"`` that process
-        gets it."""
+        gets it. After ``seconds`` it is ended by SIGALRM, and it gets no more than ``MEMORY``.
+        """
         request = {
             "arguments": [str(argument) for argument in arguments],
             "at": at,
@@ -85,6 +89,7 @@ class Warm:
             "limits": limits,
             "cwd": str(cwd) if cwd else None,
             "env": env or {},
+            "seconds": seconds,
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -262,6 +267,9 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
         os.environ.update(request["env"])
+        if request["seconds"]:
+            signal.alarm(request["seconds"])
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         tempfile.tempdir = None
         if request["cwd"]:
             os.chdir(request["cwd"])

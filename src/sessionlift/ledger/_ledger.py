@@ -80,16 +80,17 @@ class Ledger:
     def finish_run(self, run_id: str, *, status: str, finished_at: str, summary: dict[str, Any]) -> None:
         with self._store.transaction():
             self._store.execute(
-                "UPDATE sessionlift_runs SET status = ?, finished_at = ?, summary = ? WHERE run_id = ?",
+                "UPDATE sessionlift_runs SET status = ?, finished_at = max(?, started_at), summary = ? "
+                "WHERE run_id = ?",
                 (status, finished_at, to_json(summary), run_id),
             )
 
     def runs(self) -> list[LedgerRun]:
-        """All runs, oldest first."""
+        """All runs, oldest first, in the order in which they began, whatever the clock said then."""
         rows = self._store.read_table(
             "sessionlift_runs",
             ("run_id", "kind", "status", "source", "started_at", "finished_at", "summary", "options"),
-            order_by=("started_at", "run_id"),
+            order_by=("rowid",),
         )
         return [
             LedgerRun(

@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sessionlift.converters import TypeMapping
-from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.errors import (
+    GenerationError,
+    StoreConstraintError,
+    StoreCorruptError,
+    StoreNotFoundError,
+    UsageError,
+    WrongGenerationError,
+)
 from sessionlift.generations import chain_of, detect
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
@@ -108,6 +115,14 @@ class _Copying(InPlaceRun):
         self._where = replace(self._where, path=copy)
         if self._options.dry_run:
             self._report.assumptions.append("dry run: everything was done to a private copy, which was removed")
+
+    def _change(self) -> None:
+        try:
+            super()._change()
+        except (StoreCorruptError, StoreConstraintError, GenerationError) as error:
+            # the copy is what the source is
+            error.fields["store"] = self._named.redacted
+            raise error.as_role("source") from None
 
     def _refuse_other(self) -> None:
         """The target is there: it must be what this run would make."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sessionlift.errors import StoreError, StoreFullError
-from sessionlift.stores import quote_identifier
+from sessionlift.stores import file_size_limit, quote_identifier
 
 _PRAGMAS = ("page_size = 32768", "journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Large pages, since a stage is written once from its beginning to its end and read the same way."""
@@ -70,10 +70,15 @@ class StageWriter:
 
 
 def _mapped(error: sqlite3.Error, path: Path) -> StoreError:
-    if "full" in str(error):
+    if "full" in str(error) or ("disk i/o" in str(error).lower() and file_size_limit() is not None):
         return StoreFullError(
             f"there is no space left for temporary files in {path.parent}",
-            hint="free some, or set TMPDIR to a directory with more; nothing was written for this batch",
+            hint="free some, or set TMPDIR to a directory with more (a limit is raised by ulimit -f); nothing was "
+            "written for this batch",
             role="target",
         )
-    return StoreError(f"a temporary file in {path.parent} could not be written: {error}", role="target")
+    return StoreError(
+        f"a temporary file in {path.parent} could not be written: {error}",
+        hint="set TMPDIR to a directory on a disk that works; nothing was written for this batch",
+        role="target",
+    )

@@ -5,7 +5,7 @@ from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store
-from sessionlift.stores._private import PrivateDirectory, no_room
+from sessionlift.stores._private import PrivateDirectory, file_size_limit, no_room
 from sessionlift.stores._recovery import copy_with_side_files, needs_recovery, side_file
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
@@ -34,6 +34,7 @@ __all__ = [
     "StoreURL",
     "Value",
     "copy_with_side_files",
+    "file_size_limit",
     "listed",
     "needs_recovery",
     "no_room",

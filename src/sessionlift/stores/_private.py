@@ -18,8 +18,9 @@ from sessionlift.errors import StoreError, StoreFullError
 
 try:
     import fcntl
+    import resource
 except ImportError:  # not a POSIX system: what a killed process left has to be removed by hand
-    fcntl = None  # type: ignore[assignment]
+    fcntl = resource = None  # type: ignore[assignment]
 
 _PREFIX = "sessionlift-"
 _OWNER = "owner"
@@ -61,9 +62,20 @@ def no_room(error: OSError) -> StoreError:
     hint = "set TMPDIR to a directory with room that you may write to"
     where = f" {error.filename}" if error.filename else ""
     what = f"temporary files cannot be written{where}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StoreFullError(what, hint=hint, role="target")
     return StoreError(what, hint=hint, role="target")
+
+
+def file_size_limit() -> int | None:
+    """The bytes that this process may write into one file (``ulimit -f``); None where there is no such limit.
+
+    SQLite says of a write beyond it what it says of a broken disk.
+    """
+    if resource is None:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _own(directory: Path) -> int | None:

@@ -184,6 +184,8 @@ class Client:
                     ended = True
                 elif "baton" in entry:
                     on_baton(entry["baton"])
+            # an answer of a known length (a proxy gives it one) does not end by itself
+            response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error, during) from error
         if not ended:

@@ -17,6 +17,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     StoreReadOnlyError,
 )
+from sessionlift.stores._private import file_size_limit
 from sessionlift.stores._sniff import BAD_DISK, may, sniff, wrong_format
 from sessionlift.stores._value import INT64_MAX, INT64_MIN, Value
 
@@ -107,12 +108,13 @@ def map_sqlite_error(
     if "unable to open" in low:
         return _cannot_open(path, text, common)
     if "disk i/o error" in low:
-        if path is not None and _free_bytes(path) < _LITTLE_SPACE:
+        if path is not None and (_free_bytes(path) < _LITTLE_SPACE or file_size_limit() is not None):
             return _full(path, common)
         return StoreError("the disk could not be read or written", hint=BAD_DISK, found=text, **common)
-    return StoreError(f"the database refused a statement: {text}", table=table, **common)
+    return StoreError(f"the database refused a statement: {text}", hint=_REFUSED, table=table, **common)
 
 
+_REFUSED = "PRAGMA integrity_check of the sqlite3 program says whether the store is damaged; then restore a backup"
 _DAMAGED = "restore it from a backup, or copy it again; a copy of a store in use is made with VACUUM INTO, not cp"
 
 
@@ -160,9 +162,13 @@ def _free_bytes(path: Path) -> int:
 
 def _full(path: Path | None, common: dict[str, Any]) -> StoreFullError:
     where = f" on the disk that holds {path}" if path is not None else ""
+    limit = file_size_limit()
+    if limit is not None:
+        where += f", or a file has reached this user's limit of {limit:,} bytes"
+    raised = "" if limit is None else " (or raise the limit: ulimit -f)"
     return StoreFullError(
         f"no space is left{where}",
-        hint="make room, then run the same command again: what was committed stays",
+        hint=f"make room{raised}, then run the same command again: what was committed stays",
         free_bytes=_free_bytes(path) if path is not None else None,
         **common,
     )
