@@ -167,7 +167,7 @@ class Migrate(Work):
         assert query(target, "PRAGMA integrity_check") == [("ok",)], what
         moved = {key for key, state in ledger(target).items() if state in ("moved", "partial")}
         living = self.system.living(target)
-        living.pop(None, None)  # rows that no session owns
+        living = {key: rows for key, rows in living.items() if key is not None}  # others are no session's
         assert living.keys() == moved, f"{what}: the ledger does not name the sessions that are there"
         for key, rows in living.items():
             assert sorted(map(repr, rows)) == sorted(map(repr, self.living[key])), f"{what}: {key} is there in part"
@@ -288,12 +288,18 @@ class InPlace(Work):
 
 
 WORKS: dict[str, Callable[[Warm, FailingDisk, Path], Work]] = {
-    "migrate-synth": lambda *given: Migrate(*given, lambda path: make_synth_v2(path, sessions=4, traps="all"), SYNTH),
-    "migrate-langswarm": lambda *given: Migrate(*given, lambda path: make_langswarm_v1(path, sessions=4), SWARM),
-    "rollback-synth": lambda *given: Rollback(*given, SYNTH),
-    "rollback-langswarm": lambda *given: Rollback(*given, SWARM),
-    "upgrade": lambda *given: InPlace(*given, "upgrade", "session_buddy.v1", "session_buddy.v4"),
-    "downgrade": lambda *given: InPlace(*given, "downgrade", "session_buddy.v4", "session_buddy.v1"),
+    "migrate-synth": lambda run, disk, folder: Migrate(
+        run, disk, folder, lambda path: make_synth_v2(path, sessions=4, traps="all"), SYNTH
+    ),
+    "migrate-langswarm": lambda run, disk, folder: Migrate(
+        run, disk, folder, lambda path: make_langswarm_v1(path, sessions=4), SWARM
+    ),
+    "rollback-synth": lambda run, disk, folder: Rollback(run, disk, folder, SYNTH),
+    "rollback-langswarm": lambda run, disk, folder: Rollback(run, disk, folder, SWARM),
+    "upgrade": lambda run, disk, folder: InPlace(run, disk, folder, "upgrade", "session_buddy.v1", "session_buddy.v4"),
+    "downgrade": lambda run, disk, folder: InPlace(
+        run, disk, folder, "downgrade", "session_buddy.v4", "session_buddy.v1"
+    ),
 }
 
 

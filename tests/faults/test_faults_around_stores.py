@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,13 @@ def moved(request: pytest.FixtureRequest, sessionlift: Warm, tmp_path: Path) -> 
 # --- locked, and read-only --------------------------------------------------------------------------------------
 
 
+def copying(path: Path, goal: Path) -> Callable[[], None]:
+    def copy() -> None:
+        shutil.copy(path, goal)
+
+    return copy
+
+
 def holder(path: Path, engine: str) -> str:
     """A program that keeps a store for itself."""
     if engine == "duckdb":
@@ -121,7 +128,7 @@ def test_a_rollback_meets_a_store_in_a_read_only_place(sessionlift: Warm, moved:
     aside = moved.folder / "aside.db"
     shutil.move(kept, aside)
     kept.parent.rename(moved.folder / "was")
-    with small_disk(kept.parent, "64m", read_only_after=lambda: shutil.copy(aside, kept)):
+    with small_disk(kept.parent, "64m", read_only_after=copying(aside, kept)):
         before = moved.lie()
         told(
             sessionlift("rollback", moved.target, "--all", "--json"),
@@ -142,7 +149,7 @@ def test_a_change_in_place_meets_a_read_only_place(sessionlift: Warm, tmp_path: 
     )
     aside = make_session_buddy(tmp_path / "s.db", generation=old, invocations=20).path
     path = tmp_path / "disk" / "s.db"
-    with small_disk(path.parent, "64m", read_only_after=lambda: shutil.copy(aside, path)):
+    with small_disk(path.parent, "64m", read_only_after=copying(aside, path)):
         before = snapshot(path.parent)
         told(sessionlift(verb, path, "--to", new, "--json"), 4, "store_read_only")
         assert snapshot(path.parent) == before

@@ -247,7 +247,7 @@ class Report:
     def finish(self, status: Status | None = None, *, at: str | None = None) -> None:
         """Close the report; without ``status`` it is "completed", "completed_with_findings" if it has any."""
         # a clock that was set back while the run was at it must not make a report that contradicts itself
-        self.finished_at = max(at or utc_now(), self.started_at)
+        self.finished_at = at or max(utc_now(), self.started_at)
         self.status = status or ("completed_with_findings" if self.has_findings else "completed")
 
     def to_dict(self) -> dict[str, Any]:
