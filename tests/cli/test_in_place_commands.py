@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.surroundings import small_disk
 from tests.support.warm import Warm
 
 from sessionlift._demo import make_session_buddy
@@ -223,3 +224,41 @@ def test_a_wrong_call_is_told_as_json_where_that_was_asked_for(
     plain = sessionlift(*words)
     assert (plain.code, plain.out) == (2, "")
     assert said in plain.err
+
+
+def test_a_store_on_a_read_only_disk_is_refused_before_its_backup_and_can_be_looked_at(
+    sessionlift: Warm, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+
+    def fill() -> None:
+        make_session_buddy(disk / "s.db", generation="session_buddy.v3")
+
+    with small_disk(disk, "8m", read_only_after=fill):
+        path, reports = disk / "s.db", tmp_path / "report.json"
+        for command in CHANGING[:2]:
+            refused = sessionlift(*command, path, "--backup-dir", tmp_path / "backups")
+            assert refused.code == 4
+            assert "Error [store_read_only]" in refused.err
+            assert "Backing up" not in refused.err
+        refused = sessionlift("migrate", path, disk / "new.db")
+        assert refused.code == 4
+        assert f"{disk / 'new.db'} may not be written" in refused.err
+        assert "TMPDIR" not in refused.err
+        assert sessionlift("upgrade", path, "--dry-run", "--report-file", reports).code == 0
+        assert sessionlift("session-buddy", "verify", path, "--report-file", reports).code == 0
+        assert sessionlift("migrate", path, tmp_path / "new.db", "-q").code == 0
+    assert not (tmp_path / "backups").exists()
+
+
+def test_a_copy_of_a_write_protected_store_can_be_written_to(sessionlift: Warm, v3: Path, tmp_path: Path) -> None:
+    v3.chmod(0o444)
+    assert sessionlift("migrate", v3, tmp_path / "new.db", "-q").code == 0
+    assert (tmp_path / "new.db").stat().st_mode & 0o777 == 0o644
+    assert v3.stat().st_mode & 0o777 == 0o444
+
+
+def test_the_directory_of_backups_is_made_however_deep_it_lies(sessionlift: Warm, v3: Path, tmp_path: Path) -> None:
+    told = json.loads(sessionlift("upgrade", v3, "--backup-dir", tmp_path / "a" / "b" / "c", "--json").out)
+    assert told["ok"]
+    assert Path(told["backup"]).parent == tmp_path / "a" / "b" / "c"

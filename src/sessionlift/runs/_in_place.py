@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -67,7 +68,7 @@ from sessionlift.runs._report_files import (
     tells_of_a_store,
 )
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
-from sessionlift.runs._snapshot import file_of, in_place_url, refuse_empty, snapshot
+from sessionlift.runs._snapshot import file_of, in_place_url, refuse_empty, refuse_read_only, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore
 
 Verb = Literal["upgrade", "downgrade"]
@@ -189,16 +190,25 @@ class InPlaceRun:
         self._refuse_direction(found.generation)
         self._report.source = store_info(self._named, found)
         self._report.environment = current_environment({})
-        place = self._backup_place()
+        self._refuse_goal(found.generation)
+        check_space(self._where, sorted(self._fills()))
         path = file_of(self._where)
-        there = next(one for one in (place, *place.absolute().parents) if one.exists())
-        check_space(self._where, sorted({path.parent, there}))
         elsewhere = [] if self._options.dry_run else open_elsewhere(path)
         if elsewhere:
             listed = ", ".join(str(number) for number in elsewhere[:5])
             self._report.assumptions.append(
                 f"other processes had the store open ({listed}): they see the new schema with their next statement"
             )
+
+    def _refuse_goal(self, generation: str) -> None:
+        if not self._options.dry_run and generation != self._to.generation:
+            refuse_read_only(self._goal)
+
+    def _fills(self) -> set[Path]:
+        """The directories that need room for what the run writes."""
+        if self._options.dry_run:
+            return {Path(tempfile.gettempdir())}
+        return {file_of(self._named).parent, self._backup_place()}
 
     def _refuse_direction(self, generation: str) -> None:
         names = [info.generation for info in self._chain]

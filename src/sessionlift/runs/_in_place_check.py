@@ -47,13 +47,14 @@ def check_integrity(where: StoreURL, named: StoreURL) -> None:
 def check_space(where: StoreURL, directories: Sequence[Path]) -> None:
     """Raise StoreFullError unless the copies and the change have room: twice the store, and a little."""
     needed = 2 * (store_size(where) or 0) + _SPARE
-    for directory in directories:
+    for named in directories:
+        directory = next((place for place in (named, *named.absolute().parents) if place.is_dir()), named)
         info = os.statvfs(directory)
         free = info.f_bavail * info.f_frsize
         if free < needed:
             raise StoreFullError(
-                f"{directory} has {free:,} bytes free; the backup and the change may need {needed:,}",
-                hint="make room, or name another place with --backup-dir",
+                f"{directory} has {free:,} bytes free; copies and the change may need {needed:,}",
+                hint="make room there, or name other directories: TMPDIR for a dry run, --backup-dir for the backup",
                 store=where.redacted,
                 role="target",
                 free_bytes=free,

@@ -23,7 +23,7 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
-from sessionlift.runs._snapshot import file_of, in_place_url, open_file, snapshot
+from sessionlift.runs._snapshot import file_of, in_place_url, open_file, refuse_read_only, snapshot
 from sessionlift.stores import PrivateDirectory, StoreURL, sniff
 
 
@@ -98,13 +98,6 @@ class _Copying(InPlaceRun):
 
     def _place(self, stack: ExitStack) -> None:
         goal = file_of(self._goal)
-        if not goal.parent.is_dir():
-            raise StoreNotFoundError(
-                f"there is no directory {goal.parent}",
-                hint="create it, or check the path",
-                store=self._goal.redacted,
-                role="target",
-            )
         self._there = sniff(goal) not in ("missing", "empty")
         if self._there:
             self._refuse_other()
@@ -123,6 +116,21 @@ class _Copying(InPlaceRun):
             # the copy is what the source is
             error.fields["store"] = self._named.redacted
             raise error.as_role("source") from None
+
+    def _refuse_goal(self, generation: str) -> None:  # noqa: ARG002 - the copy is made in any generation
+        goal = file_of(self._goal)
+        if not goal.parent.is_dir():
+            raise StoreNotFoundError(
+                f"there is no directory {goal.parent}",
+                hint="create it, or check the path",
+                store=self._goal.redacted,
+                role="target",
+            )
+        if not self._options.dry_run and sniff(goal) in ("missing", "empty"):
+            refuse_read_only(self._goal)
+
+    def _fills(self) -> set[Path]:
+        return super()._fills() if self._options.dry_run else {file_of(self._goal).parent}
 
     def _refuse_other(self) -> None:
         """The target is there: it must be what this run would make."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sessionlift.errors import StoreFormatError, UsageError
-from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, open_store, parse_store_url, sniff
+from sessionlift.errors import StoreFormatError, StoreReadOnlyError, UsageError
+from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, may_write, open_store, parse_store_url, sniff
 
 
 def in_place_url(text: str) -> StoreURL:
@@ -42,6 +42,18 @@ def refuse_empty(where: StoreURL) -> None:
         )
 
 
+def refuse_read_only(where: StoreURL) -> None:
+    """Raise StoreReadOnlyError where this user may not write to the store, or not make it, and its journal."""
+    path = file_of(where)
+    if not may_write(path):
+        raise StoreReadOnlyError(
+            f"{path} may not be written: it or its directory is read-only; nothing was changed",
+            hint="check the permissions of the file and of its directory",
+            store=where.redacted,
+            role="target",
+        )
+
+
 def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:
     """Open a SQLite file by the library that its URL names. Raises UsageError for a store of another engine."""
     store = open_store(where, mode=mode, role=role)
@@ -52,6 +64,10 @@ def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:
 
 
 def snapshot(where: StoreURL, path: Path) -> None:
-    """Copy what is committed in a store to ``path``, through a connection of its own that only reads."""
+    """Copy what is committed in a store to ``path``, through a connection of its own that only reads.
+
+    The copy can be written to, whatever the permissions of the store: something is tried in it, or it is led up.
+    """
     with open_file(where, mode="ro", role="source") as store:
         store.copy_to(path)
+    path.chmod(path.stat().st_mode | 0o600)

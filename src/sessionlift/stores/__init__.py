@@ -11,6 +11,7 @@ from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlfile import SqliteFileStore
 from sessionlift.stores._sqlite import SqliteStore
+from sessionlift.stores._sqlite_errors import may_write
 from sessionlift.stores._stage import listed
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
 from sessionlift.stores._value import Row, Value, quote_identifier
@@ -36,6 +37,7 @@ __all__ = [
     "copy_with_side_files",
     "file_size_limit",
     "listed",
+    "may_write",
     "needs_recovery",
     "no_room",
     "not_a_database",

@@ -186,7 +186,7 @@ def _read_only(path: Path | None, common: dict[str, Any]) -> StoreReadOnlyError:
 def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreError:
     if path is not None and not path.parent.is_dir():
         return StoreNotFoundError(f"there is no directory {path.parent}", hint="create it first", **common)
-    if path is not None and not (writable_directory(path.parent) and _writable_file(path)):
+    if path is not None and not may_write(path):
         return _read_only(path, common)
     if path is not None and _free_bytes(path) < _LITTLE_SPACE:
         return _full(path, common)
@@ -208,5 +208,6 @@ def writable_directory(path: Path) -> bool:
         return False
 
 
-def _writable_file(path: Path) -> bool:
-    return not path.exists() or may(path, os.W_OK)
+def may_write(path: Path) -> bool:
+    """Whether this user may write to the file, or make it, with its journal beside it."""
+    return writable_directory(path.parent) and (not path.exists() or may(path, os.W_OK))
