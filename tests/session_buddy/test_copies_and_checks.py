@@ -131,6 +131,7 @@ def test_a_refusal_has_its_exit_code_and_says_what_to_do(tmp_path: Path) -> None
     assert refused.exit_code == 4
     assert "view mine" in refused.output
     assert "--let-dangle" in refused.output
+    assert not (tmp_path / "s.db.backups").exists(), "nothing was done yet"
     assert call("downgrade", path, "--to", "session_buddy.v3", "--let-dangle", "-q").exit_code == 0
     assert call("session-buddy", "backfill", path).exit_code == 4
     assert call("upgrade", tmp_path / "none.db").exit_code == 4

@@ -191,6 +191,12 @@ def way_down(connection: Connection, at: str, to: str) -> list[Dependent]:
     return step_of(at).in_the_way(connection, step_of(to))
 
 
+def refuse_dependents(connection: Connection, at: str, to: str) -> None:
+    """Raise DependentObjectsError where the user's objects need what goes between two revisions. Read-only."""
+    if hindering := way_down(connection, at, to):
+        raise hindered(hindering, step_of(to).name)
+
+
 def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id: str, let_dangle: bool = False) -> None:
     """Lead a stamped store from one revision of its chain to another, in the caller's transaction.
 
@@ -199,9 +205,7 @@ def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id:
     chain = [info.revision for info in chain_of(step_of(at).name)]
     up = chain.index(to) >= chain.index(at)
     if not up and not let_dangle:
-        hindering = way_down(connection, at, to)
-        if hindering:
-            raise hindered(hindering, step_of(to).name)
+        refuse_dependents(connection, at, to)
     if up:
         taken = step_of(to).taken_names(connection, step_of(at))
         if taken:

@@ -29,6 +29,7 @@ from sessionlift.generations import (
     change,
     detect,
     kept_rows,
+    refuse_dependents,
     standing,
     step_of,
     steps_of_run,
@@ -263,6 +264,8 @@ class InPlaceRun:
             self._count_unchanged(store, found)
             return self._adopt_only(connection, found)
         self._progress.step(f"Checking {self._named.redacted} ({found.generation})")
+        if self._verb == "downgrade" and not self._options.let_dangle:
+            refuse_dependents(connection, here.revision, self._to.revision)  # before the backup, too
         with ThreadPoolExecutor(1) as beside:
             backup = beside.submit(self._back_up)
             before = take_down(store, here, self._to, self._chain)
