@@ -21,6 +21,7 @@
     │       ├── UnknownGenerationError  no known schema fits
     │       ├── MixedGenerationError    parts of more than one schema
     │       ├── WrongGenerationError    a known one, but not the one that this place asks for
+    │       ├── NotTakenBackError       what would go with a target's schema lies nowhere else
     │       ├── DependentObjectsError   objects of the user's need what a way down takes away
     │       └── TargetNewerError        the target was made by a newer build of this tool
     ├── FidelityError               the driver would change a class of values and no exact way is known
@@ -182,6 +183,13 @@ class DependentObjectsError(GenerationError):
     """Views, triggers, tables or indexes of the user's need what would go. ``fields['found']`` names each."""
 
     code = "dependent_objects"
+    default_exit_code = EXIT_TARGET
+
+
+class NotTakenBackError(GenerationError):
+    """Sessions, or what the ledger keeps of them, would go with the schema of a target."""
+
+    code = "not_taken_back"
     default_exit_code = EXIT_TARGET
 
 

@@ -8,6 +8,7 @@ import click
 
 from sessionlift import generations
 from sessionlift.cli._common import Group, emit_json, json_option
+from sessionlift.runs import downgrade_schema
 from sessionlift.stores import parse_store_url
 
 
@@ -49,14 +50,19 @@ def upgrade(store: str, revision: str, dress: str | None, as_json: bool) -> None
 @schema.command()
 @click.argument("store")
 @click.argument("revision")
+@click.option(
+    "--drop-kept",
+    is_flag=True,
+    help="Let go what the ledger keeps for the next move since the legacy store cannot hold it.",
+)
 @json_option
-def downgrade(store: str, revision: str, as_json: bool) -> None:
+def downgrade(store: str, revision: str, drop_kept: bool, as_json: bool) -> None:
     """Bring STORE back to REVISION.
 
-    `base` is before everything; `ledger@base` takes only the ledger away. Refuses while the tables that would
-    go hold rows.
+    `base` is before everything; `ledger@base` takes only the ledger away, `synth.v3@base` all but the ledger. Refuses
+    while the tables that would go hold rows, or, of a target, while a session has not been taken back.
     """
-    _stamps(store, generations.schema_downgrade(store, revision), as_json=as_json)
+    _stamps(store, downgrade_schema(store, revision, drop_kept=drop_kept), as_json=as_json)
 
 
 @schema.command()

@@ -23,6 +23,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.generations._detect import LED_UP, MOVED, Detection, detect, require_generation
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._prepare import check_target, prepare_target
+    from sessionlift.generations._revision import Settled
     from sessionlift.generations._schema import (
         RevisionInfo,
         schema_config,
@@ -44,6 +45,7 @@ __all__ = [
     "Detection",
     "Oddity",
     "RevisionInfo",
+    "Settled",
     "Standing",
     "adopt",
     "chain_of",
@@ -79,6 +81,7 @@ _HOME = {
     "Detection": "_detect",
     "Oddity": "_chain",
     "RevisionInfo": "_schema",
+    "Settled": "_revision",
     "Standing": "_chain",
     "adopt": "_chain",
     "chain_of": "_chain",

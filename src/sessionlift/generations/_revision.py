@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from alembic import context, op
@@ -75,6 +75,18 @@ def wrong_engine(name: str, dialect: str, found: str, *, store: str | None = Non
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What a downgrade was told of rows that are still there, by the name of the part that they belong to.
+
+    Those of ``parts`` may go with their tables: they lie elsewhere too, or nobody needs them. ``refusals`` has what to
+    say of others.
+    """
+
+    parts: Set[str] = frozenset()
+    refusals: Mapping[str, GenerationError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Revision:
     """The statements of one generation, by the name of what each makes, in the order they must run."""
 
@@ -128,7 +140,10 @@ class Revision:
         self.verify(connection)
 
     def downgrade(self) -> None:
-        """Drop everything. Raises GenerationError while a table holds rows, and says how many."""
+        """Drop everything. Raises GenerationError while a table holds rows, and says how many.
+
+        Rows that are settled (``config.attributes``) go with their tables.
+        """
         if context.is_offline_mode():
             raise UsageError(
                 "a downgrade looks at the store before it drops anything, so it has no --sql form",
@@ -144,6 +159,9 @@ class Revision:
             connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quote_identifier(name)}")
 
     def _refuse_rows(self, connection: Connection) -> None:
+        settled: Settled = context.config.attributes.get("settled", Settled())
+        if self.name in settled.parts:
+            return
         query = _structure.queries(connection)
         there = _tables(connection)
         counted = {
@@ -152,11 +170,14 @@ class Revision:
             if name in there
         }
         full = {name: count for name, count in counted.items() if count}
+        if full and self.name in settled.refusals:
+            raise settled.refusals[self.name]
         if full:
             listed = ", ".join(f"{name} {count:,}" for name, count in full.items())
             raise GenerationError(
                 f"{self.name} cannot be taken away: it holds {sum(full.values()):,} rows ({listed})",
-                hint="roll the sessions back first, or remove the store itself if nothing in it is needed",
+                hint="take the sessions back with `sessionlift rollback`, and then say `sessionlift schema downgrade`; "
+                "or remove the store itself if nothing in it is needed",
                 generation=self.name,
                 rows=full,
             )

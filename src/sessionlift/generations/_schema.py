@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from sessionlift._version import __version__
 from sessionlift.errors import EXIT_FINDINGS, GenerationError, TargetNewerError, UsageError
 from sessionlift.generations import _structure
-from sessionlift.generations._connect import connect
+from sessionlift.generations._connect import connect, over
 from sessionlift.generations._detect import read_shape, read_stamps
-from sessionlift.generations._revision import differs, wrong_engine
-from sessionlift.stores import StoreURL, parse_store_url
+from sessionlift.generations._revision import Settled, differs, wrong_engine
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
 
 
 def schema_config() -> Path:
@@ -83,13 +83,21 @@ def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = No
         return stamps_in(connection)
 
 
-def schema_downgrade(url: StoreURL | str, revision: str) -> list[str]:
+def schema_downgrade(
+    url: StoreURL | str,
+    revision: str,
+    *,
+    settled: Callable[[Store, Sequence[str]], Settled] | None = None,
+) -> list[str]:
     """Bring the store back to ``revision`` (``base``, ``ledger@base``, ..); returns its stamps afterwards.
 
-    Refuses with GenerationError while the tables that would go hold rows. One transaction.
+    Refuses with GenerationError while the tables that would go hold rows, but for those of parts that ``settled``
+    lets go: it is asked with the store and its stamps, in the same transaction. One transaction.
     """
-    with connect(url, mode="rw") as connection, connection.begin():
-        run("downgrade", connection, revision, store=_named(url))
+    where = parse_store_url(url) if isinstance(url, str) else url
+    with open_store(where, mode="rw", role="target") as store, over(store) as connection, connection.begin():
+        attributes = {} if settled is None else {"settled": settled(store, stamps_in(connection))}
+        run("downgrade", connection, revision, store=where.redacted, attributes=attributes)
         return stamps_in(connection)
 
 

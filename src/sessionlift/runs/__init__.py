@@ -30,6 +30,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._roads import SOURCES, Road, Source, road_from
     from sessionlift.runs._rollback import rollback
     from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
+    from sessionlift.runs._schema_down import downgrade_schema
     from sessionlift.runs._status import TargetStatus, status
     from sessionlift.runs._tally import Tally
     from sessionlift.runs._transfer import Committed
@@ -69,6 +70,7 @@ __all__ = [
     "change_in_place",
     "check_backup",
     "convert_one",
+    "downgrade_schema",
     "history",
     "is_blank",
     "migrate",
@@ -125,6 +127,7 @@ _HOME = {
     "catch_up": "_catch_up",
     "change_in_place": "_in_place",
     "convert_one": "_mover",
+    "downgrade_schema": "_schema_down",
     "history": "_in_place_history",
     "is_blank": "_migrate",
     "migrate": "_migrate",

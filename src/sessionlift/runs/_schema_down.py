@@ -1,0 +1,109 @@
+"""The schema taken away from a target, once nothing lives in it that lies nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sessionlift.converters import CATALOG, KEPT
+from sessionlift.errors import NotTakenBackError
+from sessionlift.generations import Settled, schema_downgrade
+from sessionlift.ledger import Ledger, LedgerRun
+from sessionlift.runs._roads import road_to
+from sessionlift.runs._rollback_leave import DISCARDED
+from sessionlift.runs._ways_back import TARGETS, way_back_from
+from sessionlift.stores import Store, StoreURL, parse_store_url, quote_identifier
+
+_LEDGER = "the ledger"
+_TAKE_BACK = "`sessionlift rollback STORE --all` takes it back to the legacy store; the same command then goes through"
+
+
+def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = False) -> list[str]:
+    """Bring ``store`` back to ``revision``; returns its stamps afterwards. One transaction.
+
+    A target of ours goes with the rows that are left when every session has been taken back: what no session owns, as
+    the legacy store has it too, and the ledger. What the ledger keeps for the next move forward goes only with
+    ``drop_kept``. Raises NotTakenBackError, and as ``generations.schema_downgrade`` does.
+    """
+    where = parse_store_url(store) if isinstance(store, str) else store
+    return schema_downgrade(where, revision, settled=lambda opened, stamps: _settled(opened, stamps, drop_kept))
+
+
+@dataclass
+class _Left:
+    """What has not been taken back: sessions, rows of no session, and what the ledger alone keeps, by session."""
+
+    sessions: list[str] = field(default_factory=list)
+    catalog: dict[str, int] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+
+
+def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
+    """Which parts may go with the rows that they still have, and why the others may not. Reads only."""
+    if "ledger_1" not in stamps:
+        return Settled()
+    # the ledger may have been left alone, by an earlier downgrade
+    generation = next((each for each in TARGETS if each.replace(".", "_") in stamps), "")
+    left = _left(store, generation)
+    named = store.url.redacted
+    if left.sessions:
+        refusal = NotTakenBackError(
+            f"{len(left.sessions):,} sessions of {named} have not been taken back (such as {left.sessions[0]!r})",
+            hint=_TAKE_BACK,
+            store=named,
+            sessions=len(left.sessions),
+        )
+        return Settled(refusals={generation: refusal, _LEDGER: refusal})
+    if left.catalog:
+        counts = ", ".join(f"{table} {count:,}" for table, count in left.catalog.items())
+        refusal = NotTakenBackError(
+            f"what no session of {named} owns has not been taken back since it was changed ({counts})",
+            hint=_TAKE_BACK,
+            store=named,
+            rows=left.catalog,
+        )
+        return Settled(refusals={generation: refusal, _LEDGER: refusal})
+    if left.kept and not drop_kept:
+        refusal = NotTakenBackError(
+            f"the ledger of {named} keeps what the legacy store cannot hold of {len(left.kept):,} sessions (such as "
+            f"{left.kept[0]!r}), and nothing else has it",
+            hint=f"`sessionlift schema downgrade STORE {generation}@base` leaves the ledger, which gives it back with "
+            "the next move; --drop-kept lets it go",
+            store=named,
+            sessions=len(left.kept),
+        )
+        return Settled({generation}, {_LEDGER: refusal})
+    return Settled({generation, _LEDGER})
+
+
+def _left(store: Store, generation: str) -> _Left:
+    ledger, road = Ledger(store), road_to(generation)
+    runs = ledger.runs()
+    back = {run.run_id for run in runs if run.kind == "rollback"}
+    found = _Left()
+    if road is not None:
+        found.sessions = [str(key) for (key,) in store.query(f"SELECT session_id FROM {quote_identifier(road.home)}")]
+        found.catalog = _changed_catalog(store, ledger, runs, generation)
+    lying = set(found.sessions)
+    for unit in ledger.sessions():
+        # one that was deleted here is to be deleted there, too
+        gone = unit.state == "rolled_back" or (unit.state == "deleted" and unit.run_id in back)
+        if not gone and unit.state != "quarantined" and unit.session_id not in lying:
+            found.sessions.append(unit.session_id)
+        elif gone and ledger.complement(unit.session_id).keys() & {KEPT, DISCARDED}:
+            found.kept.append(unit.session_id)
+    return found
+
+
+def _changed_catalog(store: Store, ledger: Ledger, runs: Sequence[LedgerRun], generation: str) -> dict[str, int]:
+    """The rows of no session, by table, unless they make the very rows that the legacy store has of them."""
+    zones = [str(run.options["timezone"]) for run in runs if "timezone" in run.options]
+    with way_back_from(generation).backward(zones[-1] if zones else "UTC", ledger.quarantined_ids()) as backward:
+        memory = ledger.remembered(CATALOG, [""]).get("")
+        batch = backward.catalog(store, memory)
+    made = {unit.source_digest for unit in batch.units}
+    if not made and not any(batch.gone.values()):
+        return {}
+    if memory is not None and made == {memory.source_digest}:
+        return {}
+    return {table: len(rows) for table, rows in batch.rows.items() if rows}

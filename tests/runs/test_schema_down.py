@@ -1,0 +1,139 @@
+"""A target's schema goes when every session has been taken back, and leaves no trace; not before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.moved import change, query, snapshot
+from tests.support.run_fixtures import Legacy
+from tests.support.taken_back import V2_MESSAGE, ledger, take_back
+from tests.support.warm import Warm
+
+from sessionlift._demo import make_langswarm_v1
+from sessionlift.errors import GenerationError, NotTakenBackError
+from sessionlift.generations import schema_downgrade
+from sessionlift.runs import downgrade_schema
+
+OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY 1, 2"
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Path:
+    path = tmp_path / "v1.db"
+    make_langswarm_v1(path, sessions=4, seed=5, traps="none")
+    change(path, "UPDATE sessions SET history = 'no JSON' WHERE rowid = 4")
+    return path
+
+
+@pytest.fixture
+def v2(sessionlift: Warm, v1: Path, tmp_path: Path) -> Path:
+    (tmp_path / "new").mkdir()
+    return moved(sessionlift, v1, tmp_path / "new" / "v2.db")
+
+
+def moved(sessionlift: Warm, source: Path, target: Path) -> Path:
+    done = sessionlift("migrate", source, target, "--quiet", "--no-backup")
+    assert done.code in (0, 1), done.err
+    return target
+
+
+def refused(target: Path, revision: str = "base") -> dict[str, Any]:
+    """The error's fields; the target must be as it was."""
+    before = snapshot(target.parent)
+    with pytest.raises(NotTakenBackError) as error:
+        downgrade_schema(str(target), revision)
+    assert error.value.exit_code == 4
+    assert snapshot(target.parent) == before
+    return {**error.value.fields, "what": error.value.what, "hint": error.value.hint}
+
+
+def living(target: Path) -> list[str]:
+    return [key for (key,) in query(target, "SELECT session_id FROM sessions ORDER BY rowid")]
+
+
+@pytest.mark.parametrize("revision", ["base", "ledger@base", "langswarm.v2@base"])
+def test_a_target_with_sessions_is_refused_and_the_message_names_the_way(v2: Path, revision: str) -> None:
+    count = len(living(v2))
+    said = refused(v2, revision)
+    assert said["sessions"] == count
+    assert f"{count} sessions" in said["what"]
+    assert "sessionlift rollback STORE --all" in said["hint"]
+
+
+def test_when_all_are_taken_back_no_trace_is_left(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one, two = living(v2)[:2]
+    assert take_back(sessionlift, v2, "--session", one, "--no-backup").code == 0
+    assert refused(v2)["sessions"] == len(living(v2))
+    assert take_back(sessionlift, v2, "--all", "--no-backup").code == 0
+    assert query(v2, "SELECT count(*) FROM sessionlift_quarantine") != [(0,)], "rows that V1 has all the same"
+    with pytest.raises(GenerationError, match="rows"):
+        schema_downgrade(str(v2), "base")  # as plain Alembic, which does not ask the ledger
+
+    done = sessionlift("schema", "downgrade", v2, "base", "--json")
+
+    assert (done.code, json.loads(done.out)["revisions"]) == (0, [])
+    assert query(v2, OBJECTS) == []
+    assert two in living(moved(sessionlift, v1, v2)), "and it can be moved into again"
+
+
+def test_what_has_not_been_carried_back_is_not_taken_back(sessionlift: Warm, v2: Path) -> None:
+    one = living(v2)[0]
+    change(
+        v2,
+        "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) SELECT ?, user_id, "
+        "provider, model, backend, replace(context_data, session_id, 'of the application') FROM sessions LIMIT 1",
+        "of the application",
+    )
+    options = [each for key in ledger(v2) for each in ("--session", key) if key != one]
+    take_back(sessionlift, v2, *options, "--no-backup")
+    for table in ("session_messages", "session_metrics", "sessions"):
+        change(v2, f"DELETE FROM {table} WHERE session_id = ?", one)
+    assert refused(v2)["sessions"] == 2, "one that V1 never had, and one that it has to delete"
+    assert take_back(sessionlift, v2, "--all", "--no-backup").code == 0
+    assert downgrade_schema(str(v2), "base", drop_kept=True) == []
+
+
+def test_what_only_the_ledger_keeps_goes_only_when_that_is_said(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one = living(v2)[0]
+    change(v2, V2_MESSAGE, one, "new", "said after the move")
+    change(v2, "UPDATE session_messages SET token_count = 3 WHERE message_id = 'new'")
+    assert take_back(sessionlift, v2, "--all", "--no-backup").code == 0
+
+    said = refused(v2)
+
+    assert one in said["what"]
+    assert "--drop-kept" in said["hint"]
+    assert downgrade_schema(str(v2), "langswarm.v2@base") == ["ledger_1"], "told to leave the ledger"
+    assert ("table", "sessions") not in query(v2, OBJECTS)
+    moved(sessionlift, v1, v2)
+    assert query(v2, "SELECT token_count FROM session_messages WHERE token_count IS NOT NULL") == [(3,)]
+    assert take_back(sessionlift, v2, "--all", "--no-backup").code == 0
+    assert sessionlift("schema", "downgrade", v2, "base", "--drop-kept").code == 0
+    assert query(v2, OBJECTS) == []
+
+
+def test_what_no_session_owns_has_to_lie_in_the_legacy_store_too(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    moved(sessionlift, legacy(sessions=3), target)
+    assert query(target, "SELECT count(*) FROM systems") != [(0,)]
+    options = [each for key in ledger(target) for each in ("--session", key)]
+    take_back(sessionlift, target, *options, "--no-backup")
+    change(target, "INSERT INTO systems (system_id, name) VALUES ('new', 'of the application')")
+    assert "systems" in refused(target)["rows"]
+    answer = take_back(sessionlift, target, "--all", "--no-backup")
+    assert answer.facts["carried_added", "systems"] == 1
+    assert downgrade_schema(str(target), "base") == []
+    assert query(target, OBJECTS) == []
+
+
+def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    moved(sessionlift, legacy(sessions=3), target)
+    take_back(sessionlift, target, "--all", "--no-backup")
+    assert query(target, "SELECT count(*) FROM systems") != [(0,)]
+    assert downgrade_schema(str(target), "synth.v3@base") == ["ledger_1"]
+    assert downgrade_schema(str(target), "base") == []
+    assert query(target, OBJECTS) == []
