@@ -4,7 +4,8 @@
 #   make test     the whole suite but the peers      make quick    without the slow ones
 #   make torture  the proof in its long form: every kill, further searches, faults, crowds (an hour)
 #   make lint     ruff                               make types    mypy
-#   make peers    the real synth-ai and LangSwarm on our stores (needs PyPI, about two minutes at first)
+#   make peers    the real synth-ai, LangSwarm and Session-Buddy on our stores (needs PyPI, about two minutes
+#                 at first; Session-Buddy needs a Python 3.13, and is skipped without one)
 #   make bench    us and others on 20,000 sessions
 #   make clean    remove all that the other targets made
 
