@@ -326,17 +326,13 @@ def _files(report: Report, width: int) -> list[str]:
 
 
 def _backup(backup: Backup, width: int) -> list[str]:
-    store = printable(backup.store)
-    if backup.state == "not_taken":
-        return paragraph(f"NO backup of {store}: {backup.reason}", width, indent="      ", first="  ")
-    what = "backup" if backup.state == "taken" else "earlier backup"
-    told = f", {size(backup.bytes)}" if backup.bytes is not None else ""
-    said = f"{what} of {store}, as it was at {printable(backup.taken_at or '')}{told}:"
-    lines = paragraph(said, width, indent="      ", first="  ")
-    lines.append(f"      {printable(backup.path or '')}")
-    if backup.reason:
-        lines += paragraph(backup.reason, width, indent="      ")
-    return lines
+    """Names of stores and places stand whole on a line, to be copied."""
+    what = {"taken": "backup", "earlier": "earlier backup", "not_taken": "NO backup"}[backup.state]
+    lines = [f"  {what} of {printable(backup.store)}"]
+    if backup.path is not None:
+        told = f", {size(backup.bytes)}" if backup.bytes is not None else ""
+        lines += [f"      {printable(backup.path)}", f"      as it was at {printable(backup.taken_at or '')}{told}"]
+    return lines + (paragraph(backup.reason, width, indent="      ") if backup.reason else [])
 
 
 def _next(report: Report, width: int) -> list[str]:
