@@ -47,6 +47,8 @@ def test_what_a_rollback_has_written_so_far_is_no_write_of_the_old_program(tmp_p
     with SessionMover(*stores.both, TransferOptions(), kind="catch_up") as mover:
         assert CatchUp(mover, "append_legacy").take(one, other).outcome == "same"
     assert stores.ask("SELECT * FROM session_messages") == before
+    assert migrate(*stores.both, TransferOptions()).report.status == "completed", "nor is it one for a whole run"
+    assert stores.ask("SELECT * FROM session_messages") == before
     stores.change("DELETE FROM sessionlift_rollout")
     with SessionMover(*stores.both, TransferOptions(), kind="catch_up") as mover:
         assert CatchUp(mover, "append_legacy").take(one, other).outcome != "same", "without the note it is one"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import time
 from collections import defaultdict
@@ -12,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from tests.support.laws import TORTURE
 from tests.support.swarm_bridge import Stores, make_stores
 
 from sessionlift.bridge.langswarm import LegacyApi, SyncSessionBridge
@@ -132,7 +132,8 @@ def test_a_few_processes_read_and_send(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("SESSIONLIFT_LONG" not in os.environ, reason="takes some minutes: set SESSIONLIFT_LONG=1")
+@pytest.mark.torture
+@pytest.mark.skipif(not TORTURE, reason="takes some minutes: `make torture`")
 def test_eight_processes_read_and_send_on_five_hundred_sessions(tmp_path: Path) -> None:
     crowd = Crowd(make_stores(tmp_path, sessions=500), tmp_path, uses=600)
     crowd.run(8, kills=12)

@@ -77,12 +77,16 @@ class Warm:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
         seconds: int = 0,
+        call: str | None = None,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
         ``"SIGKILL converter"``, ``"SIGKILL verifier"``, ``"SIGKILL backup"`` or ``"SIGKILL 1234"`` that process
         gets it. After ``seconds`` it is ended by SIGALRM, and it gets no more than ``MEMORY``.
+
+        With ``call`` (``module:function``) that function is run with the arguments as texts instead.
         """
         request = {
+            "call": call,
             "arguments": [str(argument) for argument in arguments],
             "at": at,
             "do": do,
@@ -286,8 +290,13 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         _protocol.subprocess.Popen = _Standby.popen  # type: ignore[attr-defined]
         if request["limits"]:
             command.__dict__["run_migrate"] = functools.partial(runs.migrate, limits=request["limits"])
+        work = functools.partial(main, request["arguments"], prog_name="sessionlift")
+        if request["call"]:
+            module, _, name = request["call"].partition(":")
+            work = functools.partial(getattr(importlib.import_module(module), name), *request["arguments"])
         boundaries.watch()
-        main(request["arguments"], prog_name="sessionlift")
+        work()
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:  # noqa: BLE001 - a fork may never return into the server's loop
@@ -312,6 +321,10 @@ def main() -> None:
     importlib.import_module("sessionlift.runs._backup_worker")
     importlib.import_module("sessionlift.cli._rollback")
     importlib.import_module("sessionlift.runs._rollback")
+    importlib.import_module("sessionlift.bridge")
+    probes = importlib.import_module("tests.support.probes")
+    probes.probe_once()
+    probes.probe_now("libsql")
     for line in sys.stdin:
         folder = Path(tempfile.mkdtemp(prefix="warm-"))
         child = os.fork()
@@ -340,4 +353,5 @@ def warm(environment: dict[str, str] | None = None) -> Iterator[Warm]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows
 from sessionlift.errors import StoreConstraintError, VerificationError
-from sessionlift.ledger import Ledger, LedgerUnit
+from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.runs._protocol import Message
 from sessionlift.stores import Staged, Store
 
@@ -193,14 +193,23 @@ class Transfer:
             if before[key].state != "quarantined":
                 conflicts[key] = SOURCE_SPOILED
         left = [key for key in gone if key not in done and not self._comes_back(before[key])]
-        if same or conflicts or left:
+        carried = self._carried(offered, conflicts) if kind == SESSION else []
+        for key in carried:
+            del conflicts[key]
+        if same or conflicts or left or carried:
             # what conflicts is known by its new digest, so that it is left alone and told of
-            known = [*same, *((key, offered[key]) for key in (*conflicts, *left))]
+            known = [*same, *((key, offered[key]) for key in (*conflicts, *left, *carried))]
             aside = {key: before[key].state for key, _ in same if before[key].state != "moved"}
             aside.update(conflicts)
             aside.update({key: gone[key] for key in left})
             return _Judged({"type": "again", "known": known, "rejected": [], "aside": aside})
         return _Judged(None, changed, list(gone), owned)
+
+    def _carried(self, offered: Mapping[str, str], conflicts: Collection[str]) -> list[str]:
+        """Those of ``conflicts`` that are none: a rollback has written the source's rows, and is about to take the
+        session out of the target, or was killed before it did."""
+        intended = Intents(self._target).all() if conflicts else {}
+        return [key for key in conflicts if offered[key] in intended.get(key, ())]
 
     def _put_back(self, message: Message) -> None:
         """Give sessions that come back what the older shape could not hold; the ledger's digests follow."""
