@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import errno
+import itertools
 import json
 import shutil
 import sqlite3
@@ -35,8 +36,6 @@ CODES = {
     "broken": {"store", "report"},
     "hiccup": {"store", "report"},
 }
-SHORT = {"full": 0.4, "hiccup": 0.6, "unreadable": 0.15}
-"""The short form: one operation of each of these faults, so far into the command's writes."""
 STRIDE = 4
 """The long form: every operation fails once; of those after which the disk stays bad, each so many-th."""
 LIMITS = {"max_rows": 120}
@@ -303,23 +302,35 @@ WORKS: dict[str, Callable[[Warm, FailingDisk, Path], Work]] = {
 }
 
 
-@pytest.fixture(scope="module", params=WORKS)
+FAULTS = {fault.name: fault for fault in (FULL, BROKEN, HICCUP, UNREADABLE)}
+SHORT = {
+    ("migrate-synth", "full"): 0.4,
+    ("migrate-langswarm", "unreadable"): 0.15,
+    ("rollback-synth", "hiccup"): 0.6,
+    ("rollback-langswarm", "full"): 0.6,
+    ("upgrade", "hiccup"): 0.7,
+}
+"""The short form: one operation that fails, so far into the command's writes."""
+CASES = list(itertools.product(WORKS, FAULTS)) if TORTURE else list(SHORT)
+
+
+@pytest.fixture(scope="module")
 def work(
     request: pytest.FixtureRequest, on_disk: Warm, disk: FailingDisk, tmp_path_factory: pytest.TempPathFactory
 ) -> Work:
     return WORKS[request.param](on_disk, disk, tmp_path_factory.mktemp(request.param))
 
 
-@pytest.mark.parametrize("fault", [FULL, BROKEN, HICCUP, UNREADABLE], ids=lambda fault: fault.name)
-def test_an_operation_that_fails_spoils_nothing(work: Work, fault: Fault) -> None:
+@pytest.mark.parametrize(("work", "name"), CASES, indirect=["work"])
+def test_an_operation_that_fails_spoils_nothing(request: pytest.FixtureRequest, work: Work, name: str) -> None:
+    fault = FAULTS[name]
     if not TORTURE:
-        share = SHORT.get(fault.name)
-        if share is not None:
-            work.check(fault, int(work.operations * share))
+        share = SHORT[request.node.callspec.params["work"], name]
+        assert work.check(fault, int(work.operations * share)).failed
         return
     count = work.count(fault)
-    print(f"\n{count} operations")  # noqa: T201 - the number that the docs tell
     numbers = range(1, count + 1, 1 if fault is HICCUP else STRIDE)
+    print(f"\n{count} operations, {len(numbers)} of them fail")  # noqa: T201 - the number that the docs tell
     failed = sum(bool(work.check(fault, at).failed) for at in numbers)
     assert failed >= len(numbers) * 0.9, "the operations that were to fail hardly came"
 
