@@ -13,8 +13,11 @@ import pytest_alembic
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from pytest_alembic.config import Config as RunnerConfig
+from pytest_alembic.plugin.error import AlembicTestFailure
 from pytest_alembic.runner import MigrationContext
 from pytest_alembic.tests import default as checks
+from sqlalchemy import Column, Integer, MetaData
+from tests.generations.conftest import RealCopy
 
 from sessionlift.errors import GenerationError, StoreError, TargetNewerError, UsageError, WrongGenerationError
 from sessionlift.generations import (
@@ -25,7 +28,7 @@ from sessionlift.generations import (
     schema_upgrade,
     schema_verify,
 )
-from sessionlift.generations._connect import _engine
+from sessionlift.generations._connect import _engine, connect
 from sessionlift.stores import open_store
 
 REVISIONS = {
@@ -102,6 +105,53 @@ def one_branch(revision: str, url: str, tmp_path: Path) -> Iterator[MigrationCon
 @pytest.mark.parametrize("check", ["single_head_revision", "upgrade", "up_down_consistency"])
 def test_pytest_alembic_accepts_each_branch(one_branch: MigrationContext, check: str) -> None:
     getattr(checks, f"test_{check}")(one_branch)
+
+
+# what each branch has to lead to: a store that the real program made. The ledger is nobody's but ours
+MODELS = {
+    "synth_v2": "synth/small.duckdb",
+    "synth_v3": "synth/v3_empty_0.2.10.db",
+    "langswarm_v1": "langswarm/v1_small.db",
+    "langswarm_v2": "langswarm/v2_real.db",
+    "session_buddy_v4": "session_buddy/small_V4.db",
+}
+
+
+def model(store: Path, engine: str) -> MetaData:
+    """A store's tables, columns, keys and indexes as SQLAlchemy sees them."""
+    found = MetaData()
+    with connect(f"{engine}://{store}", mode="ro") as connection:
+        found.reflect(connection)
+    return found
+
+
+def comparable(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    """Alembic cannot lay constraints without a name side by side; the tests of each structure do."""
+    if kind in ("unique_constraint", "foreign_key_constraint"):
+        return name is not None
+    return kind != "table" or not str(name).startswith("sessionlift_")
+
+
+@pytest.mark.parametrize("revision", MODELS)
+def test_pytest_alembic_finds_each_branch_equal_to_what_the_real_program_makes(
+    revision: str, one_branch: MigrationContext, real_copy: RealCopy
+) -> None:
+    attributes = one_branch.command_executor.alembic_config.attributes
+    attributes["target_metadata"] = model(real_copy(MODELS[revision]), REVISIONS[revision])
+    attributes["include_object"] = comparable
+    checks.test_model_definitions_match_ddl(one_branch)
+
+
+@pytest.mark.parametrize("revision", MODELS)
+def test_pytest_alembic_sees_a_model_that_differs(
+    one_branch: MigrationContext, revision: str, real_copy: RealCopy
+) -> None:
+    other = model(real_copy(MODELS[revision]), REVISIONS[revision])
+    table = other.tables[sorted(other.tables)[0]]
+    table.append_column(Column("of_nobody", Integer))
+    one_branch.command_executor.alembic_config.attributes.update(target_metadata=other, include_object=comparable)
+    with pytest.raises(AlembicTestFailure, match="of_nobody"):
+        checks.test_model_definitions_match_ddl(one_branch)
 
 
 def test_every_branch_has_one_head_and_one_label() -> None:

@@ -228,7 +228,7 @@ def test_what_was_left_in_the_target_is_told(sound: Report) -> None:
     assert "22 rows in sessionlift_runs, sessionlift_units" in text
     assert "run-1.digests.jsonl (blake2b-256)" in text
     assert "b" * 64 in text
-    assert "earlier backup of libsql:///data/new.db\n      /data/new.db.backups/new.db-20260101T000000Z-0a.backup" in text
+    assert "earlier backup of libsql:///data/new.db\n      /data/new.db.backups/new.db-2026" in text
     assert "as it was at 2026-01-01T00:00:00.000000+00:00, 4.1 kB" in text
     assert "NO backup of libsql+http://h:1\n      its files are the server's own" in text
 

@@ -36,7 +36,14 @@ def _url() -> str:
 
 def _run(connection: Connection) -> None:
     """Run the command on a connection that is in a transaction already, so that Alembic opens none itself."""
-    context.configure(connection=connection, version_table=VERSION_TABLE, transactional_ddl=True)
+    context.configure(
+        connection=connection,
+        version_table=VERSION_TABLE,
+        transactional_ddl=True,
+        # test tools give a model to compare with, and what of it
+        target_metadata=context.config.attributes.get("target_metadata"),
+        include_object=context.config.attributes.get("include_object"),
+    )
     context.run_migrations()
     if _command() not in _READERS:
         _revision.drop_empty_version_table(connection)

@@ -125,6 +125,9 @@ class StoreDialect(SQLiteDialect):
 
         return sys.modules[__name__]
 
+    def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:  # noqa: ARG002 - the dialect's own signature
+        return sqlite_version_info
+
     def do_begin(self, dbapi_connection: Any) -> None:
         dbapi_connection.begin()
 
