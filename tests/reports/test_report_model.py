@@ -237,6 +237,15 @@ def test_finish_tells_findings_by_itself() -> None:
     assert (clean.status, clean.finished_at) == ("interrupted", "2026-01-01T00:00:00+00:00")
 
 
+def test_a_clock_that_was_set_back_makes_no_report_that_ends_before_it_began() -> None:
+    late = Report(
+        kind="migrate", run_id="r", source=StoreInfo(url="a"), target=StoreInfo(url="b"),
+        started_at="2999-01-01T00:00:00.000000+00:00",
+    )  # fmt: skip
+    late.finish()
+    assert late.finished_at == late.started_at
+
+
 def test_the_rate_is_worked_out_from_what_was_measured() -> None:
     assert Throughput.measured(sessions=1, rows=10, bytes=0, seconds=0.0).rows_per_second == 0.0
     assert Throughput.measured(sessions=1, rows=10, bytes=0, seconds=4.0).rows_per_second == 2.5

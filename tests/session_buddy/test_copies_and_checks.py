@@ -63,6 +63,19 @@ def test_the_same_command_again_finds_it_done_and_another_target_is_refused(old:
     assert new.read_bytes() == raw
 
 
+def test_a_damaged_store_is_the_sources_fault_and_leaves_no_target(old: Path, tmp_path: Path) -> None:
+    (root,) = ask(old, "SELECT rootpage FROM sqlite_master WHERE name = 'idx_invocation_session'")[0]
+    (size,) = ask(old, "SELECT page_size FROM pragma_page_size")[0]
+    data = bytearray(old.read_bytes())
+    data[(root - 1) * size + 12 : root * size] = b"\x5a" * (size - 12)
+    old.write_bytes(data)
+    refused = CliRunner().invoke(main, ["migrate", str(old), str(tmp_path / "new.db"), "--json"])
+    said = json.loads(refused.stdout)
+    assert (refused.exit_code, said["code"], said["role"]) == (3, "store_corrupt", "source")
+    assert said["store"].endswith(str(old))
+    assert not (tmp_path / "new.db").exists()
+
+
 def test_a_dry_run_of_a_copy_makes_no_file(old: Path, tmp_path: Path) -> None:
     done = answer("migrate", old, tmp_path / "new.db", "--dry-run")
     assert done["report"]["dry_run"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.servers import free_port, running_sqld
 from tests.support.tokens import TokenMaker
 
@@ -108,6 +109,15 @@ def test_an_answer_above_the_servers_limit_comes_in_pieces(store: Store) -> None
     with store.transaction():
         assert len(list(store.read_table("big", ["a"]))) == 12
         assert count(store) == 0, "the transaction goes on"
+
+
+def test_a_proxy_may_give_an_answer_its_length(sqld: str, store: Store) -> None:
+    store.insert_rows("t", ["session_id", "n"], [("s", number) for number in range(1, 4)])
+    with cutting_proxy(sqld) as (url, _), open_store(url, mode="rw", role="target") as through:
+        with through.transaction():
+            assert list(through.read_table("t", ["n"], order_by=["n"])) == [(1,), (2,), (3,)]
+            through.execute("DELETE FROM t WHERE n = 3")
+        assert through.query("SELECT count(*) FROM t") == [(2,)]
 
 
 def test_tables_can_be_read_more_often_than_the_server_keeps_streams(store: Store) -> None:

@@ -17,6 +17,8 @@ from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
 ALGORITHM = "sha256; docs/backup.md says what exactly is hashed"
 _ROWS = 2_000
 
+_HINT = "see whether the disk works, then run the same command again; a damaged store comes from a backup"
+
 
 @dataclass
 class Content:
@@ -61,7 +63,7 @@ def _sqlite(path: Path, url: StoreURL) -> Content:
             db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
-                raise StoreCorruptError(f"{path} is damaged: {sound}", store=url.redacted, role="source")
+                raise StoreCorruptError(f"{path} is damaged: {sound}", hint=_HINT, store=url.redacted, role="source")
             for name in ("application_id", "user_version", "encoding"):
                 hasher.row((name, db.execute(f"PRAGMA {name}").fetchone()[0]))
             objects = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
@@ -72,7 +74,12 @@ def _sqlite(path: Path, url: StoreURL) -> Content:
                 if kind == "table" and not str(sql).upper().startswith("CREATE VIRTUAL"):
                     hasher.table(name, _sqlite_rows(db, name))
     except sqlite3.Error as error:
-        raise StoreCorruptError(f"{path} cannot be read: {error}", store=url.redacted, role="source") from error
+        raise StoreCorruptError(
+            f"{path} cannot be read: {error}",
+            hint=_HINT,
+            store=url.redacted,
+            role="source",
+        ) from error
     return hasher.content()
 
 
