@@ -82,6 +82,8 @@ def test_the_backup_is_the_store_as_it_was_the_write_ahead_log_included(tmp_path
     assert done.backup.parent == path.with_name("s.db.backups")
     assert state(done.backup / "store.db") == before
     assert done.report.options["backup"] == str(done.backup)
+    ((line,),) = [done.report.backups]
+    assert (line.state, line.path) == ("taken", str(done.backup))
 
 
 def test_the_report_says_where_every_row_went(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ class _Boundaries:
             return asked(client, requests)
 
         setattr(Client, "_pipeline", counted)  # noqa: B010 - mypy
-        for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
+        for owner, name in ((Path, "replace"), (Path, "rename"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
             setattr(owner, name, self._before(f"{name} a file", getattr(owner, name)))
         Path.mkdir = self._before("make a directory", Path.mkdir)  # type: ignore[method-assign]
 
