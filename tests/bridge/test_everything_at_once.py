@@ -34,8 +34,9 @@ def test_everything_at_once_loses_doubles_and_reorders_nothing(tmp_path: Path) -
         assert crowd.wrong == []
         sessionlift = servers["migrate"]
         both = stores.both
-        # in calm: what is on its way comes to its end, the same command goes on
-        for command in (["rollback", both[1], "--all"], ["migrate", *both], ["catch-up", *both], ["verify", *both]):
+        # in calm: what the old program wrote last comes over, and what is on its way comes to its end
+        catch_up = ["catch-up", *both]
+        for command in (catch_up, ["rollback", both[1], "--all"], ["migrate", *both], catch_up, ["verify", *both]):
             outcome = sessionlift(*command, "--json")
             assert outcome.out, outcome.err
             answer = json.loads(outcome.out)
