@@ -82,3 +82,13 @@ def test_an_old_program_that_never_stops_ends_the_rollback(stores: Stores, monke
         rollback(str(stores.target), RollbackOptions(everything=True))
     assert v1_messages(stores.source, one) == stores.contents(one)
     assert set(ledger(stores.target).values()) == {"moved"}
+
+
+def test_what_was_left_in_both_stores_is_not_written_over_by_the_next_rollback(stores: Stores) -> None:
+    one = stores.ids[0]
+    stores.say_in_v1(one, "late")
+    both = RollbackOptions(sessions=(one,), keep_target=True, on_conflict="keep-legacy")
+    assert rollback(str(stores.target), both).report.losses == []
+    result = taken_back(stores)
+    assert [(line.session_id, line.code) for line in result.report.errors] == [(one, "legacy_changed")]
+    assert v1_messages(stores.source, one) == [*stores.contents(one), "late"]

@@ -71,8 +71,8 @@ class Leaver:
         return left
 
     def _discard(self, turns: Sequence[Turn]) -> list[Loss]:
-        """Keep what is not carried back, and tell of it."""
-        found = [turn for turn in turns if turn.action == "discard"]
+        """Keep what is not carried back, and tell of it; where the target keeps its rows, nothing is left behind."""
+        found = [turn for turn in turns if turn.action == "discard" and not self._keep]
         for turn in found:
             turn.kept = {DISCARDED: self._watched.rows(turn.session_id)}
         if not found:
@@ -96,10 +96,13 @@ class Leaver:
             attempts.settled(turn.session_id)
 
     def _stay(self, turns: Sequence[Turn], units: Mapping[str, LedgerUnit]) -> None:
-        """The target keeps its rows; of the store that they came from the ledger knows that it has them, too."""
+        """The target keeps its rows; of the store that they came from the ledger knows that it has them, too.
+
+        Where the legacy store was left as it is, it does not have them, and has gone on all the same.
+        """
         for turn in turns:
             unit = units.get(turn.session_id)
-            if turn.digest is not None and self._came_from(unit):
+            if turn.action != "discard" and turn.digest is not None and self._came_from(unit):
                 self._ledger.carried(
                     SESSION,
                     turn.session_id,
