@@ -122,6 +122,7 @@ def test_a_copy_is_made_elsewhere_or_not_at_all_where_that_is_asked_for(
     assert sessionlift("rollback", v2, "--all", "--no-backup", "--backup-dir", tmp_path).code == 2
 
 
+@pytest.mark.slow
 def test_runs_that_go_on_after_each_other_make_one_copy(sessionlift: Warm, v1: Path, v2: Path) -> None:
     before = held(v2)
     calm = v2.with_name("calm.db")
@@ -142,6 +143,7 @@ def test_runs_that_go_on_after_each_other_make_one_copy(sessionlift: Warm, v1: P
     assert held(v2) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_began_with_an_empty_target_goes_on_without_a_copy(
     sessionlift: Warm, v1: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +249,7 @@ def test_a_target_that_keeps_its_sessions_and_a_new_file_are_not_copied(sessionl
     assert copies(new) == []
 
 
+@pytest.mark.slow
 def test_a_rollback_that_goes_on_makes_no_second_copies(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=2, traps="none", dress="mixed")
     report_of(sessionlift("migrate", source, target, "--json"))

@@ -88,6 +88,7 @@ def moves(sessionlift: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callab
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.torture
 @pytest.mark.parametrize(("system", "name", "place"), CASES)
 def test_an_interrupted_rollback_ends_in_order(

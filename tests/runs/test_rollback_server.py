@@ -52,6 +52,7 @@ def v1(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_server_gives_back_what_a_file_gives_back(sessionlift: Warm, v1: Path, sqld: str, tmp_path: Path) -> None:
     other = tmp_path / "other" / "v1.db"
     other.parent.mkdir()
