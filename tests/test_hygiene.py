@@ -16,7 +16,6 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {("os", "system"), ("os", "popen"), ("tempfile", "mktemp"), ("yaml", "load")}
 # (file, function, expression): why it may stand in SQL text though the scan cannot follow it
 TRUSTED = {
-    ("_forward.py", "_gather", "low"): "row ids: integers that the inventory read",
     (
         "_hrana.py",
         "read_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -64,14 +65,19 @@ def buddy() -> Buddy:
 
 
 def a_python(*versions: str) -> str:
-    """A Python of one of these versions that runs: a name on the PATH can be an empty shim."""
+    """A Python of one of these versions that runs: a name on the PATH can be an empty shim.
+
+    Skips where there is none, also where peers are required: no index has an interpreter to install.
+    """
     if f"{sys.version_info[0]}.{sys.version_info[1]}" in versions:
         return sys.executable
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in versions:
-        found = shutil.which(f"python{version}")
-        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return found
-    return environments.give_up(f"Session-Buddy needs Python {' or '.join(versions)}, and none on the PATH runs")
+        others = sorted(kept.glob(f"{version}.*/bin/python"), reverse=True)
+        for found in filter(None, (shutil.which(f"python{version}"), *map(str, others))):
+            if subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+                return found
+    pytest.skip(f"Session-Buddy needs Python {' or '.join(versions)}, and none is here")
 
 
 def lift(*arguments: object) -> None:

@@ -51,10 +51,11 @@ class Gathered:
         )
         for table, temp in TEMP.items():
             low, high = group.ranges[table]
+            within = f"r.id BETWEEN {int(low)} AND {int(high)}"
             columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
             db.execute(
                 f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n FROM {table} AS r "
-                f"JOIN sl_b AS b ON b.session_id = r.session_id WHERE r.id BETWEEN {low} AND {high} ORDER BY b.n, r.id"
+                f"JOIN sl_b AS b ON b.session_id = r.session_id WHERE {within} ORDER BY b.n, r.id"
             )
         for table, counter in _COUNTERS.items():
             db.execute(
