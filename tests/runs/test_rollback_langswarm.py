@@ -287,3 +287,19 @@ def test_a_dump_is_only_read(sessionlift: Warm, tmp_path: Path) -> None:
     done = sessionlift("rollback", target, "--all")
     assert done.code == 2
     assert "--to NEW.db" in done.err
+
+
+def test_a_null_for_which_the_table_has_no_place_stays_in_the_json(sessionlift: Warm, tmp_path: Path) -> None:
+    source, new = tmp_path / "v1.json", tmp_path / "new.db"
+    ((key, session),) = make_langswarm(source, sessions=1, seed=1, dress="dump", traps="none").truth.items()
+    session["metadata"]["model"] = None
+    source.write_text(json.dumps({key: session}))
+    target = moved(sessionlift, source, tmp_path / "v2.db")
+    before = v2_rows(target)
+    answer = take_back(sessionlift, target, "--all", "--to", new)
+    assert answer.counts == (1, 0, 0), answer.report["errors"]
+    ((model, metadata),) = query(new, "SELECT model, metadata FROM sessions")
+    assert (model, json.loads(metadata)) == ("", session["metadata"])
+    moved(sessionlift, new, target)
+    assert v2_rows(target) == before
+    well(sessionlift, new, target)

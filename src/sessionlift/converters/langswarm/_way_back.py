@@ -102,7 +102,7 @@ class LangswarmBackward:
         if not as_moved or KEPT in complement:
             kept = keep_for_forward(now, complement if known is not None else None, self._timezone)
         found = "new" if known is None else "unchanged" if as_moved else "changed"
-        made = _of_cells(key, found, tuple(back.cells[column] for column in V1_COLUMNS))
+        made = _of_cells(key, found, tuple(_held(column, back.cells[column]) for column in V1_COLUMNS))
         made.losses = [] if as_moved and kept is None else list(back.losses)
         if kept is not None:
             made.unit.kept = kept
@@ -156,6 +156,12 @@ class _Losses:
 def _of_cells(key: str, found: Any, cells: tuple[Any, ...]) -> _Made:
     digest = source_digest(LegacyRow(key, dict(zip(V1_COLUMNS, cells, strict=True))))
     return _Made(BackUnit(SESSION, key, found, digest), cells)
+
+
+def _held(column: str, cell: Any) -> Any:
+    """The cell as V1's table can hold it: only one column may be NULL there. A dump may say null for others, which
+    stays in the JSON."""
+    return "" if cell is None and column != "last_activity" else cell
 
 
 def _is_v1_row(row: Mapping[str, Any]) -> bool:
