@@ -296,11 +296,28 @@ def test_an_old_row_that_was_spoiled_takes_nothing_from_the_new_side(life: Life)
         db.execute("UPDATE sessions SET history = substr(history, 1, 40) WHERE session_id = ?", (life.one,))
     (error,) = life.catch_up().conflicts
     assert "cannot be read any more" in error.what
+    for policy in ("append_legacy", "keep_new"):
+        assert len(life.catch_up(on_conflict=policy).conflicts) == 1, "nobody knows what the old side said"
     again = migrate(str(life.source), str(life.target), TransferOptions())
     assert [each.code for each in again.report.errors] == ["source_spoiled"]
     with life.bridge() as core:
         assert core.ensure(life.one).where == "new"
     assert (len(before), life.contents()) == (8, before)
+
+
+def test_after_both_sides_were_laid_together_the_old_side_may_change_values(life: Life) -> None:
+    life.new_writes("fresh")
+    life.old_writes("late")
+    assert life.catch_up(on_conflict="append_legacy").conflicts == []
+    life.new_writes("fresher")
+    life.old_writes("", status="archived", tags=["late"])
+    assert life.catch_up().conflicts == []
+    assert life.context()["provider_context"]["status"] == "archived"
+    assert sorted(life.contents()[-3:]) == ["fresh", "fresher", "late"]
+    life.new_sets(status="inactive")
+    life.old_writes("", status="active", tags=["later"])
+    (error,) = life.catch_up().conflicts
+    assert "status" in error.what
 
 
 def test_a_deleted_session_is_not_caught_up(life: Life) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,15 @@ def test_old_sessions_of_both_stores_are_cleaned_up_for_good(swarm: Stores) -> N
         assert api.cleanup_expired_sessions(30) == len(swarm.ids)
         assert [m.session_id for m in api.list_sessions()] == [kept]
         assert api.get_session(swarm.ids[0]) is api.get_session(swarm.ids[1]) is None
+
+
+def test_the_tokens_of_answers_that_come_at_once_are_all_counted(swarm: Stores) -> None:
+    one = swarm.ids[0]
+    with LegacyApi(*swarm.both, providers={"*": Scripted("yes", tokens=3)}) as api:
+        session = api.get_session(one)
+        assert session is not None
+        before = session.metadata.total_tokens
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: api.send_message(one, "hello"), range(40)))
+        session.refresh()
+        assert session.metadata.total_tokens == before + 40 * 3

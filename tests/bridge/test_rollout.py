@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,32 @@ def test_a_backfill_moves_the_rest_and_says_so(stores: tuple[str, str], ids: lis
     change_setting(stores[1], unlist=(ids[5],))
     assert backfill(*stores).report.migrated_sessions == 1
     assert status(stores[1], stores[0]).waiting.left == 0
+
+
+def test_a_backfill_tells_of_a_session_whose_id_the_new_program_has_used(
+    stores: tuple[str, str], ids: list[str]
+) -> None:
+    with BridgeCore(*stores) as core:
+        core.ensure(ids[3])
+    with closing(sqlite3.connect(stores[1])) as db, db:
+        db.execute(
+            "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+            "VALUES (?, '2026-01-01', 0, 0, 0)",
+            (ids[5],),
+        )
+    with BridgeCore(*stores, reports=Path(stores[1]).with_name("use.json")) as core:
+        assert core.ensure(ids[5]).where == "new"
+    used = json.loads(core.report.read_text())
+    assert [(each["session_id"], each["code"]) for each in used["errors"]] == [(ids[5], "id_in_use")]
+    result = backfill(*stores)
+    assert (result.report.migrated_sessions, result.report.failed_sessions, result.left) == (8, 1, 1)
+    assert {(each.session_id, each.code) for each in result.report.errors} == {(ids[5], "target_refused")}
+    assert check_file(result.path) == []
+    assert status(stores[1]).sessions == {"moved": 9, "quarantined": 1}
+    with BridgeCore(*stores) as core:
+        assert core.ensure(ids[5]).where == "new", "what the new program made is served"
+    again = backfill(*stores)
+    assert (again.report.migrated_sessions, again.report.failed_sessions) == (0, 0), "and it is done once"
 
 
 def test_a_backfill_keeps_to_its_rate(stores: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,11 @@ async def beside_v2(source: str, target: str, session_id: str) -> dict[str, Any]
         told["refreshed"] = again is session
         await again.send_message("after the other")
         told["end"] = said(await again.get_messages())
+        async with await SessionBridge.open(source, target, driver="sqlite") as other:
+            theirs = await other.get_session(session_id)
+            await theirs.update_context(mood="bright", max_messages=4_321)
+        context = (await bridge.get_session(session_id)).context
+        told["context"] = [context.provider_context.get("mood"), context.max_messages]
         told["archived"] = await bridge.archive_session(session_id)
     manager._active_sessions.clear()
     async with await SessionBridge.open(source, target, manager=manager) as bridge:

@@ -133,6 +133,7 @@ def test_the_applications_own_v2_in_one_process(stores: tuple[str, str], swarm_v
     assert told["end"] == told["reloaded"] == [*after, ["user", "by another bridge"], ["user", "after the other"]]
     assert (told["archived"], told["status"]) == (True, "archived")
     assert told["made"] == [True, {"status": "active", "team": "blue"}]
+    assert told["context"] == ["bright", 4_321], "what another process changed without a message is seen"
     assert told["absent"] is None
     assert told["listed"] == ["s", "made"], "the last used first"
     assert told["deleted"] == [True, None]

@@ -41,7 +41,8 @@ def backfill(
 
     While the rollout in the ledger is paused it waits; sessions on its deny list stay. Its mode and share are for
     running applications and are not asked. An interrupt ends it between two sessions; the same call goes on.
-    A session that cannot be moved is told in the report and passed over.
+    A session that cannot be moved is told in the report and passed over; so is one whose id the new program has given
+    to a session of its own.
     """
     if rate is not None and rate <= 0:
         raise UsageError("the rate is a number of sessions a second above 0", hint="leave it out for no limit")
@@ -74,8 +75,13 @@ class _Backfill:
         self._told = False
 
     def go(self) -> tuple[int, int]:
-        ids = [each for each in self._core.session_ids() if self._core.is_left(each)]
-        left = denied = 0
+        ids, left, denied = [], 0, 0
+        for each in self._core.session_ids():
+            if self._core.is_left(each):
+                ids.append(each)
+                continue
+            with self._interrupts.held():
+                left += self._core.meets_another(each)
         due = time.monotonic()
         for done, session_id in enumerate(ids, 1):
             self._wait_while_paused()

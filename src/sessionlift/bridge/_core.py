@@ -43,6 +43,8 @@ from sessionlift.runs import (
 from sessionlift.stores import Store, StoreURL, parse_store_url
 
 T = TypeVar("T")
+
+ID_IN_USE = "the legacy store has another session of this id, which the new program has used for one of its own"
 OnError = Literal["serve_legacy", "raise"]
 Conflicts = Literal["raise", "append_legacy", "keep_new"]
 Driver = Literal["libsql", "sqlite"]
@@ -146,7 +148,7 @@ class BridgeCore:
     def known(self, session_id: str) -> Place | None:
         """The answer, where reading the target is enough for it; else None, and ``settle`` finds it."""
         found = self._stores.known(session_id)
-        if found.lives and (not found.moved or self._watch.fresh(session_id)):
+        if found.lives and (not (found.moved or found.native) or self._watch.fresh(session_id)):
             return Place(session_id, "new")
         return Place(session_id, "deleted") if found.gone else None
 
@@ -265,9 +267,11 @@ class BridgeCore:
 
     def _late(self, session_id: str, found: Known) -> Place:
         """A session that lives in the new store: has the legacy one gone on with it since?"""
-        if not found.moved or self._watch.fresh(session_id):
+        if not (found.moved or found.native) or self._watch.fresh(session_id):
             return Place(session_id, "new")
         signature = self._watch.signature()
+        if found.native:
+            return self._begun_here(session_id, signature)
         try:
             caught_up = self._stores.moving(lambda mover: CatchUp(mover, self.conflicts).take(session_id, found.digest))
         except SessionliftError as error:
@@ -283,6 +287,21 @@ class BridgeCore:
         self._window.failed(session_id, caught_up.error)
         self._note_attempt(session_id, caught_up.error)
         return Place(session_id, "new", error=caught_up.error)
+
+    def _begun_here(self, session_id: str, signature: Any) -> Place:
+        """A session that the new program began is served, whatever the legacy store has; but one that lies hidden
+        there under the same id is told. A backfill, or a one-shot run, puts that one into quarantine."""
+        try:
+            hidden = self._stores.in_legacy(session_id)
+        except SessionliftError as error:
+            self.note(
+                "not_compared", f"whether the legacy store has the id, too, is not known: {error.what}", session_id
+            )
+            return Place(session_id, "new")
+        self._watch.compared(session_id, signature)
+        if hidden:
+            self.note("id_in_use", f"{ID_IN_USE}; it stays unseen behind that one", session_id)
+        return Place(session_id, "new")
 
     def _changed(self, session_id: str, found: Known) -> bool:
         return self._stores.moving(lambda mover: mover.changed(session_id, found.digest))
@@ -346,6 +365,21 @@ class BridgeCore:
         """Whether the session still waits to be moved: neither moved, nor deleted, nor taken back. Reads the target."""
         found = self._stores.known(session_id)
         return not (found.lives or found.gone or found.state == "rolled_back")
+
+    def meets_another(self, session_id: str) -> bool:
+        """Whether the new program began a session of its own under the id of this legacy one, which is then put into
+        quarantine whole, as a one-shot run does: it would stay unseen behind the other."""
+        found = self._stores.known(session_id)
+        if not found.present or found.state is not None:
+            return False
+        try:
+            moved = self._stores.moving(lambda mover: mover.move(session_id))
+        except SessionliftError as error:
+            if error.fields.get("role") == "source":
+                raise
+            self._window.failed(session_id, error)
+            return True
+        return moved.state == "quarantined"
 
     @property
     def rows_written(self) -> int:

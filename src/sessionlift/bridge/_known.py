@@ -31,6 +31,11 @@ class Known:
         return self.present and self.state in ("moved", "partial")
 
     @property
+    def native(self) -> bool:
+        """It was begun here, and the ledger knows nothing of it."""
+        return self.present and self.state is None
+
+    @property
     def gone(self) -> bool:
         """It was here, and was deleted: by the bridge, or by a program that knows no ledger."""
         return not self.present and self.state in ("deleted", "moved", "partial")

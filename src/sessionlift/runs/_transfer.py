@@ -134,7 +134,8 @@ class Transfer:
     def _compare(self, ids: list[str]) -> None:
         found = self._rows.digests(self._target, SESSION, ids)
         for key, unit in self._ledger.units(SESSION, ids).items():
-            if found[key] != unit.target_digest:
+            # under the id of one in quarantine may lie what the application has made
+            if unit.state != "quarantined" and found[key] != unit.target_digest:
                 raise VerificationError(
                     f"session {key!r} does not read back from the target as it was written",
                     hint="nothing of it was committed; `sessionlift detect` shows what probing the driver found",

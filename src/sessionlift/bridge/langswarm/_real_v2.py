@@ -7,6 +7,7 @@ others wrote. Nothing of LangSwarm is imported: all is done on the objects that 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from enum import Enum
@@ -66,6 +67,7 @@ class RealV2:
             loaded = await self._storage.load_session(session_id)
             if loaded is not None:
                 kept._messages[:], kept._context = loaded
+                self._tell_provider(kept)
         session = await self._manager.get_session(session_id)
         if session is None:
             raise StoreError(
@@ -112,11 +114,44 @@ class RealV2:
             session.context.backend = model.SessionBackend(session.context.backend)
         session._status = model.SessionStatus(stored.status.value)
 
-    @staticmethod
-    def _same(session: Any, stored: Stored) -> bool:
-        return [message.id for message in session._messages] == [row.message_id for row in stored.message_rows]
+    def _same(self, session: Any, stored: Stored) -> bool:
+        """Whether the object says what is stored; messages that V2 was told not to store are its own."""
+        mine, theirs = vars(session.context), vars(stored.context)
+        if any(_plain(mine.get(name)) != _plain(value) for name, value in theirs.items()):
+            return False
+        if not session.context.persist_messages:
+            return True
+        return [_said(message) for message in session._messages] == [_said(message) for message in stored.messages]
+
+    def _tell_provider(self, session: Any) -> None:
+        """Give a provider that V2 hydrates with the history the one that is stored now, as V2 does on loading."""
+        provider = self._manager._provider_sessions.get(session.context.provider)
+        conversations = getattr(provider, "_conversations", None)
+        key = session.context.provider_session_id
+        if isinstance(conversations, dict) and key in conversations:
+            conversations[key] = [
+                {"role": message.role.value, "content": message.content} for message in session._messages
+            ]
 
     @staticmethod
     def _models(kind: type) -> Any:
         """The module in which the application's V2 has its enums."""
         return sys.modules[kind.__module__]
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _said(message: Any) -> tuple[Any, ...]:
+    """All that is stored of a message, by V2's class or ours; the metadata as text, for NaN is not equal to itself."""
+    return (
+        message.id,
+        message.role.value,
+        message.content,
+        message.timestamp,
+        json.dumps(message.metadata, default=repr),
+        message.provider_message_id,
+        message.token_count,
+        message.finish_reason,
+    )

@@ -53,8 +53,6 @@ ROOM = 10_000
 
 _HERE = ("moved", "partial", "deleted")
 """States of sessions whose legacy row is no longer listed."""
-_NATIVE = (None, "deleted")
-"""States of a session that V2 began itself: under an id of its own, or anew after a delete."""
 _ATTEMPTS = 4
 _FIELDS = ("user_id", "provider", "model", "backend", "max_messages", "auto_archive", "persist_messages",
            "provider_session_id")  # fmt: skip
@@ -81,7 +79,7 @@ class Sessions:
         read = new_store.read_with_complement if complement else new_store.read
         work = partial(_read, read, session_id)
         stored: Stored | None = yield Run(work)
-        if stored is not None and (stored.state in _NATIVE or self.core.fresh(session_id)):
+        if stored is not None and (stored.state == "deleted" or self.core.fresh(session_id)):
             return stored
         for _ in range(_ATTEMPTS):
             place: Place = yield Ensure(session_id)
@@ -222,6 +220,24 @@ class Sessions:
             lambda store: new_writes.change_context(store, session_id, change),
             lambda writer: writer.update(session_id, _for_v1(changes)),
         )
+
+    def add_tokens(self, session_id: str, count: int) -> Steps[None]:
+        """Add to the total that V1 keeps, in the transaction that reads it: others may be adding, too."""
+        stored = yield from self.get(session_id)
+        if stored.where == "legacy":
+            before = stored.context.provider_context.get("total_tokens", 0)
+            if isinstance(before, int):
+                yield from self.update(session_id, {"total_tokens": before + count})
+            return
+
+        def change(data: dict[str, Any]) -> None:
+            of_v1 = data.get("provider_context") or {}
+            before = of_v1.get("total_tokens")
+            # without one of V1's own, the total is that of V2's metrics, which has counted the message already
+            if isinstance(before, int):
+                data["provider_context"] = {**of_v1, "total_tokens": before + count}
+
+        yield Run(partial(new_writes.change_context, session_id=session_id, change=change))
 
     def archive(self, session_id: str) -> Steps[None]:
         yield from self.update(session_id, {"status": SessionStatus.ARCHIVED})

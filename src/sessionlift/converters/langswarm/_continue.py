@@ -11,7 +11,7 @@ from typing import Any
 from sessionlift.converters._batch import SESSION, Quarantined, Unit
 from sessionlift.converters._continue import Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests
-from sessionlift.converters.langswarm._columns import OUR_KEY, SESSION_TABLES, V2_COLUMNS
+from sessionlift.converters.langswarm._columns import OUR_KEY, ROOM, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import after
 from sessionlift.converters.langswarm._message import MessageCells, backward_message
 from sessionlift.converters.langswarm._session import SessionRows
@@ -78,7 +78,9 @@ def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
     shared = [_as_v1(each, zone) for each in ours]
     lists_go_on = len(ours) >= sides.moved and shared == again[: len(ours)]
     tail = sides.again.messages[len(ours) :] if lists_go_on else _missing(shared, sides.again.messages, again)
-    values, against = _values(sides, ours[: sides.moved])
+    # after a first catch-up the ledger's digest is of rows as V1's list gives them, and not as they were appended
+    listed = sides.again.messages[: sides.moved] if lists_go_on else None
+    values, against = _values(sides, ours[: sides.moved], listed)
     conflict = _told(lists_go_on, bool(tail and new), against)
     found = Continued(legacy_tail=[_shown(each) for each in tail], new_tail=[_shown(each) for each in new])
     if conflict and on_conflict == "raise":
@@ -112,7 +114,9 @@ def _told(lists_go_on: bool, both_grew: bool, against: list[str]) -> str:
     return f"both sides changed {', '.join(against)}" if against else ""
 
 
-def _values(sides: Sides, ours: list[MessageCells]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _values(
+    sides: Sides, ours: list[MessageCells], listed: list[MessageCells] | None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The columns of the session's own rows that V1 changes, by table; and the fields in which V2 has changed too."""
     now = dict(zip(V2_COLUMNS["sessions"], sides.now.session, strict=True))
     again = dict(zip(V2_COLUMNS["sessions"], sides.again.session, strict=True))
@@ -122,7 +126,7 @@ def _values(sides: Sides, ours: list[MessageCells]) -> tuple[dict[str, dict[str,
     active = max(str(before.get("last_activity") or ""), str(metrics.get("last_activity") or ""))
     tokens = int(metrics.get("total_tokens") or 0) + _tokens_of_v2(sides, json.loads(now["context_data"]))
     counted = {"last_activity": active or None, "total_tokens": tokens}
-    if _untouched(sides, ours):
+    if _untouched(sides, ours) or (listed is not None and _untouched(sides, listed)):
         columns = {name: again[name] for name in ("user_id", "provider", "model", "backend", "context_data")}
         return {"sessions": {**columns, **times}, "session_metrics": counted}, []
     mine, theirs = json.loads(now["context_data"]), json.loads(again["context_data"])
@@ -154,7 +158,12 @@ def _untouched(sides: Sides, ours: list[MessageCells]) -> bool:
     if not metrics:
         return False
     try:
-        context = json.loads(str(session["context_data"]))["provider_context"]
+        held = json.loads(str(session["context_data"]))
+        context = held["provider_context"]
+        room = sides.moved + ROOM
+        if 0 < held["max_messages"] - room <= len(sides.now.messages) - sides.moved:
+            # a catch-up has raised it by V2's own messages
+            session["context_data"] = json.dumps({**held, "max_messages": room})
         zone = zone_named(sides.zone)
         session["updated_at"] = utc_text(zone.utc(context["updated_at"])[0])
         session["created_at"] = metrics["created_at"] = utc_text(zone.utc(context["created_at"])[0])

@@ -161,9 +161,7 @@ class LegacyApi:
                 return self._said(session_id, kept)
             _, answer = self._do(self._sessions.exchange(session_id, asked, answer_name))
             if answer.token_count:
-                before = self._document(session_id).metadata.get("total_tokens", 0)
-                if isinstance(before, int):
-                    self._change(session_id, {"total_tokens": before + answer.token_count})
+                self._do(self._sessions.add_tokens(session_id, answer.token_count))
             return self._said(session_id, answer)
         except SessionNotFoundError as error:
             raise UnknownSessionError(error.what, hint=error.hint, **error.fields) from error
