@@ -19,7 +19,8 @@ _EVERY = 0.2  # seconds between two looks at memory: a look takes milliseconds o
 class Measured:
     """``peak_mb`` is the highest sum over the process tree that a look met: PSS where Linux tells it, which
     counts a shared page once, else RSS. ``max_rss_mb`` is the kernel's own high-water mark of the largest
-    single process, and misses nothing between two looks.
+    single process, and misses nothing between two looks. ``cpu_seconds`` are those of all its processes, which other
+    work on the machine lengthens much less than the wall time.
     """
 
     seconds: float
@@ -28,6 +29,7 @@ class Measured:
     max_rss_mb: float
     exit_code: int
     output: str
+    cpu_seconds: float
 
 
 def measure(command: list[str], *, folder: Path, env: dict[str, str]) -> Measured:
@@ -50,6 +52,7 @@ def measure(command: list[str], *, folder: Path, env: dict[str, str]) -> Measure
         usage.ru_maxrss * unit / 1e6,
         process.returncode,
         log.read_text(errors="replace"),
+        usage.ru_utime + usage.ru_stime,
     )
 
 
