@@ -9,7 +9,7 @@ from typing import Any
 
 from sessionlift.converters._batch import Batch
 from sessionlift.converters._mapping import TypeMapping
-from sessionlift.converters.synth import _load
+from sessionlift.converters.synth import _load, _sql
 from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_SESSION_TABLES
 from sessionlift.converters.synth._forward import SynthForward, SynthOptions
 from sessionlift.stores import DuckdbStore, PrivateDirectory, StoreURL, quote_identifier
@@ -31,6 +31,7 @@ class Scratch:
     def __init__(self) -> None:
         self._directory: PrivateDirectory | None = None
         self._store: DuckdbStore | None = None
+        self._are_json: dict[str, bool] = {}
 
     def _opened(self) -> DuckdbStore:
         if self._store is None:
@@ -43,12 +44,29 @@ class Scratch:
             self._store = DuckdbStore(url, mode="rw")
         return self._store
 
+    def look_at(self, texts: Sequence[str]) -> None:
+        """Ask the legacy engine of many texts at once, for ``is_json``; what it was asked before is forgotten."""
+        if not texts:
+            self._are_json = {}
+            return
+        store = self._opened()
+        with store.mapped(params=(texts[0],)):
+            found = store.connection.execute(
+                "SELECT TRY_CAST(each AS JSON) IS NOT NULL FROM (SELECT unnest(asked) AS each, "
+                "generate_subscripts(asked, 1) AS place FROM (SELECT from_json(?, '[\"VARCHAR\"]') AS asked)) "
+                "ORDER BY place",
+                [_sql.bind_texts(texts)],  # the driver takes its time over each element of a list
+            ).fetchall()
+        self._are_json = {text: bool(answer) for text, (answer,) in zip(texts, found, strict=True)}
+
     def is_json(self, text: str) -> bool:
         """Whether the legacy engine takes a text for JSON."""
-        store = self._opened()
-        with store.mapped(params=(text,)):
-            found = store.connection.execute("SELECT TRY_CAST(? AS JSON) IS NOT NULL", [text]).fetchone()
-        return found is not None and bool(found[0])
+        if text not in self._are_json:
+            store = self._opened()
+            with store.mapped(params=(text,)):
+                found = store.connection.execute("SELECT TRY_CAST(? AS JSON) IS NOT NULL", [text]).fetchone()
+            return found is not None and bool(found[0])
+        return self._are_json[text]
 
     def sessions(
         self, rows: Mapping[str, Sequence[tuple[Any, ...]]], zone: str, mapping: TypeMapping
