@@ -103,7 +103,9 @@ def one_run(options: argparse.Namespace) -> list[tuple[str, Measured]]:
 def _step(folder: Path, options: argparse.Namespace, command: str, *arguments: object) -> Measured:
     os.sync()
     told = [*SESSIONLIFT, command, "--json", *map(str, arguments)]
-    measured = measure(told, folder=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)})
+    # this tree's own package, whatever else is installed
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "HOME": str(folder)}
+    measured = measure(told, folder=folder, env=env)
     try:
         report = json.loads(measured.output)["report"]
         done = report["migrated_sessions"] == options.sessions and report["verification"]["status"] == "passed"
