@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.support.kills import COUNTED, table
 from tests.support.laws import tries
+from tests.support.probes import probe_once
 from tests.support.servers import REPOSITORY, running_sqld
 
 settings.register_profile("sessionlift", tries(100))
+probe_once()
 settings.load_profile("sessionlift")
 
 
@@ -30,3 +34,17 @@ def sqld(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real, empty sqld server that lives as long as the test."""
     with running_sqld(tmp_path_factory.mktemp("sqld")) as (url, _process):
         yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many write boundaries were counted, and at how many of them a process was killed."""
+    counted = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == COUNTED:
+                operation, boundaries, killed = json.loads(str(value))
+                counted[operation] = (boundaries, killed)
+    if counted:
+        terminalreporter.section("write boundaries, counted")
+        for line in table(counted):
+            terminalreporter.line(line)

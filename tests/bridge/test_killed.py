@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -53,7 +52,7 @@ def assert_each_is_there_once(source: Path, target: Path) -> None:
 
 def test_processes_that_use_the_same_sessions_move_each_once(tmp_path: Path) -> None:
     source, target = made(tmp_path, SESSIONS)
-    users = [start("mixed", source, target, seed) for seed in range(PROCESSES)]
+    users = [start(source, target, seed) for seed in range(PROCESSES)]
     told = [user.communicate(timeout=500)[0] for user in users]
     assert [user.returncode for user in users] == [0] * PROCESSES
     assert sum(map(int, told)) == SESSIONS, "the moves that each process says it made"
@@ -63,7 +62,7 @@ def test_processes_that_use_the_same_sessions_move_each_once(tmp_path: Path) -> 
 def test_processes_that_are_killed_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
     source, target = made(tmp_path, SESSIONS)
     chance = random.Random(4)  # noqa: S311 - the same each time, as far as the clock lets it
-    users = [start("mixed", source, target, seed) for seed in range(4)]
+    users = [start(source, target, seed) for seed in range(4)]
     killed = 0
     for kill in range(8):
         time.sleep(chance.uniform(0.2, 1.2))
@@ -72,7 +71,7 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(tmp_path: P
             users[victim].send_signal(signal.SIGKILL)
             killed += 1
         users[victim].communicate()
-        users[victim] = start("mixed", source, target, 100 + kill)
+        users[victim] = start(source, target, 100 + kill)
     for user in users:
         user.communicate(timeout=500)
         assert user.returncode == 0
@@ -80,22 +79,3 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(tmp_path: P
     assert_each_is_there_once(source, target)
     runs = status(str(target)).runs
     assert sum(run.status == "running" for run in runs) <= killed, "killed windows stay open in the ledger"
-
-
-def test_a_first_use_that_is_killed_at_any_write_leaves_the_session_whole(tmp_path: Path) -> None:
-    made(tmp_path, 2)
-    killer = start("boundaries", tmp_path)
-    out, _ = killer.communicate(timeout=550)
-    assert killer.returncode == 0, out
-    lines = [json.loads(line) for line in out.splitlines()]
-    print(f"\n{len(lines) - 1} write boundaries")  # noqa: T201
-    assert len(lines) > 20
-    seen = set()
-    for line in lines:
-        for session_id, (where, right) in line["left"].items():
-            what = f"boundary {line['boundary']}, session {session_id}"
-            assert (where, right) in (("new", True), ("legacy", None)), what
-            seen.add(where)
-            assert line["again"][session_id] == ["new", True], what
-        assert line["integrity"] == "ok", line["boundary"]
-    assert seen == {"new", "legacy"}

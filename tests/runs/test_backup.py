@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -294,93 +292,3 @@ def test_a_copying_process_that_is_killed_leaves_nothing(
     with pytest.raises(WorkerLostError):
         take_backup(str(store), tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
-
-
-# --- killed at every step -----------------------------------------------------------------------------------
-
-STEPS = [
-    (Path, "mkdir"),
-    (Path, "rename"),
-    (Path, "unlink"),
-    (os, "link"),
-    (os, "fsync"),
-    (shutil, "copyfileobj"),
-    (_backup, "_ask"),
-    (_backup, "_write_manifest"),
-]
-
-
-def killed_at(number: int, work: Callable[[], object]) -> bool:
-    """Do ``work`` in a fork that kills itself just before its ``number``-th step; False where it has fewer."""
-    child = os.fork()
-    if not child:
-        count = 0
-
-        def counting(function: Callable[..., Any]) -> Callable[..., Any]:
-            def step(*arguments: Any, **named: Any) -> Any:
-                nonlocal count
-                count += 1
-                if count == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                    time.sleep(60)
-                return function(*arguments, **named)
-
-            return step
-
-        try:
-            for owner, name in STEPS:
-                setattr(owner, name, counting(getattr(owner, name)))
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
-
-
-@needs_fork
-@pytest.mark.slow
-def test_a_backup_that_was_killed_anywhere_is_whole_or_none(store: Path, tmp_path: Path) -> None:
-    kept, rows, number = tmp_path / "kept", rows_of(store), 0
-    while True:
-        number += 1
-        if not killed_at(number, lambda: take_backup(str(store), kept)):
-            break
-        for path in kept.iterdir() if kept.exists() else ():
-            if path.name.endswith(".backup"):
-                check_backup(path)
-            else:
-                with pytest.raises(BackupError, match="never finished"):
-                    restore_backup(path, str(tmp_path / "again.db"))
-        assert rows_of(store) == rows
-        shutil.rmtree(kept, ignore_errors=True)
-    assert number > 4, "the steps were not counted"
-    assert len(list(kept.iterdir())) == 1
-
-
-@needs_fork
-@pytest.mark.slow
-def test_a_restore_that_was_killed_anywhere_loses_no_store(store: Path, tmp_path: Path) -> None:
-    info = take_backup(str(store), tmp_path / "kept")
-    backed_up = rows_of(store)
-    with closing(sqlite3.connect(store)) as db, db:
-        db.execute("DELETE FROM a")
-    shutil.copytree(store.parent, tmp_path / "start")
-    emptied, number = rows_of(store), 0
-    while True:
-        number += 1
-        shutil.rmtree(store.parent)
-        shutil.copytree(tmp_path / "start", store.parent)
-        if not killed_at(number, lambda: restore_backup(info.path, replace=True)):
-            break
-        aside = list(store.parent.glob("app.db.before-restore-*"))
-        if store.exists():
-            found = rows_of(store)
-            assert found in (backed_up, emptied), f"step {number}: half a store"
-            assert found == emptied or [rows_of(path) for path in aside] == [emptied]
-        else:
-            assert [rows_of(path) for path in aside] == [emptied], f"step {number}: the old store is gone"
-        restore_backup(info.path, replace=True)
-        assert rows_of(store) == backed_up
-        assert not list(store.parent.glob(".*"))
-    assert number > 8, "the steps were not counted"
-    assert rows_of(store) == backed_up

@@ -1,9 +1,8 @@
-"""A run that is killed anywhere, and started again with the same command, ends with the same target."""
+"""A run that is killed again and again, or whose worker is killed, and what it leaves behind."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -16,7 +15,6 @@ from tests.support.warm import Outcome, Warm
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
 LIMITS = {"max_rows": 120}
-SHARDS = 8
 
 
 class Killer:
@@ -45,59 +43,11 @@ class Killer:
             do=do,
         )
 
-    def check(self, boundary: int) -> None:
-        """Kill a run at one boundary, run again, and compare."""
-        what = f"boundary {boundary} ({self.boundaries[boundary - 1]})"
-        target = self.folder / f"at{boundary}" / "v3.db"
-        # the verifier writes nothing; it looks at all of it in the second run
-        killed = self.run(target, "--no-verify", at=boundary)
-        assert killed.code == -signal.SIGKILL, f"{what}: the run ended with {killed.code}: {killed.err}"
-        again = self.run(target)
-        assert again.code == 1, f"{what}: {again.err}"
-        assert difference(self.expected, content(target)) == "", what
-        assert query(target, "PRAGMA integrity_check") == [("ok",)], what
-        assert query(target, "PRAGMA journal_mode") == [("delete",)], what
-        assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}, what
-        shutil.rmtree(target.parent)
-
 
 @pytest.fixture(scope="module")
 def killer(sessionlift: Warm, legacy_store: Legacy, tmp_path_factory: pytest.TempPathFactory) -> Killer:
     folder = tmp_path_factory.mktemp("kills")
     return Killer(sessionlift, legacy_store(sessions=4), folder)
-
-
-def test_the_boundaries_of_a_small_store_are_counted(killer: Killer) -> None:
-    print(f"\n{len(killer.boundaries)} write boundaries")  # noqa: T201 - the number that the docs tell
-    seen = " ".join(killer.boundaries)
-    for expected in (
-        "BEGIN IMMEDIATE",
-        "CREATE TABLE",
-        "ATTACH",
-        "INSERT OR FAIL INTO main",
-        "COMMIT",
-        "DETACH",
-        "fsync",
-    ):
-        assert expected in seen
-    for expected in ("journal_mode = WAL", "journal_mode = DELETE", "unlink", "replace", "fsync", "rmtree"):
-        assert expected in seen
-    batches = sum(boundary.startswith("ATTACH") for boundary in killer.boundaries)
-    assert batches >= 3, "the catalog and two batches of sessions at least"
-
-
-def test_killed_at_some_boundaries_a_run_goes_on_to_the_same_target(killer: Killer) -> None:
-    commits = [i for i, what in enumerate(killer.boundaries, 1) if what == "COMMIT"]
-    middle = next(i for i, what in enumerate(killer.boundaries, 1) if 'main."events"' in what)
-    for boundary in (commits[0], middle, commits[-2] + 1, len(killer.boundaries)):
-        killer.check(boundary)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shard", range(SHARDS))
-def test_killed_at_every_boundary_a_run_goes_on_to_the_same_target(killer: Killer, shard: int) -> None:
-    for boundary in range(1 + shard, len(killer.boundaries) + 1, SHARDS):
-        killer.check(boundary)
 
 
 @pytest.mark.slow

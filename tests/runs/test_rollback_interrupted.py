@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 Boundaries = list[str]
 PLACES: dict[str, Callable[[Boundaries], int]] = {
-    "while the target is copied": lambda seen: seen.index("make a directory"),
+    "while the target is copied": lambda seen: first(seen, "copy a store"),
     "as the run begins": lambda seen: first(seen, "INSERT INTO sessionlift_runs"),
     "as the legacy store is written": lambda seen: seen.index("COMMIT", first(seen, "INSERT INTO sessionlift_rollout")),
     "as sessions leave": lambda seen: first(seen, 'DELETE FROM "'),

@@ -4,37 +4,47 @@ As a program it is the server: everything is imported once, then each request is
 which forks the run's two workers before anything is opened. In a fork the run is as it is for a user, except
 that a worker is a process that waits ready instead of a new interpreter.
 
-A *boundary* is the moment just before something is changed: each statement to the target that is no mere
-reading (the BEGIN, the INSERTs, the COMMIT, the change of journal mode, ...), each file that is made, synced,
-renamed or removed. They are counted from 1; a request can name one and what shall happen there.
+A *boundary* is the moment just before something is changed (see ``boundaries``). They are counted from 1; a request
+can name one and what shall happen there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
-import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-READING = re.compile(
-    r"\s*(SELECT|WITH|EXPLAIN|PRAGMA (?!journal_mode\s*=|wal_checkpoint|synchronous\s*=))", re.IGNORECASE
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.support.boundaries import Boundaries
+from tests.support.probes import probe_now, probe_once
+
+# these workers write what stays; the others into files of the run alone
+WATCHED = {"sessionlift.runs._backup_worker"}
+PRELOADED = (
+    "sessionlift.cli",
+    "sessionlift.bridge",
+    "sessionlift.runs._backup_worker",
+    "sessionlift.runs._convert_worker",
+    "sessionlift.runs._taken_back_worker",
+    "sessionlift.runs._verify_worker",
 )
 MEMORY = 6 << 30
-PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-")
 WORKERS = {
     "sessionlift.runs._convert_worker": "converter",
     "sessionlift.runs._verify_worker": "verifier",
@@ -76,8 +86,8 @@ class Warm:
         limits: dict[str, int] | None = None,
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
-        seconds: int = 0,
         call: str | None = None,
+        seconds: int = 0,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
         ``"SIGKILL converter"``, ``"SIGKILL verifier"``, ``"SIGKILL backup"`` or ``"SIGKILL 1234"`` that process
@@ -118,7 +128,7 @@ class _Standby:
     waiting: list[_Standby] = []  # noqa: RUF012 - one list for the process, on purpose
     by_name: dict[str, _Standby] = {}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, boundaries: Boundaries) -> None:
         orders, say = os.pipe()
         hear, answers = os.pipe()
         self.pid = os.fork()
@@ -128,12 +138,16 @@ class _Standby:
                 os.close(other.stdout.fileno())
             os.close(say)
             os.close(hear)
-            _be_worker(orders, answers)
+            _be_worker(orders, answers, boundaries)
         os.close(orders)
         os.close(answers)
         self.stdin: TextIO = os.fdopen(say, "w", encoding="utf-8")
         self.stdout: TextIO = os.fdopen(hear, encoding="utf-8")
         self._ended: int | None = None
+
+    @classmethod
+    def pids(cls) -> dict[str, int]:
+        return {name: found.pid for name, found in cls.by_name.items()}
 
     @classmethod
     def popen(cls, command: list[str], **options: Any) -> _Standby:
@@ -162,7 +176,7 @@ class _Standby:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _be_worker(orders: int, answers: int) -> None:
+def _be_worker(orders: int, answers: int, boundaries: Boundaries) -> None:
     code = 1
     try:
         os.setsid()
@@ -175,8 +189,10 @@ def _be_worker(orders: int, answers: int) -> None:
         line = sys.stdin.readline()
         if line:
             start = json.loads(line)
+            if start["module"] in WATCHED:
+                boundaries.watch()
             os.environ.update(start["env"])
-            tempfile.tempdir = None
+            tempfile.tempdir = os.environ.get("TMPDIR")  # not tried by a file of its own
             code = importlib.import_module(start["module"]).main()
             sys.stdout.flush()
     except BaseException:  # noqa: BLE001 - a fork may never return into the server's loop
@@ -185,85 +201,12 @@ def _be_worker(orders: int, answers: int) -> None:
         os._exit(code)
 
 
-class _Boundaries:
-    """Counts the boundaries of this process, and acts at one of them."""
-
-    def __init__(self, at: int, do: str) -> None:
-        self.at, self.do = at, do
-        self.seen: list[str] = []
-
-    def meet(self, what: str) -> None:
-        self.seen.append(what)
-        if len(self.seen) == self.at:
-            name, _, whom = self.do.partition(" ")
-            named = {"": os.getpid(), **{worker: found.pid for worker, found in _Standby.by_name.items()}}
-            os.kill(int(whom) if whom.isdigit() else named[whom], signal.Signals[name])
-            if whom.isdigit():
-                time.sleep(0.2)  # until it is gone
-
-    def watch(self) -> None:
-        from sessionlift.stores._sqld_client import Client
-        from sessionlift.stores._sqlfile import SqliteFileStore
-
-        run = SqliteFileStore._run
-
-        def watched(store: Any, sql: str, params: Any = (), **options: Any) -> Any:
-            probe = any(private in str(store._path) for private in PRIVATE)
-            if not probe and store.mode != "ro" and not READING.match(sql):
-                self.meet(" ".join(sql.split())[:60])
-            return run(store, sql, params, **options)
-
-        setattr(SqliteFileStore, "_run", watched)  # noqa: B010 - mypy
-        self._watch_duckdb()
-        asked = Client._pipeline
-
-        def counted(client: Any, requests: Any) -> Any:
-            self.meet("ask the server")
-            return asked(client, requests)
-
-        setattr(Client, "_pipeline", counted)  # noqa: B010 - mypy
-        for owner, name in ((Path, "replace"), (Path, "rename"), (Path, "unlink"), (os, "fsync"), (shutil, "rmtree")):
-            setattr(owner, name, self._before(f"{name} a file", getattr(owner, name)))
-        Path.mkdir = self._before("make a directory", Path.mkdir)  # type: ignore[method-assign]
-
-    def _watch_duckdb(self) -> None:
-        from sessionlift.stores import DuckdbStore
-
-        transaction, close = DuckdbStore.transaction, DuckdbStore.close
-
-        @contextlib.contextmanager
-        def watched(store: Any) -> Iterator[None]:
-            private = any(each in str(store.url.path) for each in PRIVATE)
-            with transaction(store):
-                yield
-                if not private:
-                    self.meet("commit in DuckDB")
-            if not private:
-                self.meet("committed in DuckDB")
-
-        def closed(store: Any) -> None:
-            private = any(each in str(store.url.path) for each in PRIVATE)
-            if store.mode != "ro" and not private:
-                self.meet("close DuckDB")
-            close(store)
-
-        setattr(DuckdbStore, "transaction", watched)  # noqa: B010 - mypy
-        setattr(DuckdbStore, "close", closed)  # noqa: B010 - mypy
-
-    def _before(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def first(*arguments: Any, **options: Any) -> Any:
-            # the files of the driver's probe are nobody's data
-            if not any(private in str(arguments[0]) for private in PRIVATE):
-                self.meet(what)
-            return call(*arguments, **options)
-
-        return first
-
-
 def _serve(request: dict[str, Any], folder: Path) -> None:
     """In a fork: run the command, and leave with its exit code."""
     code = 1
-    boundaries = _Boundaries(request["at"], request["do"])
+    log = folder / "seen"
+    log.touch()
+    boundaries = Boundaries(request["at"], request["do"], log, _Standby.pids)
     try:
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             os.dup2(out.fileno(), 1)
@@ -274,13 +217,13 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         if request["seconds"]:
             signal.alarm(request["seconds"])
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        tempfile.tempdir = None
+        tempfile.tempdir = os.environ.get("TMPDIR")
         if request["cwd"]:
             os.chdir(request["cwd"])
         _Standby.waiting[:] = []
         # a rollback has some for each part of its work
         for _ in range(12 if request["arguments"][:1] == ["rollback"] else 3):
-            _Standby.waiting.append(_Standby())
+            _Standby.waiting.append(_Standby(boundaries))
         from sessionlift import runs
         from sessionlift.cli import main
         from sessionlift.runs import _protocol
@@ -308,23 +251,16 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         # what was not wanted ends by the end of its orders, and is not left as a zombie
         for standby in _Standby.waiting:
             standby.kill()
-        with contextlib.suppress(OSError):
-            (folder / "seen").write_text(json.dumps(boundaries.seen))
         os._exit(code)
 
 
 def main() -> None:
-    importlib.import_module("sessionlift.cli")
-    importlib.import_module("sessionlift.runs._convert_worker")
-    importlib.import_module("sessionlift.runs._verify_worker")
-    importlib.import_module("sessionlift.runs._taken_back_worker")
-    importlib.import_module("sessionlift.runs._backup_worker")
-    importlib.import_module("sessionlift.cli._rollback")
-    importlib.import_module("sessionlift.runs._rollback")
-    importlib.import_module("sessionlift.bridge")
-    probes = importlib.import_module("tests.support.probes")
-    probes.probe_once()
-    probes.probe_now("libsql")
+    sys.dont_write_bytecode = True
+    for module in PRELOADED:
+        importlib.import_module(module)
+    probe_once()
+    probe_now("libsql")
+    gc.freeze()  # a collection in a fork would copy every page of what is here
     for line in sys.stdin:
         folder = Path(tempfile.mkdtemp(prefix="warm-"))
         child = os.fork()
@@ -336,7 +272,7 @@ def main() -> None:
             "code": code,
             "out": (folder / "out").read_text("utf-8", "replace"),
             "err": (folder / "err").read_text("utf-8", "replace"),
-            "boundaries": json.loads(seen.read_text()) if seen.exists() else [],
+            "boundaries": [json.loads(line) for line in seen.read_text().splitlines()] if seen.exists() else [],
         }
         shutil.rmtree(folder)
         sys.stdout.write(json.dumps(outcome) + "\n")
@@ -353,5 +289,4 @@ def warm(environment: dict[str, str] | None = None) -> Iterator[Warm]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     main()
