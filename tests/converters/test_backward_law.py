@@ -85,6 +85,7 @@ def restore(target: V3Target, rows: dict[str, list[dict[str, Any]]], memory: Any
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @FEW
 @given(sessions=stores(TIMES))
 def test_what_was_moved_comes_back_row_for_row(
@@ -94,6 +95,7 @@ def test_what_was_moved_comes_back_row_for_row(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Apia", "Asia/Kathmandu"])
 @MANY
 @given(sessions=stores(CLOSE_TIMES))
@@ -104,6 +106,7 @@ def test_what_was_moved_from_another_zone_comes_back_row_for_row(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"])
 @FEW
 @given(sessions=stores(TIMES))
@@ -114,6 +117,7 @@ def test_so_do_times_of_all_centuries(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 @MANY
 @given(sessions=stores(CLOSE_TIMES), edits=st.lists(EDITS, min_size=1, max_size=5))

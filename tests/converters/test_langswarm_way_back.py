@@ -29,7 +29,7 @@ from sessionlift.ledger import to_json
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia"])
 SOME = tries(150)
-MANY = tries(1_000)
+MANY = tries(300)
 
 
 def through_the_ledger(complement: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +74,7 @@ def test_a_row_that_moved_comes_back_text_for_text(row: LegacyRow, zone: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @MANY
 @given(row=rows(), zone=ZONES)
 def test_very_many_rows_come_back_text_for_text(row: LegacyRow, zone: str) -> None:
@@ -148,6 +149,7 @@ def test_what_v2_wrote_comes_back_and_moves_again(life: tuple[LegacyRow, str, Mo
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @MANY
 @given(life=lives())
 def test_in_very_many_lives_what_v2_wrote_comes_back(life: tuple[LegacyRow, str, Moved, SessionRows]) -> None:

@@ -11,8 +11,10 @@ from tests.support.synth_backward import assert_accounted, assert_metadata_is_re
 from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
+# where the rules of a zone are laid out for all its centuries, an example takes seconds
+COSTLY = tries(4)
 FEW = tries(15)
-MANY = tries(40)
+MANY = tries(15)
 
 
 def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) -> None:
@@ -29,6 +31,7 @@ def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @FEW
 @given(sessions=stores(TIMES))
 def test_any_session_converts_and_can_be_taken_back(
@@ -38,6 +41,7 @@ def test_any_session_converts_and_can_be_taken_back(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @FEW
 @given(sessions=stores(CLOSE_TIMES))
 def test_so_it_is_with_times_of_another_zone(legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]) -> None:
@@ -45,6 +49,7 @@ def test_so_it_is_with_times_of_another_zone(legacy_store: LegacyStore, sessions
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("zone", ["UTC", "Europe/London", "Pacific/Apia", "Asia/Kathmandu"])
 @MANY
 @given(sessions=stores(CLOSE_TIMES))
@@ -55,8 +60,9 @@ def test_very_many_sessions_convert_and_can_be_taken_back(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"])
-@FEW
+@COSTLY
 @given(sessions=stores(TIMES))
 def test_so_it_is_with_times_of_all_centuries(
     legacy_store: LegacyStore, zone: str, sessions: dict[str, dict[str, Any]]
