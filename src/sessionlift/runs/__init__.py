@@ -21,9 +21,10 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._in_place_history import History, history
     from sessionlift.runs._in_place_verify import InPlaceCheck, verify_in_place
     from sessionlift.runs._interrupts import Interrupts
-    from sessionlift.runs._migrate import MigrateResult, assumptions, is_blank, migrate, refuse_same
+    from sessionlift.runs._known import is_blank
+    from sessionlift.runs._migrate import MigrateResult, migrate, refuse_same
     from sessionlift.runs._mover import Converted, Moved, SessionMover, convert_one
-    from sessionlift.runs._options import TransferOptions
+    from sessionlift.runs._options import TransferOptions, assumptions
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
     from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
@@ -123,13 +124,13 @@ _HOME = {
     "TransferOptions": "_options",
     "VerifyResult": "_verify",
     "Window": "_window",
-    "assumptions": "_migrate",
+    "assumptions": "_options",
     "catch_up": "_catch_up",
     "change_in_place": "_in_place",
     "convert_one": "_mover",
     "downgrade_schema": "_schema_down",
     "history": "_in_place_history",
-    "is_blank": "_migrate",
+    "is_blank": "_known",
     "migrate": "_migrate",
     "new_run_id": "_report_files",
     "plan": "_plan",

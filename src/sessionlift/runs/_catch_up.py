@@ -11,9 +11,8 @@ from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
 from sessionlift.runs._catch_up_one import CatchUp
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._migrate import assumptions
 from sessionlift.runs._mover import SessionMover
-from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path
 from sessionlift.runs._window import Window

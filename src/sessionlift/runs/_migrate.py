@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import resource
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sessionlift import generations
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION
+from sessionlift.converters import CATALOG
 from sessionlift.errors import (
-    OtherSourceError,
     SessionliftError,
     StoreError,
     StoreLockedError,
-    StoreNotFoundError,
     UsageError,
 )
 from sessionlift.generations import detect, require_generation
-from sessionlift.ledger import LEDGER_TABLES, Ledger, LedgerRun
+from sessionlift.ledger import LEDGER_TABLES, Ledger
 from sessionlift.reports import (
     ErrorLine,
     LedgerUse,
@@ -35,18 +31,19 @@ from sessionlift.reports import (
     utc_now,
     write,
 )
-from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, goes_on_from_nothing, holds_data
+from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, goes_on_from_nothing
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._known import Known, what_is_known
+from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
 from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
-from sessionlift.runs._verification import Verifier
+from sessionlift.runs._verification import Verifier, with_token
 from sessionlift.runs._ways_back import put_back_of
 from sessionlift.stores import (
     PrivateDirectory,
@@ -56,7 +53,6 @@ from sessionlift.stores import (
     parse_store_url,
     probe_fidelity,
     quote_identifier,
-    sniff,
 )
 
 
@@ -146,17 +142,13 @@ class _Run:
         self._tally = Tally()
         self._verifier: Verifier | None = None
         self._snapshot: StoreURL | None = None
-        self._kept: Path | None = None
-        self._taken_back_to: set[str] = set()
         self._converter: Worker | None = None
         self._peaks: dict[str, float] = {}
-        self._retry: set[str] = set()
         self._caught_up: list[str] = []
-        self._unwell: list[tuple[str, str, str]] = []
         self._total = self._bytes = 0
         self._begun = time.monotonic()
-        self._filled = self._started = False
-        self._runs: list[LedgerRun] = []
+        self._known = Known()
+        self._started = False
         self._road: Road
         self._report = Report(
             kind="migrate",
@@ -164,7 +156,7 @@ class _Run:
             dry_run=dry_run,
             source=store_info(self._source),
             target=store_info(self._asked_target),
-            options={**_told(options, verify), **backup.to_message()},
+            options={**options.to_message(), "verify": verify, **backup.to_message()},
             assumptions=assumptions(options),
         )
         self._backup = AutoBackup(backup, self._report, self._progress)
@@ -193,7 +185,7 @@ class _Run:
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
         self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
-        self._known, self._known_catalog, self._known_sources = self._what_is_known()
+        self._known = what_is_known(self._asked_target, self._options, self._temporary)
         # the source is counted while the driver is probed, and everything is refused before the target is made
         self._converter.tell(self._converter_request())
         fidelity = probe_fidelity(self._target)
@@ -202,7 +194,7 @@ class _Run:
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
-        elif self._filled and not self._runs:
+        elif self._known.filled and not self._known.runs:
             # the application's own, that is taken as it is: refused before it is copied, and copied before it changes
             generations.check_target(self._target, self._road.target)
             self._backup.before_writing(self._target, ())
@@ -212,49 +204,11 @@ class _Run:
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
             self._report.assumptions.append("dry run: everything was written to a throwaway target and removed")
-            if self._known:
+            if self._known.digests:
                 self._report.assumptions.append(
                     "dry run: a session that changed in the source counts as moved, though a run leaves it alone where "
                     "the target has changed, or deleted, it too"
                 )
-
-    def _what_is_known(self) -> tuple[Path | None, str | None, set[str]]:
-        """What the target holds already: a file with the digests of its sessions, one [id, digest] a line; the
-        catalog's digest; and the sources they came from."""
-        if is_blank(self._asked_target):
-            return None, None, set()
-        _roll_back(self._asked_target)
-        try:
-            with open_store(self._asked_target, mode="ro", role="target") as store:
-                self._filled = holds_data(store)
-                if not has_ledger(store):
-                    return None, None, set()
-                ledger = Ledger(store)
-                runs = self._runs = ledger.runs()
-                movers = ledger.movers()
-                _refuse_other_zone([run for run in runs if run.run_id in movers], self._options, self._asked_target)
-                # another mapping may find a place for what the last one could not convert, and --salvage for a part
-                mapping = self._options.to_message()["mapping"]
-                self._unwell = ledger.unwell()
-                self._retry = {
-                    run.run_id
-                    for run in runs
-                    if run.options.get("mapping") != mapping
-                    or (self._options.salvage and not run.options.get("salvage"))
-                }
-                self._kept = _written(self._temporary / "kept.jsonl", ledger.kept())
-                self._taken_back_to = {run.source for run in runs if run.kind == "rollback"}
-                path = self._temporary / "known.jsonl"
-                with path.open("w", encoding="utf-8") as lines:
-                    for pair in ledger.digests(SESSION, retry=self._retry, revive=True):
-                        lines.write(json.dumps(pair) + "\n")
-                return (
-                    path,
-                    next((digest for _, digest in ledger.digests(CATALOG)), None),
-                    {run.source for run in runs},
-                )
-        except StoreNotFoundError:
-            return None, None, set()
 
     def _move(self) -> None:
         with open_store(self._target, mode="rw", role="target") as store, ExitStack() as stack:
@@ -298,9 +252,9 @@ class _Run:
 
     def _needs_backup(self, store: Store) -> bool:
         """Whether the target is to be copied before its first change, as soon as it is known that there will be one."""
-        if self._dry_run or not self._filled or self._report.backups:
+        if self._dry_run or not self._known.filled or self._report.backups:
             return False
-        if not goes_on_from_nothing(self._runs, "migrate"):
+        if not goes_on_from_nothing(self._known.runs, "migrate"):
             return True
         # nothing but what runs of ours wrote into an empty target, and can write again; unless others did, too
         moved = "SELECT count(*) FROM sessionlift_units WHERE unit = 'session' AND state IN ('moved', 'partial')"
@@ -339,10 +293,10 @@ class _Run:
             "options": self._options.to_message(),
             "run_id": self._run_id,
             "stages": str(stages),
-            "known": None if self._known is None else str(self._known),
-            "known_catalog": self._known_catalog,
-            "kept": None if self._kept is None else str(self._kept),
-            "aside": self._unwell,
+            "known": None if self._known.digests is None else str(self._known.digests),
+            "known_catalog": self._known.catalog,
+            "kept": None if self._known.kept is None else str(self._known.kept),
+            "aside": self._known.unwell,
             "limits": self.limits,
             "temporary": str(self._temporary),
             "threads": 1,
@@ -359,7 +313,7 @@ class _Run:
             self._road.rows,
             self._run_id,
             self._committed,
-            retry=self._retry,
+            retry=self._known.retry,
             revive=True,
             giver=put_back_of(self._road.target),
             home=self._road.home,
@@ -372,7 +326,7 @@ class _Run:
                 continue
             if message["type"] == "batch":
                 if not self._started and transfer.would_write(message):
-                    self._backup.before_writing(self._target, self._runs)
+                    self._backup.before_writing(self._target, self._known.runs)
                     self._start(store, ledger)
                 with self.interrupts.held():
                     self._converter.tell(transfer.take(message))
@@ -395,28 +349,8 @@ class _Run:
                 hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=message["missing"][0],
             )
-        self._refuse_other_source(message)
-
-    def _refuse_other_source(self, message: Message) -> None:
-        """A target takes one source. The same one is told by its place; said to be another, it must share sessions."""
-        if not message["known"]:
-            return
-        told = self._source.place in _places(self._known_sources) or self._options.same_source
-        # a rollback may have taken a part of the sessions into a store of its own
-        stranger = message["foreign"] == message["known"] and self._source.place not in _places(self._taken_back_to)
-        if stranger or not told:
-            raise OtherSourceError(
-                f"{self._asked_target.redacted} was filled from {', '.join(sorted(self._known_sources))}; "
-                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source",
-                hint="give each source a target of its own; if it is the same store, moved, say --same-source",
-                store=self._asked_target.redacted,
-                role="target",
-            )
-        if message["foreign"]:
-            self._report.assumptions.append(
-                f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
-                "are no longer in the source; they stay in the target"
-            )
+        gone = self._known.refuse_other_source(message, self._source, self._asked_target, self._options)
+        self._report.assumptions.extend(gone)
 
     def _committed(self, batch: Committed) -> None:
         message = batch.message
@@ -562,68 +496,6 @@ class _Run:
             return None
 
 
-def _written(path: Path, pairs: Iterable[tuple[str, Any]]) -> Path | None:
-    """Write pairs as JSON, one a line; None, and no file, where there are none."""
-    found = False
-    with path.open("w", encoding="utf-8") as lines:
-        for pair in pairs:
-            lines.write(json.dumps(pair) + "\n")
-            found = True
-    return path if found else None
-
-
-def with_token(url: StoreURL) -> str:
-    """The target's URL for the verifier's process, token included: it goes through a pipe, never into a report."""
-    if url.engine == "sqld" and url.token:
-        return f"libsql+{url.url}?authToken={quote(url.token, safe='')}"
-    return url.redacted
-
-
-def _roll_back(url: StoreURL) -> None:
-    """Let SQLite take back what a killed writer left half-done; nobody can read the store before."""
-    if url.path is not None and url.path.with_name(f"{url.path.name}-journal").exists():
-        open_store(url, mode="rw", role="target").close()
-
-
-def is_blank(url: StoreURL) -> bool:
-    """True for an empty file: what a run leaves that was killed while it made the target."""
-    return url.path is not None and sniff(url.path) == "empty"
-
-
-def has_ledger(store: Store) -> bool:
-    return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
-
-
-def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, target: StoreURL) -> None:
-    """Sessions of one target must not be moved under two readings of the same clock."""
-    for run in runs:
-        zone = run.options.get("timezone")
-        if zone not in (None, options.timezone):
-            raise UsageError(
-                f"{target.redacted} holds sessions that were moved with --timezone {zone}; "
-                f"now it is {options.timezone}",
-                hint=f"say --timezone {zone}, or name a new target",
-                run_id=run.run_id,
-            )
-
-
-def _places(named: Iterable[str]) -> set[str]:
-    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
-    return {parse_store_url(each).place for each in named}
-
-
 def refuse_same(source: StoreURL, target: StoreURL) -> None:
     if source.path is not None and target.path is not None and source.path.resolve() == target.path.resolve():
         raise UsageError("source and target are the same file", hint="name a new file as the target")
-
-
-def _told(options: TransferOptions, verify: bool) -> dict[str, Any]:
-    told = options.to_message()
-    told["verify"] = verify
-    return told
-
-
-def assumptions(options: TransferOptions) -> list[str]:
-    if options.timezone_given:
-        return [f"naive times of the source are local times of {options.timezone}, as given with --timezone"]
-    return ["naive times of the source were assumed to be UTC; say --timezone ZONE if the writer's clock was not"]

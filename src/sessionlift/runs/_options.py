@@ -51,3 +51,10 @@ class TransferOptions:
             same_source=message["same_source"],
             salvage=message["salvage"],
         )
+
+
+def assumptions(options: TransferOptions) -> list[str]:
+    """What a report says was assumed, or told, of the legacy store's times."""
+    if options.timezone_given:
+        return [f"naive times of the source are local times of {options.timezone}, as given with --timezone"]
+    return ["naive times of the source were assumed to be UTC; say --timezone ZONE if the writer's clock was not"]

@@ -24,7 +24,7 @@ from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environmen
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._migrate import refuse_same, with_token
+from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._roads import road_from
@@ -37,6 +37,7 @@ from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, 
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._transfer import GONE
+from sessionlift.runs._verification import with_token
 from sessionlift.runs._ways_back import TARGETS, WayBack, way_back_from
 from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url, sniff
 

@@ -8,7 +8,7 @@ from typing import Any
 from sessionlift.errors import WrongGenerationError
 from sessionlift.generations import chain_of, detect
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
-from sessionlift.runs._migrate import has_ledger
+from sessionlift.runs._known import has_ledger
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._roads import road_to
 from sessionlift.stores import Store, open_store, parse_store_url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from sessionlift.reports import Difference, Verification
 from sessionlift.runs._options import TransferOptions
@@ -107,3 +108,10 @@ class Verifier:
 
     def stop(self) -> None:
         self._worker.stop()
+
+
+def with_token(url: StoreURL) -> str:
+    """The target's URL for the verifier's process, token included: it goes through a pipe, never into a report."""
+    if url.engine == "sqld" and url.token:
+        return f"libsql+{url.url}?authToken={quote(url.token, safe='')}"
+    return url.redacted

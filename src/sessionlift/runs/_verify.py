@@ -25,13 +25,12 @@ from sessionlift.reports import (
 )
 from sessionlift.runs import _claims
 from sessionlift.runs._in_place_verify import verify_claims
-from sessionlift.runs._migrate import with_token
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
 from sessionlift.runs._roads import SOURCES, Road, road_from
-from sessionlift.runs._verification import Verifier
+from sessionlift.runs._verification import Verifier, with_token
 from sessionlift.stores import StoreURL, parse_store_url
 
 NOTES = {

@@ -1,0 +1,143 @@
+"""What a target holds before a run: what was moved into it already, by which runs, and from where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sessionlift.converters import CATALOG, SESSION
+from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
+from sessionlift.ledger import Ledger, LedgerRun
+from sessionlift.runs._auto_backup import holds_data
+from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._protocol import Message
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sniff
+
+
+@dataclass(frozen=True)
+class Known:
+    """``digests`` is a file with what was moved, one [id, digest] a line, and ``kept`` one with what ways back kept,
+    one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` names the runs whose units
+    with rows in quarantine are worth another try, ``unwell`` those units (kind, id, why)."""
+
+    filled: bool = False
+    digests: Path | None = None
+    catalog: str | None = None
+    runs: Sequence[LedgerRun] = ()
+    retry: frozenset[str] = frozenset()
+    unwell: list[tuple[str, str, str]] = field(default_factory=list)
+    kept: Path | None = None
+
+    @property
+    def sources(self) -> set[str]:
+        return {run.source for run in self.runs}
+
+    def refuse_other_source(
+        self, message: Message, source: StoreURL, target: StoreURL, options: TransferOptions
+    ) -> list[str]:
+        """A target takes one source. The same one is told by its place; said to be another, it must share sessions.
+
+        ``message`` is the converter's count of what it knows. Returns what the report has to say of sessions that are
+        gone from the source. Raises OtherSourceError.
+        """
+        if not message["known"]:
+            return []
+        told = source.place in _places(self.sources) or options.same_source
+        # a rollback may have taken a part of the sessions into a store of its own
+        taken_back_to = {run.source for run in self.runs if run.kind == "rollback"}
+        stranger = message["foreign"] == message["known"] and source.place not in _places(taken_back_to)
+        if stranger or not told:
+            raise OtherSourceError(
+                f"{target.redacted} was filled from {', '.join(sorted(self.sources))}; "
+                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source",
+                hint="give each source a target of its own; if it is the same store, moved, say --same-source",
+                store=target.redacted,
+                role="target",
+            )
+        if not message["foreign"]:
+            return []
+        return [
+            f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
+            "are no longer in the source; they stay in the target"
+        ]
+
+
+def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -> Known:
+    """What ``target`` holds; the files are made in ``temporary``. Raises UsageError where it was filled under another
+    zone than ``options`` has."""
+    if is_blank(target):
+        return Known()
+    _roll_back(target)
+    try:
+        with open_store(target, mode="ro", role="target") as store:
+            filled = holds_data(store)
+            if not has_ledger(store):
+                return Known(filled)
+            ledger = Ledger(store)
+            runs = ledger.runs()
+            movers = ledger.movers()
+            _refuse_other_zone([run for run in runs if run.run_id in movers], options, target)
+            # another mapping may find a place for what the last one could not convert, and --salvage for a part
+            mapping = options.to_message()["mapping"]
+            retry = frozenset(
+                run.run_id
+                for run in runs
+                if run.options.get("mapping") != mapping or (options.salvage and not run.options.get("salvage"))
+            )
+            return Known(
+                filled,
+                _written(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=True)),
+                next((digest for _, digest in ledger.digests(CATALOG)), None),
+                runs,
+                retry,
+                ledger.unwell(),
+                _written(temporary / "kept.jsonl", ledger.kept()),
+            )
+    except StoreNotFoundError:
+        return Known()
+
+
+def _written(path: Path, pairs: Iterable[tuple[str, Any]]) -> Path | None:
+    """Write pairs as JSON, one a line; None, and no file, where there are none."""
+    found = False
+    with path.open("w", encoding="utf-8") as lines:
+        for pair in pairs:
+            lines.write(json.dumps(pair) + "\n")
+            found = True
+    return path if found else None
+
+
+def _roll_back(url: StoreURL) -> None:
+    """Let SQLite take back what a killed writer left half-done; nobody can read the store before."""
+    if url.path is not None and url.path.with_name(f"{url.path.name}-journal").exists():
+        open_store(url, mode="rw", role="target").close()
+
+
+def is_blank(url: StoreURL) -> bool:
+    """True for an empty file: what a run leaves that was killed while it made the target."""
+    return url.path is not None and sniff(url.path) == "empty"
+
+
+def has_ledger(store: Store) -> bool:
+    return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
+
+
+def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, target: StoreURL) -> None:
+    """Sessions of one target must not be moved under two readings of the same clock."""
+    for run in runs:
+        zone = run.options.get("timezone")
+        if zone not in (None, options.timezone):
+            raise UsageError(
+                f"{target.redacted} holds sessions that were moved with --timezone {zone}; "
+                f"now it is {options.timezone}",
+                hint=f"say --timezone {zone}, or name a new target",
+                run_id=run.run_id,
+            )
+
+
+def _places(named: Iterable[str]) -> set[str]:
+    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
+    return {parse_store_url(each).place for each in named}
