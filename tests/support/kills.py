@@ -128,7 +128,8 @@ class Sweep:
         ended = self._look()
         same = operation.final(ended) == operation.final(self.new)
         assert same, f"{what}: the second run ended otherwise: {_difference(ended, self.new)}"
-        assert self._visible() == self._names, f"{what}: other files than those of an undisturbed run"
+        others = self._visible() ^ self._names
+        assert not others, f"{what}: other files than those of an undisturbed run: {others}"
         self._sound(what)
 
     def _begin(self) -> None:
@@ -159,9 +160,13 @@ class Sweep:
     def _visible(self) -> set[str]:
         """The names of what lies beside the stores, without times and the parts that are drawn.
 
-        Backups do not count: a second run finds something to back up where the first found nothing.
+        Backups do not count: a second run finds something to back up where the first found nothing. Nor do the empty
+        side files that SQLite makes for whoever reads a store in WAL mode, and a killed reader cannot remove.
         """
-        names = (path.name for path in self._work.iterdir() if path.suffix != ".backups")
+        sides = {f"{name}{end}" for name in self.operation.intact for end in ("-wal", "-shm")}
+        logs = [self._work / name for name in sides if name.endswith("-wal")]
+        assert not any(log.stat().st_size for log in logs if log.exists()), "a log beside a store that is only read"
+        names = (path.name for path in _owned(self._work) if path.suffix != ".backups" and path.name not in sides)
         return {re.sub(r"\d{8}T\d{6}Z-\w{4,8}", "TIME", name) for name in names}
 
     def _sound(self, what: str) -> None:
@@ -174,10 +179,19 @@ class Sweep:
             assert check_file(path) == [], f"{what}: {path.name}"
         # a worker of the killed run tidies up on its own
         deadline = time.monotonic() + 20
-        while (left := list((self._work / "tmp").iterdir())) and time.monotonic() < deadline:
+        while (left := _owned(self._work / "tmp")) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not left, f"{what}: temporary files stay: {left}"
         self.operation.also(self._work, self.old)
+
+
+def _owned(folder: Path) -> list[Path]:
+    """What lies there, but for a run's directory that was never more than made: that goes after an hour."""
+    return [path for path in sorted(folder.iterdir()) if not (path.match("*sessionlift-*") and _unmarked(path))]
+
+
+def _unmarked(directory: Path) -> bool:
+    return directory.is_dir() and {path.name for path in directory.iterdir()} <= {"new"}
 
 
 def _difference(one: State, other: State) -> str:
