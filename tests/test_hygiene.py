@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.support.sql_texts import Module, Scan, glued
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "sessionlift"
+TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "src" / "sessionlift"
 MODULES = [Module.read(path) for path in sorted(PACKAGE.rglob("*.py"))]
 # these turn data into running code when they read it
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
@@ -69,6 +70,12 @@ def swallowed(tree: ast.AST) -> list[int]:
             if isinstance(raised, ast.Name) and raised.id in ("Exception", "BaseException"):
                 found.append(node.lineno)
     return found
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """pytest imports them by name alone: with two of one name it collects neither suite."""
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
 def test_no_data_is_run_as_code() -> None:
