@@ -133,6 +133,12 @@ def test_commands_named_in_the_text_exist(page: Path) -> None:
         assert problem is None, f"{page.relative_to(REPOSITORY)}: `{span}`: {problem}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_the_files_of_ours_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(r"`((?:tests|src|scripts|benchmarks)/[\w./-]+)`", page.read_text("utf-8"))
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in ("python", "py")], ids=lambda b: b.place)
 def test_python_in_the_docs_compiles(block: Block) -> None:
     ast.parse(block.body, filename=block.place)
