@@ -43,9 +43,9 @@ from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, pa
 
 Made = TypeVar("Made")
 
-PART = 400
+PART = 2_000
 """Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
-BATCH = 100
+BATCH = 250
 ROUNDS = 5
 """How often a session is begun again that the application writes to while it is on its way."""
 

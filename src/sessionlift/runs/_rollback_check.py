@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Check:
         self._legacy, self._generation, self._target, self._temporary = legacy, generation, target, temporary
         self._options = {run.run_id: run.options for run in runs}
         self._worker: Worker | None = None
-        self._verifier: Verifier | None = None
+        self._verifiers: list[Verifier] = []
         self.sessions = self.values = 0
         self.rows: dict[str, int] = {}
         self.differences: list[Difference] = []
@@ -52,8 +53,10 @@ class Check:
     def sessions_lie(self, turns: Sequence[Turn]) -> set[str]:
         """Those of ``turns`` that lie in the legacy store as they must."""
         looked = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
-        wrong = self._digests(looked)
-        wrong |= self._values([turn for turn in looked if turn.session_id not in wrong and _as_moved(turn)])
+        # two processes read the store, each in its own way; neither waits for the other
+        with self._comparing([turn for turn in looked if _as_moved(turn)]) as compared:
+            wrong = self._digests(looked)
+            wrong |= compared(wrong)
         self.sessions += len(looked)
         return {turn.session_id for turn in turns} - wrong
 
@@ -102,36 +105,48 @@ class Check:
                 )
         return wrong
 
-    def _values(self, turns: Sequence[Turn]) -> set[str]:
-        """Compare, value by value, sessions to which nobody has written since the move; by the options of each."""
+    @contextmanager
+    def _comparing(self, turns: Sequence[Turn]) -> Iterator[Callable[[set[str]], set[str]]]:
+        """Compare, value by value, sessions to which nobody has written since the move; by the options of each.
+
+        What is given out waits for that, and returns the sessions that differ; those in its argument are told of
+        already.
+        """
         groups: dict[str, list[str]] = {}
         for turn in turns:
             if turn.before is not None:
                 key = json.dumps(self._of_run(turn.before.run_id).to_message(), sort_keys=True)
                 groups.setdefault(key, []).append(turn.session_id)
-        wrong: set[str] = set()
-        for key, ids in groups.items():
-            self._verifier = Verifier(
-                self._generation,
-                self._legacy,
-                self._target,
-                TransferOptions.from_message(json.loads(key)),
-                temporary=self._temporary,
-            )
-            try:
-                self._verifier.sessions(ids)
-                found = self._verifier.finish()
-            finally:
-                self._verifier.stop()
-            self.by_value += found.checked_sessions
-            self.values += found.checked_values
-            self.peaks["verifier"] = max(self.peaks.get("verifier", 0.0), self._verifier.peak_memory_mb)
-            for each in found.differences:
+
+        def compared(told: set[str]) -> set[str]:
+            wrong: set[str] = set()
+            for verifier, ids in zip(self._verifiers, groups.values(), strict=True):
+                wrong |= self._compared(verifier, ids, told)
+            return wrong
+
+        try:
+            for key, ids in groups.items():
+                options = TransferOptions.from_message(json.loads(key))
+                verifier = Verifier(self._generation, self._legacy, self._target, options, temporary=self._temporary)
+                self._verifiers.append(verifier)
+                verifier.sessions(ids)
+            yield compared
+        finally:
+            for verifier in self._verifiers:
+                verifier.stop()
+            self._verifiers.clear()
+
+    def _compared(self, verifier: Verifier, ids: Sequence[str], told: set[str]) -> set[str]:
+        found = verifier.finish()
+        self.by_value += found.checked_sessions
+        self.values += found.checked_values
+        self.peaks["verifier"] = max(self.peaks.get("verifier", 0.0), verifier.peak_memory_mb)
+        for each in found.differences:
+            if each.session_id not in told:
                 self._take(each)
-            self.more += found.differences_truncated
-            # with more than are named, nobody knows which sessions the others are of
-            wrong |= set(ids) if found.differences_truncated else {str(each.session_id) for each in found.differences}
-        return wrong
+        self.more += found.differences_truncated
+        # with more than are named, nobody knows which sessions the others are of
+        return set(ids) if found.differences_truncated else {str(each.session_id) for each in found.differences}
 
     def _of_run(self, run_id: str) -> TransferOptions:
         told: Mapping[str, Any] = self._options.get(run_id, {})
@@ -167,7 +182,7 @@ class Check:
 
     def stop(self) -> None:
         """End the processes, now."""
-        for worker in (self._worker, self._verifier):
+        for worker in (self._worker, *self._verifiers):
             if worker is not None:
                 worker.stop()
 
