@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -417,3 +420,20 @@ def test_one_target_has_one_reading_of_the_clock(sessionlift: Warm, legacy: Lega
     assert refused.code == 2
     assert "say --timezone UTC" in refused.err
     assert difference(before, content(target)) == ""
+
+
+def test_a_target_that_a_killed_writer_left_half_made_is_made_again(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    """The file is not empty, but its journal says that nothing was in it before."""
+    half = tmp_path / "half.db"
+    with closing(sqlite3.connect(half, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE filler (text TEXT)")
+        db.executemany("INSERT INTO filler VALUES (?)", [("x" * 4000,)] * 50)
+        for end in ("", "-journal"):
+            shutil.copy(f"{half}{end}", f"{target}{end}")
+    assert target.stat().st_size, "nothing was written yet"
+    assert sessionlift("migrate", legacy(sessions=4, traps="usual"), target, "--quiet").code == 0
+    assert sessionlift("status", target).out.count("4 sessions moved") == 2

@@ -71,6 +71,8 @@ def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -
     if is_blank(target):
         return Known()
     _roll_back(target)
+    if is_blank(target):
+        return Known()  # what was half written was all there was
     try:
         with open_store(target, mode="ro", role="target") as store:
             filled = holds_data(store)
