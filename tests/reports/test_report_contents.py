@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionlift.errors import EXIT_USAGE, ReportError
+from sessionlift.errors import EXIT_OUTPUT, ReportError
 from sessionlift.reports import Loss, Report, find_reports, load, load_raw, write
 
 
@@ -70,7 +70,7 @@ def test_a_place_that_cannot_be_written_is_told(sound: Report, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match="cannot write") as caught:
         write(sound, tmp_path / "file" / "run.json")
-    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.exit_code == EXIT_OUTPUT
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(ReportError, match="cannot write"):
         write(sound, tmp_path / "folder.json")
