@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.moved import snapshot
+from tests.support.moved import change, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
@@ -45,3 +45,36 @@ def test_a_store_without_a_ledger(sessionlift: Warm, legacy: Legacy, target: Pat
         outcome = sessionlift("status", missing)
         assert (outcome.code, "Error [store_not_found]" in outcome.err) == (4, True)
     assert list(target.parent.iterdir()) == []
+
+
+def test_sessions_of_the_applications_own_and_those_taken_back_are_told(sessionlift: Warm, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
+    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    assert sessionlift("rollback", new, "--all", "--quiet").code == 0
+    change(new, "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) "
+                "VALUES ('own', 'u', 'p', 'm', 'b', '{}')")  # fmt: skip
+    told = sessionlift("status", new)
+    assert "3 sessions rolled back: they live in the legacy store" in told.out
+    assert "1 sessions that the application began in here" in told.out
+    assert json.loads(sessionlift("status", new, "--json").out)["native"] == 1
+    # and it cannot be read by the application either, which the way back says in words
+    refused = sessionlift("rollback", new, "--all")
+    assert refused.code == 1
+    assert "its context_data lacks 'user_id'" in " ".join(refused.out.split())
+
+
+def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
+    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    refused = sessionlift("rollback", old, "--all")
+    assert refused.code == 4
+    assert "taken back into it, not out of it" in refused.err
+    assert "name the new store" in refused.err
+    # a place that is not there is refused before anything is copied
+    refused = sessionlift("rollback", new, "--all", "--to", tmp_path / "nowhere" / "back.db")
+    assert refused.code == 3
+    assert "there is no directory" in refused.err
+    assert not (tmp_path / "new.db.backups").exists()
+    assert len(json.loads(sessionlift("status", new, "--json").out)["runs"]) == 1

@@ -10,6 +10,14 @@ from sessionlift.cli._rollout import lines_of
 from sessionlift.runs import TargetStatus
 from sessionlift.runs import status as read_status
 
+_STATES = {
+    "moved": "moved",
+    "partial": "partial",
+    "quarantined": "quarantined",
+    "deleted": "deleted",
+    "rolled_back": "rolled back: they live in the legacy store",
+}
+
 
 @click.command(cls=Command)
 @click.argument("target")
@@ -25,9 +33,11 @@ def status(target: str, source: str | None, as_json: bool) -> None:
         emit_json({"ok": True, **found.to_dict()})
         return
     click.echo(f"{found.target}: {found.generation}")
-    for state in ("moved", "partial", "quarantined", "deleted", "rolled_back"):
+    for state, said in _STATES.items():
         if found.sessions.get(state) or state in ("moved", "partial", "quarantined"):
-            click.echo(f"  {found.sessions.get(state, 0):>10,} sessions {state.replace('_', ' ')}")
+            click.echo(f"  {found.sessions.get(state, 0):>10,} sessions {said}")
+    if found.native:
+        click.echo(f"  {found.native:>10,} sessions that the application began in here")
     click.echo(f"  {found.quarantined_rows:>10,} rows in quarantine")
     for line in _waiting(found):
         click.echo(line)

@@ -386,6 +386,11 @@ def _about_errors(report: Report) -> list[str]:
         if aside
         else "Look at the errors above. Once their cause is gone, run the same command again."
     ]
+    if "legacy_changed" in codes and report.kind == "rollback":
+        steps.append(
+            "A session that both sides have changed stays in the new store, whole. To leave it as the legacy store has "
+            "it: the same command with `--session ID --on-conflict keep-legacy`; its new writes are kept in the ledger."
+        )
     if "history_unreadable" in codes:
         steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
     if "session_conflict" in codes:

@@ -16,7 +16,6 @@ from sessionlift.errors import (
     SessionliftError,
     StoreNotFoundError,
     UsageError,
-    WrongGenerationError,
 )
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
@@ -31,14 +30,20 @@ from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
 from sessionlift.runs._rollback_catalog import carry_catalog, note_catalog
 from sessionlift.runs._rollback_check import Check
-from sessionlift.runs._rollback_choice import Chosen, choose, store_of
+from sessionlift.runs._rollback_choice import (
+    Chosen,
+    choose,
+    refuse_what_nothing_moved_into,
+    refuse_without_directory,
+    store_of,
+)
 from sessionlift.runs._rollback_leave import Leaver
 from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, Turn
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._transfer import GONE
 from sessionlift.runs._verification import with_token
-from sessionlift.runs._ways_back import TARGETS, WayBack, way_back_from
+from sessionlift.runs._ways_back import WayBack, way_back_from
 from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url, sniff
 
 Made = TypeVar("Made")
@@ -138,14 +143,7 @@ class _Rollback:
         """Look at the target and refuse whatever can be refused before it is opened for writing."""
         self._options.after()
         found = detect(self._target, role="target")
-        require_generation(found, *TARGETS, store=self._target.redacted, role="target")
-        if not found.ledger:
-            raise WrongGenerationError(
-                f"{self._target.redacted} has no ledger: nothing was moved into it by this tool",
-                hint="name the target of a migration",
-                store=self._target.redacted,
-                role="target",
-            )
+        refuse_what_nothing_moved_into(found, self._target)
         self._way: WayBack = way_back_from(str(found.generation))
         self._road = road_from(self._way.legacy)
         self._report.source = store_info(self._target, found)
@@ -197,6 +195,7 @@ class _Rollback:
                 role="source",
             )
         else:
+            refuse_without_directory(asked)
             self._legacy = StoreURL(self._way.engine, asked.path)
             self._report.target = store_info(self._legacy)
         self._name = self._legacy_name(asked)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sessionlift.errors import UsageError
+from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.generations import MOVED, Detection, require_generation
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.runs._rollback_options import RollbackOptions
-from sessionlift.stores import parse_store_url
+from sessionlift.runs._ways_back import TARGETS
+from sessionlift.stores import StoreURL, parse_store_url
 
 
 @dataclass
@@ -81,3 +83,33 @@ def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions
         f"the sessions came from {len(named)} stores: {', '.join(sorted(named))}",
         hint="say --to STORE, or choose the sessions of one of them",
     )
+
+
+def refuse_what_nothing_moved_into(found: Detection, where: StoreURL) -> None:
+    """Raises WrongGenerationError unless ``where`` is a store that sessions can be taken back from."""
+    if found.generation in MOVED:
+        raise WrongGenerationError(
+            f"{where.redacted} is a {found.generation} store: sessions are taken back into it, not out of it",
+            hint="name the new store, which they are in; the ledger in there knows where they came from",
+            store=where.redacted,
+            role="target",
+        )
+    require_generation(found, *TARGETS, store=where.redacted, role="target")
+    if not found.ledger:
+        raise WrongGenerationError(
+            f"{where.redacted} has no ledger: nothing was moved into it by this tool",
+            hint="name the target of a migration",
+            store=where.redacted,
+            role="target",
+        )
+
+
+def refuse_without_directory(where: StoreURL) -> None:
+    """Raises StoreNotFoundError where a file that is to be made would lie nowhere, before anything is copied."""
+    if where.path is not None and not where.path.parent.is_dir():
+        raise StoreNotFoundError(
+            f"there is no directory {where.path.parent}",
+            hint="create it, or check the path",
+            store=where.redacted,
+            role="source",
+        )

@@ -11,7 +11,7 @@ from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCoun
 from sessionlift.runs._known import has_ledger
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._roads import road_to
-from sessionlift.stores import Store, open_store, parse_store_url
+from sessionlift.stores import Store, open_store, parse_store_url, quote_identifier
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined, deleted, rolled_back."""
+    """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined, deleted, rolled_back.
+
+    ``native`` counts those in the target that the ledger does not name: the application began them there.
+    """
 
     target: str
     generation: str
@@ -40,6 +43,7 @@ class TargetStatus:
     quarantined_rows: int
     runs: list[LedgerRun] = field(default_factory=list)
     waiting: Waiting = field(default_factory=Waiting)
+    native: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,6 +75,7 @@ def status(target: str, source: str | None = None) -> TargetStatus:
             ledger.quarantine_size(),
             ledger.runs(),
             _waiting(store, left),
+            _native(store, found.generation),
         )
 
 
@@ -80,6 +85,17 @@ def _waiting(store: Store, left: int | None) -> Waiting:
     attempts, shadow = Attempts(store).counts(), ShadowCounts(store)
     conflicts = attempts.pop(CONFLICT, 0)
     return Waiting(left, attempts, conflicts, shadow.compared(), shadow.mismatching(), shadow.fields())
+
+
+def _native(store: Store, generation: str | None) -> int:
+    road = road_to(str(generation))
+    if road is None:
+        return 0
+    ((count,),) = store.query(
+        f"SELECT count(*) FROM {quote_identifier(road.home)} WHERE session_id NOT IN "
+        "(SELECT session_id FROM sessionlift_units WHERE unit = 'session')"
+    )
+    return int(str(count))
 
 
 def _left(store: Store, generation: str, source: str) -> int:

@@ -61,7 +61,8 @@ def backward(rows: SessionRows, complement: Mapping[str, Any] | None = None, zon
         cells = _cells(rows, kept, zone_named(kept.get("zone") or zone), told)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConversionError(
-            f"session {key!r} cannot be read from the new store: {error}",
+            f"session {key!r} cannot be read from the new store: "
+            + (f"its context_data lacks {error}" if isinstance(error, KeyError) else str(error)),
             hint="the application itself cannot read it either; mend the row",
             session_id=key,
             table="sessions",
