@@ -226,6 +226,25 @@ def test_new_writes_are_discarded_only_when_asked_and_counted(sessionlift: Warm,
     assert two not in living(v2)
 
 
+def test_what_was_discarded_stays_in_the_ledger_over_moves_and_ways_back(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one = living(v2)[0]
+
+    def discarded() -> set[str]:
+        data = query(v2, "SELECT data FROM sessionlift_complement WHERE session_id = ?", one)
+        rows = json.loads(data[0][0])["discarded"]["session_messages"]
+        return {row["content"] for row in rows if "from v2" in row["content"]}
+
+    for said in ("from v2", "from v2, again"):
+        change(v2, V2_MESSAGE, one, said, said)
+        assert take_back(sessionlift, v2, "--session", one, "--discard-new").losses == {"new_writes_discarded": 1}
+        moved(sessionlift, v1, v2)
+        assert one in living(v2)
+        assert "from v2" in discarded()
+    assert take_back(sessionlift, v2, "--session", one).losses == {}
+    assert discarded() == {"from v2", "from v2, again"}
+    assert sessionlift("schema", "downgrade", v2, "base").code == 4
+
+
 def test_the_target_keeps_its_sessions_when_asked(sessionlift: Warm, v1: Path, v2: Path) -> None:
     one = living(v2)[0]
     change(v2, V2_MESSAGE, one, "new", "from v2")

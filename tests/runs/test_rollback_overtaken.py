@@ -10,9 +10,10 @@ from tests.support.swarm_bridge import Stores, make_stores
 from tests.support.taken_back import V2_MESSAGE, ledger, v1_messages
 
 from sessionlift.converters.langswarm import LangswarmLegacyRows
-from sessionlift.errors import StoreOvertakenError
+from sessionlift.errors import NotTakenBackError, StoreOvertakenError
 from sessionlift.reports import check_file
-from sessionlift.runs import RollbackOptions, RollbackResult, TransferOptions, migrate, rollback
+from sessionlift.runs import RollbackOptions, RollbackResult, TransferOptions, downgrade_schema, migrate, rollback
+from sessionlift.runs._rollback_carry import Carrier
 
 
 @pytest.fixture
@@ -92,3 +93,49 @@ def test_what_was_left_in_both_stores_is_not_written_over_by_the_next_rollback(s
     result = taken_back(stores)
     assert [(line.session_id, line.code) for line in result.report.errors] == [(one, "legacy_changed")]
     assert v1_messages(stores.source, one) == [*stores.contents(one), "late"]
+
+
+def test_what_another_rollback_takes_back_at_that_moment_is_not_deleted_in_the_legacy_store(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stores.ids[0]
+    real = Carrier._make
+
+    def late(carrier: Carrier, *arguments: Any) -> Any:
+        # before its first write the run begins again: its look comes to nothing there
+        if carrier.may_write:
+            other()
+        return real(carrier, *arguments)
+
+    def take_back() -> None:
+        taken_back(stores)
+
+    other = once(take_back)
+    monkeypatch.setattr(Carrier, "_make", late)
+    result = taken_back(stores)
+    assert result.report.errors == []
+    assert v1_messages(stores.source, one)[-1] == "said in the new store"
+    assert [len(v1_messages(stores.source, key)) for key in stores.ids] == [
+        len(stores.contents(key)) + (key == one) for key in stores.ids
+    ]
+    assert set(ledger(stores.target).values()) == {"rolled_back"}
+
+
+def test_rows_that_come_after_the_session_has_left_are_told_and_stay(stores: Stores) -> None:
+    one = stores.ids[0]
+    assert taken_back(stores).report.errors == []
+    stores.change(V2_MESSAGE, one, "late", "said to a session that is not there")
+    result = taken_back(stores)
+    assert [(line.session_id, line.code) for line in result.report.errors] == [(one, "rows_left")]
+    with pytest.raises(NotTakenBackError) as refused:
+        downgrade_schema(str(stores.target), "base", drop_kept=True)
+    assert refused.value.fields["sessions"] == 1
+    stores.change("DELETE FROM session_messages WHERE message_id = 'late'")
+    assert downgrade_schema(str(stores.target), "base", drop_kept=True) == []
+
+
+def test_rows_of_no_session_keep_the_schema(stores: Stores) -> None:
+    taken_back(stores)
+    stores.change(V2_MESSAGE, "nobody", "late", "said to a session that never was")
+    with pytest.raises(NotTakenBackError, match="nobody"):
+        downgrade_schema(str(stores.target), "base", drop_kept=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,47 @@ def test_a_legacy_store_that_went_on_is_a_conflict(sessionlift: Warm, legacy: Le
     assert contents(source) == before
     assert living(target) == [one]
     assert v3_rows(target)["messages"] == sorted([row for row in rows["messages"] if one in row], key=repr)
+
+
+def test_what_the_old_program_has_added_of_no_session_is_moved_again(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    change_source(source, "INSERT INTO systems (id, name, description) VALUES ('nine', 'of the old program', '')")
+    answer = take_back(sessionlift, target, "--all")
+    assert (answer.code, answer.report["source_facts"]) == (0, [])
+    moved(sessionlift, source, target)
+    assert query(target, "SELECT name FROM systems WHERE system_id = 'nine'") == [("of the old program",)]
+    assert sessionlift("verify", source, target, "--quiet").code == 0
+
+
+@pytest.mark.parametrize("kind", [None, "of its own"])
+def test_what_both_have_added_of_no_session_is_moved_again_or_told(
+    sessionlift: Warm, legacy: Legacy, target: Path, kind: str | None
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    change_source(source, "INSERT INTO systems (id, name, description) VALUES ('nine', 'of the old program', '')")
+    change(
+        target,
+        "INSERT INTO systems (system_id, name, description, system_type, created_at, metadata) "
+        "SELECT 'ten', 'of the new one', 'ten', coalesce(?, system_type), created_at, metadata FROM systems LIMIT 1",
+        kind,
+    )
+    ten = query(target, "SELECT * FROM systems WHERE system_id = 'ten'")
+    answer = take_back(sessionlift, target, "--all")
+    assert (answer.code, answer.facts["carried_added", "systems"]) == (0, 1)
+    assert {key for (key,) in v2(source, "SELECT id FROM systems")} >= {"nine", "ten"}
+    done = sessionlift("migrate", source, target, "--json")
+    report = json.loads(done.out)["report"] if "report" in json.loads(done.out) else json.loads(done.out)
+    nine = query(target, "SELECT name FROM systems WHERE system_id = 'nine'")
+    assert query(target, "SELECT * FROM systems WHERE system_id = 'ten'") == ten
+    if kind is None:
+        assert (done.code, nine) == (0, [("of the old program",)])
+    else:
+        assert done.code == 1, "what the old shape cannot hold is not written over"
+        assert [line["code"] for line in report["errors"]] == ["changed_on_both_sides"]
 
 
 def test_a_row_that_another_session_has_taken_in_the_legacy_store_gets_a_new_id(

@@ -89,6 +89,8 @@ class BackwardBatch:
     losses: list[Loss] = field(default_factory=list)
     gone: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     """by legacy table the keys of catalog rows that were moved once and deleted in the target since"""
+    owned: dict[str, list[Any]] = field(default_factory=dict)
+    """by target table the keys of the catalog rows that the old generation has a row for, as a move would own them"""
     sequences: dict[str, int] = field(default_factory=dict)
     """by sequence the number that the old program would have drawn next"""
     refused: list[Refused] = field(default_factory=list)

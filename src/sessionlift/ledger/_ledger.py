@@ -286,16 +286,21 @@ class Ledger:
 
     def put_back(self, session_id: str, kept: dict[str, Any], target_digest: str) -> None:
         """Say that ``kept`` was given back to a session that was just moved again, and what its rows are by that."""
-        complement = {**self.complement(session_id), KEPT: kept}
-        self._store.execute(
-            "DELETE FROM sessionlift_complement WHERE unit = 'session' AND session_id = ?", (session_id,)
-        )
+        self.complete(SESSION, session_id, {**self.complement(session_id), KEPT: kept})
+        self.has_become(SESSION, session_id, target_digest)
+
+    def complete(self, kind: UnitKind, session_id: str, complement: Mapping[str, Any]) -> None:
+        """Put ``complement`` in the place of a unit's. Belongs into a transaction."""
+        self._store.execute("DELETE FROM sessionlift_complement WHERE unit = ? AND session_id = ?", (kind, session_id))
         self._store.insert_rows(
-            "sessionlift_complement", COMPLEMENT_COLUMNS, [("session", session_id, to_json(complement))]
+            "sessionlift_complement", COMPLEMENT_COLUMNS, [(kind, session_id, to_json(dict(complement)))]
         )
+
+    def has_become(self, kind: UnitKind, session_id: str, target_digest: str) -> None:
+        """Say what the target's rows of a unit are now."""
         self._store.execute(
-            "UPDATE sessionlift_units SET target_digest = ? WHERE unit = 'session' AND session_id = ?",
-            (target_digest, session_id),
+            "UPDATE sessionlift_units SET target_digest = ? WHERE unit = ? AND session_id = ?",
+            (target_digest, kind, session_id),
         )
 
     def carried(

@@ -28,7 +28,7 @@ from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
 from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
-from sessionlift.runs._rollback_catalog import carry_catalog, note_catalog
+from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import (
     Chosen,
@@ -401,26 +401,26 @@ class _Rollback:
     # --- the catalog ------------------------------------------------------------------------------------------
 
     def _take_catalog(self, carrier: Carrier, store: Store, back: Backward) -> None:
-        def carry(legacy: Store) -> str | None:
+        def carry(legacy: Store) -> CarriedCatalog:
             with self._interrupts.held():
                 return self._carry_catalog(store, back, legacy, may_write=carrier.may_write)
 
-        digest = self._into_legacy(carrier, carry)
+        carried = self._into_legacy(carrier, carry)
         assert self._check is not None  # noqa: S101 - made before
-        if digest is None:
+        if carried.digest is None or carried.known is None:
             return
-        if self._check.catalog_lies(digest):
+        if self._check.catalog_lies(carried.digest):
             with self._interrupts.held():
-                note_catalog(store, self._road.rows, digest, run_id=self._run_id)
+                note_catalog(store, self._road.rows, carried, run_id=self._run_id)
         else:
             self._tally.error(ErrorLine(error="the catalog does not lie there as it must", code="not_verified"))
 
     def _carry_catalog(
         self, store: Store, back: Backward, legacy: Store | None, *, may_write: bool = True
-    ) -> str | None:
+    ) -> CarriedCatalog:
         """With all sessions, and into another store than they came from, goes what no session owns."""
         if not self._options.everything and self._name in self._origins.values():
-            return None
+            return CarriedCatalog()
         carried = carry_catalog(
             store,
             self._way,
@@ -439,7 +439,7 @@ class _Rollback:
                 )
             )
         self._tally.catalog(carried.changes or Changes(), carried.losses)
-        return carried.digest
+        return carried
 
     # --- the report -------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sessionlift.errors import StoreConstraintError, StoreOvertakenError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._rollback_options import RollbackOptions, Turn
-from sessionlift.runs._rollback_rows import Watched
+from sessionlift.runs._rollback_rows import NO_ROWS, Watched
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
 
@@ -29,6 +29,8 @@ _LOOKS = 10
 LEGACY_CHANGED = "legacy_changed"
 LEGACY_LACKS = "legacy_lacks_session"
 LEGACY_REFUSED = "legacy_refused"
+ROWS_LEFT = "rows_left"
+_ROWS_LEFT_WHY = "rows were written under its id into the target after it had left; they stay there"
 
 
 @dataclass
@@ -81,23 +83,43 @@ class Carrier:
         return self._carry(ids, legacy, write=write)
 
     def _carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
-        memory, seen = self._ledger.remembered(SESSION, ids), self._watched.digests(ids)
-        units = self._ledger.units(SESSION, ids)
+        # what is looked at again at the end comes first: what comes after it is no older
+        units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids)
+        memory = self._ledger.remembered(SESSION, ids)
         there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
         made = self._make(ids, memory, legacy)
         found, refused = (
             {unit.session_id: unit for unit in made.units},
             {each.session_id: each for each in made.refused},
         )
+        self._refuse_left(ids, units, found)
         ours, counts = self._intents.all(self._name), _counted(made)
         turns = []
         for key in ids:
             turn = self._judge(key, units.get(key), found.get(key), refused.get(key), there.get(key), ours.get(key))
             turn.seen, turn.rows = seen[key], counts.get(key, {})
+            if turn.action == "settled" and turn.before is not None and turn.seen != NO_ROWS:
+                turn.action, turn.code, turn.why = "refused", ROWS_LEFT, _ROWS_LEFT_WHY
             turns.append(turn)
         batch = Batch(turns)
         self._written(batch, memory, legacy, made, there, write=write)
         return batch
+
+    def _refuse_left(self, ids: Sequence[str], units: Mapping[str, LedgerUnit], found: Mapping[str, BackUnit]) -> None:
+        """Raise StoreOvertakenError where rows are not there for the reason that another run has just taken them back.
+
+        They were not deleted by the application, and must not be deleted in the legacy store.
+        """
+        gone = [key for key in ids if key in found and found[key].found == "gone"]
+        for key, unit in self._ledger.units(SESSION, gone).items() if gone else ():
+            if unit != units.get(key):
+                raise StoreOvertakenError(
+                    f"another run has taken session {key!r} back or moved it in this very moment",
+                    hint="nothing of it was written; run the same command again",
+                    store=self._target.url.redacted,
+                    role="target",
+                    session_id=key,
+                )
 
     def _make(self, ids: Sequence[str], memory: Mapping[str, Remembered], legacy: Store | None) -> BackwardBatch:
         return self._back.backward(self._target, ids, memory, None if legacy is None else (legacy, self._way.rows))

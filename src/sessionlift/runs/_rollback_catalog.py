@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sessionlift.converters import CATALOG, Backward, Changes, Loss, TargetRows
 from sessionlift.ledger import Intents, Ledger
@@ -14,9 +15,17 @@ from sessionlift.stores import Store
 
 @dataclass
 class CarriedCatalog:
-    """``digest`` is that of the rows as they must lie in the legacy store now, None where none were looked at."""
+    """``digest`` is that of the rows as they must lie in the legacy store now, None where none were looked at.
+
+    ``known`` is the one that the ledger is to have. It is another where the old program has made rows of its own since
+    the move: the target does not hold those, and the next move forward has to find them. ``owned`` are the target's
+    rows that the legacy store has now; ``whole`` says that it has all of them: a move may make them again.
+    """
 
     digest: str | None = None
+    known: str | None = None
+    owned: dict[str, list[Any]] = field(default_factory=dict)
+    whole: bool = False
     changes: Changes = field(default_factory=Changes)
     losses: list[Loss] = field(default_factory=list)
     conflict: bool = False
@@ -59,18 +68,36 @@ def carry_catalog(
                 intents.add(run_id, 0, name, {"": made}, at=utc_now())
         changes = way.rows.write(legacy, batch).get("", Changes())
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
-    return CarriedCatalog(digest, changes, batch.losses)
+    whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept
+    noted = digest if made is None or there in known else made
+    return CarriedCatalog(digest, noted, batch.owned, whole, changes, batch.losses)
 
 
-def note_catalog(target: Store, rows: TargetRows, digest: str, *, run_id: str) -> None:
-    """Say in the ledger that the legacy store holds the catalog with ``digest``. One transaction."""
+def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, run_id: str) -> None:
+    """Say in the ledger that the legacy store holds the catalog. One transaction.
+
+    What the application has added belongs to both from now on. Where the legacy store could not hold all of it, the
+    ledger's digest of the target's rows stays what it was: so the next move sees that they are not what it would make,
+    and leaves them alone.
+    """
     with target.transaction():
-        Ledger(target).carried(
+        ledger = Ledger(target)
+        before = ledger.remembered(CATALOG, [""]).get("")
+        ledger.carried(
             CATALOG,
             "",
             run_id=run_id,
             at=utc_now(),
-            source_digest=digest,
+            source_digest=carried.known or "",
             target_digest=rows.digests(target, CATALOG, [""], {})[""],
             complement={"owned": {"systems": []}},
         )
+        if before is None or not carried.owned:
+            return
+        owned = {table: list(keys) for table, keys in before.complement.get("owned", {}).items()}
+        for table, keys in carried.owned.items():
+            own = owned.setdefault(table, [])
+            own.extend(key for key in keys if key not in own)
+        ledger.complete(CATALOG, "", {**before.complement, "owned": owned})
+        if carried.whole:
+            ledger.has_become(CATALOG, "", rows.digests(target, CATALOG, [""], owned)[""])

@@ -85,13 +85,14 @@ class Leaver:
         self._rows.remove(self._target, SESSION, [turn.session_id for turn in turns])
         attempts, now = Attempts(self._target), utc_now()
         for turn in turns:
+            complement = with_discarded(_complement(turn), self._ledger.complement(turn.session_id))
             self._ledger.take_back(
                 turn.session_id,
                 run_id=self._run_id,
                 at=now,
                 source_digest=turn.digest or (turn.before.source_digest if turn.before is not None else ""),
                 state=turn.state,
-                complement=_complement(turn),
+                complement=complement,
             )
             attempts.settled(turn.session_id)
 
@@ -112,6 +113,15 @@ class Leaver:
                     target_digest=self._rows.digests(self._target, SESSION, [turn.session_id])[turn.session_id],
                     complement={"zone": self._zone, KEPT: turn.kept},
                 )
+
+
+def with_discarded(complement: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """``complement`` with the rows that earlier rollbacks have left behind: nothing else has them, ever after."""
+    tables: dict[str, list[Any]] = {table: list(rows) for table, rows in (before.get(DISCARDED) or {}).items()}
+    for table, rows in complement.get(DISCARDED, {}).items():
+        there = tables.setdefault(table, [])
+        there.extend(row for row in rows if row not in there)
+    return {**complement, DISCARDED: tables} if tables else complement
 
 
 def _complement(turn: Turn) -> dict[str, Any]:

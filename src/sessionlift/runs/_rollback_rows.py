@@ -8,6 +8,8 @@ from typing import Any
 
 from sessionlift.stores import Store, listed, quote_identifier
 
+NO_ROWS = hashlib.sha256().hexdigest()
+"""The digest of a session that has no row."""
 _MANY = 500
 
 

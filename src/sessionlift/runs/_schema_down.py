@@ -31,9 +31,13 @@ def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = 
 
 @dataclass
 class _Left:
-    """What has not been taken back: sessions, rows of no session, and what the ledger alone keeps, by session."""
+    """What has not been taken back: sessions, rows of no session, and what the ledger alone keeps, by session.
+
+    ``strays`` are ids under which there are rows, and no session.
+    """
 
     sessions: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     catalog: dict[str, int] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
 
@@ -52,6 +56,15 @@ def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
             hint=_TAKE_BACK,
             store=named,
             sessions=len(left.sessions),
+        )
+        return Settled(refusals={generation: refusal, _LEDGER: refusal})
+    if left.strays:
+        refusal = NotTakenBackError(
+            f"{named} has rows of {len(left.strays):,} sessions that are not there (such as {left.strays[0]!r}): they "
+            "were written after those had left, or never had one",
+            hint="nothing else has them: save what is wanted, and delete them",
+            store=named,
+            sessions=len(left.strays),
         )
         return Settled(refusals={generation: refusal, _LEDGER: refusal})
     if left.catalog:
@@ -83,6 +96,7 @@ def _left(store: Store, generation: str) -> _Left:
     found = _Left()
     if road is not None:
         found.sessions = [str(key) for (key,) in store.query(f"SELECT session_id FROM {quote_identifier(road.home)}")]
+        found.strays = _strays(store, road.home, way_back_from(generation).tables)
         found.catalog = _changed_catalog(store, ledger, runs, generation)
     lying = set(found.sessions)
     for unit in ledger.sessions():
@@ -93,6 +107,17 @@ def _left(store: Store, generation: str) -> _Left:
         elif gone and ledger.complement(unit.session_id).keys() & {KEPT, DISCARDED}:
             found.kept.append(unit.session_id)
     return found
+
+
+def _strays(store: Store, home: str, tables: Sequence[str]) -> list[str]:
+    where = f"session_id IS NULL OR session_id NOT IN (SELECT session_id FROM {quote_identifier(home)})"
+    found = {
+        str(key)
+        for table in tables
+        if table != home
+        for (key,) in store.query(f"SELECT DISTINCT session_id FROM {quote_identifier(table)} WHERE {where}")
+    }
+    return sorted(found)
 
 
 def _changed_catalog(store: Store, ledger: Ledger, runs: Sequence[LedgerRun], generation: str) -> dict[str, int]:

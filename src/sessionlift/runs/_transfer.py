@@ -13,6 +13,7 @@ from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, 
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.runs._protocol import Message
+from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.stores import Staged, Store
 
 CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
@@ -80,6 +81,7 @@ class Transfer:
         self._target, self._rows, self._giver = target, rows, giver
         self._home = home
         self._kept: dict[str, Any] = {}
+        self._discarded: dict[str, dict[str, Any]] = {}
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
@@ -101,7 +103,7 @@ class Transfer:
         has to be made again in another way.
         """
         kind = message["kind"]
-        self._kept = {}
+        self._kept, self._discarded = {}, {}
         if not message["units"]:
             self._committed(Committed(message))
             return {"type": "ok"}
@@ -116,6 +118,8 @@ class Transfer:
                 for table, columns in message["ledger"].items():
                     staged.copy(table, columns)
                 self._put_back(message)
+                for key, before in self._discarded.items():
+                    self._ledger.complete(SESSION, key, with_discarded(self._ledger.complement(key), before))
                 if self._read_back and kind == SESSION:
                     self._compare([key for key, _, _ in message["units"]])
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
@@ -160,9 +164,11 @@ class Transfer:
         if found.changed:
             self._rows.remove(self._target, kind, found.changed, _in_both(found.owned, offered_rows))
         for key in (*found.gone, *found.changed) if kind == SESSION else ():
-            kept = self._ledger.complement(key).get(KEPT)
-            if kept:
-                self._kept[key] = kept
+            before = self._ledger.complement(key)
+            if before.get(KEPT):
+                self._kept[key] = before[KEPT]
+            if before.get(DISCARDED):
+                self._discarded[key] = before
         if found.changed or found.gone:
             self._ledger.forget(kind, [*found.changed, *found.gone])
         return None

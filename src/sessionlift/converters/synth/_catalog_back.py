@@ -51,6 +51,10 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
         unit.kept = weighed.kept
         batch.losses = as_losses([weighed])
     batch.units = [unit]
+    batch.owned = {
+        table: [list(row[:2]) if table == "experimental_systems" else row[0] for row in own]
+        for table, own in rows.items()
+    }
     batch.rows = {**rows, **orphans}
     return batch
 
