@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.moved import change, snapshot
+from tests.support.moved import change, query, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
@@ -78,3 +78,27 @@ def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, 
     assert "there is no directory" in refused.err
     assert not (tmp_path / "new.db.backups").exists()
     assert len(json.loads(sessionlift("status", new, "--json").out)["runs"]) == 1
+
+
+def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_names(
+    sessionlift: Warm, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
+    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    change(new, "DELETE FROM session_messages WHERE id = (SELECT max(id) FROM session_messages)")
+    before = sessionlift("status", new, old).out
+    rolled = json.loads(sessionlift("rollback", new, "--all", "--json").out)
+    after = query(old, "SELECT * FROM sessions ORDER BY session_id")
+    copies = {Path(copy["store"]).name: copy["path"] for copy in rolled["report"]["backups"]}
+    assert copies.keys() == {"old.db", "new.db"}
+    # the new store alone: the sessions lie in both, and the same rollback goes on
+    assert sessionlift("restore", copies["new.db"], "--replace").code == 0
+    assert sessionlift("rollback", new, "--all", "--quiet").code == 0
+    assert query(old, "SELECT * FROM sessions ORDER BY session_id") == after
+    for copy in copies.values():
+        assert sessionlift("restore", copy, "--replace").code == 0
+    assert sessionlift("status", new, old).out == before
+    assert sessionlift("verify", old, new, "--quiet").code == 1, "what the application deleted is deleted again"
+    assert sessionlift("rollback", new, "--all", "--quiet").code == 0
+    assert query(old, "SELECT * FROM sessions ORDER BY session_id") == after

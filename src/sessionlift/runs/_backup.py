@@ -145,7 +145,7 @@ def _refused(error: OSError, place: Path, role: str) -> StoreError:
         return StoreFullError(what, hint="make room, or name another directory with --to", role=role)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreReadOnlyError(what, hint="name a directory that you may write to with --to", role=role)
-    return StoreError(what, role=role)
+    return StoreError(what, hint="name another directory with --to", role=role)
 
 
 def _write_manifest(path: Path, info: BackupInfo) -> None:
