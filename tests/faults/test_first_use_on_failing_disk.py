@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.bridge.first_uses import ids_in
 from tests.support.failing_disk import BROKEN, FULL, HICCUP, FailingDisk, Fault
-from tests.support.laws import TORTURE
+from tests.support.laws import TORTURE, strided
 from tests.support.moved import query, snapshot
 from tests.support.roads_back import SWARM
 
@@ -22,6 +22,9 @@ from sessionlift.bridge import BridgeCore
 from sessionlift.runs import verify
 
 pytestmark = [pytest.mark.torture, pytest.mark.slow]
+
+STRIDE = 20
+"""The long form: each so many-th operation, divided by TORTURE, fails, from one drawn at random on."""
 PROGRAM = str(Path(__file__).with_name("first_use_on_disk.py"))
 
 
@@ -102,6 +105,6 @@ def test_a_first_use_that_fails_is_served_from_the_legacy_store_and_moves_later(
     with user.disk.failing(fault, target.parent) as seen:
         assert user.use(target) == dict.fromkeys(user.ids, "new")
     print(f"\n{seen.operations} operations")  # noqa: T201 - the number that the docs tell
-    every = range(1, seen.operations + 1) if TORTURE else (seen.operations // 2,)
+    every = strided(seen.operations, STRIDE) if TORTURE else (seen.operations // 2,)
     for at in every:
         user.check(fault, at)

@@ -7,6 +7,7 @@ changed. `make torture` looks further: other examples each time, and `TORTURE` t
 from __future__ import annotations
 
 import os
+import random
 
 from hypothesis import HealthCheck, settings
 
@@ -23,3 +24,10 @@ def tries(examples: int) -> settings:
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def strided(count: int, stride: int) -> range:
+    """Of the numbers 1 to ``count`` each ``stride / TORTURE``-th, from a random one on: further runs meet others."""
+    step = max(1, stride // max(1, TORTURE))
+    first = random.randint(1, max(1, min(step, count)))  # noqa: S311 - a sample; a failure names its number
+    return range(first, count + 1, step)
