@@ -226,6 +226,17 @@ def test_new_writes_are_discarded_only_when_asked_and_counted(sessionlift: Warm,
     assert two not in living(v2)
 
 
+def test_values_that_no_json_has_come_back_with_the_next_move(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one, two = living(v2)[:2]
+    change(v2, V2_MESSAGE, one, "new", "from v2")
+    change(v2, "UPDATE session_messages SET finish_reason = ? WHERE message_id = 'new'", b"\xff\x00")
+    change(v2, "UPDATE session_metrics SET total_tokens = ? WHERE session_id = ?", b"\x01\xfe", two)
+    before = v2_rows(v2)
+    assert take_back(sessionlift, v2, "--session", one, "--session", two).counts == (2, 0, 0)
+    moved(sessionlift, v1, v2)
+    assert v2_rows(v2) == before
+
+
 def test_what_was_discarded_stays_in_the_ledger_over_moves_and_ways_back(sessionlift: Warm, v1: Path, v2: Path) -> None:
     one = living(v2)[0]
 

@@ -15,7 +15,15 @@ from sessionlift.converters.langswarm._backward import backward, keep_cells
 from sessionlift.converters.langswarm._columns import OUR_KEY
 from sessionlift.converters.langswarm._message import MessageCells
 from sessionlift.converters.langswarm._reading import Parsed, read, read_metadata
-from sessionlift.converters.langswarm._row import LegacyRow, Unreadable, raw_row, source_digest, texts_of
+from sessionlift.converters.langswarm._row import (
+    LegacyRow,
+    Unreadable,
+    cell_from_json,
+    json_cell,
+    raw_row,
+    source_digest,
+    texts_of,
+)
 from sessionlift.converters.langswarm._salvage import salvage
 from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows, disagreeing, make_rows
 from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text, zone_named
@@ -121,22 +129,22 @@ def keep_for_forward(
     messages = json.loads(cells["history"])["messages"] or []
     return {
         "made": source_digest(row),
-        "session": list(rows.session),
-        "metrics": None if rows.metrics is None else list(rows.metrics),
-        "messages": [[_digest(each), *now] for each, now in zip(messages, rows.messages, strict=True)],
+        "session": list(map(json_cell, rows.session)),
+        "metrics": None if rows.metrics is None else list(map(json_cell, rows.metrics)),
+        "messages": [[_digest(each), *map(json_cell, now)] for each, now in zip(messages, rows.messages, strict=True)],
     }
 
 
 def _restore(moved: Moved, parsed: Parsed, kept: Kept, digest: str) -> None:
     """Put V2's own rows where V1 still has what was made of them."""
     if digest == kept["made"]:
-        rows = [MessageCells(*cells) for _, *cells in kept["messages"]]
-        metrics = None if kept["metrics"] is None else tuple(kept["metrics"])
-        moved.rows = SessionRows(tuple(kept["session"]), rows, metrics)
+        rows = [MessageCells(*map(cell_from_json, cells)) for _, *cells in kept["messages"]]
+        metrics = None if kept["metrics"] is None else tuple(map(cell_from_json, kept["metrics"]))
+        moved.rows = SessionRows(tuple(map(cell_from_json, kept["session"])), rows, metrics)
         return
     known: dict[str, list[MessageCells]] = {}
     for name, *cells in reversed(kept["messages"]):
-        known.setdefault(name, []).append(MessageCells(*cells))
+        known.setdefault(name, []).append(MessageCells(*map(cell_from_json, cells)))
     messages, last = [], ""
     for message, cells in zip(parsed.messages, moved.rows.messages, strict=True):
         same = known.get(_digest(message))
