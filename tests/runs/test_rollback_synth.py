@@ -189,6 +189,26 @@ def test_what_both_have_added_of_no_session_is_moved_again_or_told(
         assert [line["code"] for line in report["errors"]] == ["changed_on_both_sides"]
 
 
+def test_the_last_id_of_the_old_shape_leaves_ids_for_others(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    one, two = living(target)[:2]
+    for key, number in ((one, 2**31 - 1), (two, 2**40)):
+        add_message(target, key, f"id {number}")
+        change(target, "UPDATE messages SET id = ? WHERE content = ?", number, f"id {number}")
+        change(target, "UPDATE messages SET timestep_id = ? WHERE content = ?", number, f"id {number}")
+    before = v3_rows(target)
+    answer = take_back(sessionlift, target, "--all")
+    assert (answer.code, answer.losses["id_renumbered"]) == (0, 1)
+    (last,) = v2(source, "SELECT max(id) FROM messages WHERE id < 2147483647")[0]
+    assert v2(source, "SELECT session_id, id = ? FROM messages WHERE id >= ? ORDER BY id", last, last) == [
+        (two, True),
+        (one, False),
+    ]
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == before
+
+
 def test_a_row_that_another_session_has_taken_in_the_legacy_store_gets_a_new_id(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

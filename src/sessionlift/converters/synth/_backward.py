@@ -22,7 +22,7 @@ from sessionlift.converters.synth._columns import (
     V3_LEFT_NULL,
     V3_SESSION_TABLES,
 )
-from sessionlift.converters.synth._legacy import SEQUENCES, has_foreign_keys
+from sessionlift.converters.synth._legacy import GIVEN_BY_HAND, SEQUENCES, has_foreign_keys
 from sessionlift.converters.synth._rebuild import Rebuilder
 from sessionlift.converters.synth._reshape_back import unshape
 from sessionlift.converters.synth._scratch import Scratch
@@ -175,12 +175,13 @@ class SynthBackward:
                         following += 1
 
     def _first_free(self, store: Store, table: str, legacy: tuple[Store, LegacyRows] | None) -> int:
-        """An id above all that v2, v3 and the quarantine have."""
+        """An id above all that v2, v3 and the quarantine have counted up to."""
         (found,) = store.query(
-            f"SELECT coalesce(max(id), 0) FROM {quote_identifier(table)} WHERE id <= ?", (_LAST_ID // 2,)
+            f"SELECT coalesce(max(id), 0) FROM {quote_identifier(table)} WHERE id <= ?", (GIVEN_BY_HAND,)
         )[0]
         first = legacy[1].next_ids(legacy[0])[table] if legacy is not None else 1
-        return max(int(found) + 1, first, max(self._reserved.get(table, set()), default=0) + 1)
+        reserved = (each for each in self._reserved.get(table, set()) if each <= GIVEN_BY_HAND)
+        return max(int(found) + 1, first, max(reserved, default=0) + 1)
 
     def _weigh(self, made: Sequence[_Made], *, foreign_keys: bool) -> None:
         """Make the rows of ``made``, each group by the zone and the mapping of its run, and weigh what they lead to."""
@@ -319,11 +320,18 @@ def _no_longer_kept(one: _Made, again: Mapping[str, Mapping[Any, Any]], *, forei
             for column, made in makes.items():
                 if all(same(row[name], other[name]) or same_but_ours(name, row[name], other[name]) for name in made):
                     continue
-                if column == "timestep_id" and (foreign_keys or not isinstance(row[column], int)):
+                if column == "timestep_id" and (foreign_keys or not _fits(one, row[column])):
                     # a v2 with foreign keys would refuse the session ever after; its own program writes no timestep
                     continue
                 drops.setdefault((table, key), set()).add(column)
     return drops
+
+
+def _fits(one: _Made, timestep: Any) -> bool:
+    """Whether v2 has room for the id of a timestep, as it is there."""
+    if not isinstance(timestep, int):
+        return False
+    return -_LAST_ID <= one.renumbered.get(("session_timesteps", timestep), timestep) <= _LAST_ID
 
 
 def _rebuilt(

@@ -21,6 +21,8 @@ from sessionlift.stores import DuckdbStore, Store, quote_identifier
 SEQUENCES = {"session_timesteps": "timestep_id_seq", "events": "event_id_seq", "messages": "message_id_seq"}
 """The sequence from which the old program draws the ids of a table."""
 
+GIVEN_BY_HAND = 2**30
+"""Ids above are none that any program has counted up to: after the last of v2's 32 bits nothing could follow."""
 MAX_GAP = 5_000_000
 """How far a sequence is ever advanced. An id beyond that was given by hand, and the old program is far from it."""
 
@@ -50,11 +52,15 @@ class SynthLegacyRows:
         return dict(rows)
 
     def next_ids(self, store: Store) -> dict[str, int]:
-        """By table the first id that neither its rows nor its sequence have come to."""
+        """By table the first id that neither its rows nor its sequence have come to; ids given by hand aside."""
         drawn = _drawn(_open(store))
         found = {}
         for table, sequence in SEQUENCES.items():
-            row = _open(store).execute(f"SELECT coalesce(max(id), 0) FROM {quote_identifier(table)}").fetchone()
+            row = (
+                _open(store)
+                .execute(f"SELECT coalesce(max(id), 0) FROM {quote_identifier(table)} WHERE id <= ?", [GIVEN_BY_HAND])
+                .fetchone()
+            )
             found[table] = max(drawn.get(sequence, (0, False))[0], row[0] if row is not None else 0) + 1
         return found
 
