@@ -9,7 +9,7 @@ import click
 
 from sessionlift.bridge import backfill as run_backfill
 from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
-from sessionlift.cli._options import mapping_option, timezone_option, transfer_options
+from sessionlift.cli._options import mapping_option, report_file_option, timezone_option, transfer_options
 from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
@@ -21,12 +21,7 @@ from sessionlift.runs import Interrupts, Progress
 @click.option("--rate", type=float, default=None, metavar="N", help="At most N sessions a second.  [default: no limit]")
 @timezone_option
 @mapping_option
-@click.option(
-    "--report-file",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
-)
+@report_file_option
 @json_option
 @quiet_option
 def backfill(

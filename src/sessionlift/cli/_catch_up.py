@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
-from sessionlift.cli._options import mapping_option, timezone_option, transfer_options
+from sessionlift.cli._options import mapping_option, report_file_option, timezone_option, transfer_options
 from sessionlift.errors import SessionConflictError
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
@@ -29,12 +29,7 @@ from sessionlift.runs import catch_up as run_catch_up
 )
 @timezone_option
 @mapping_option
-@click.option(
-    "--report-file",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
-)
+@report_file_option
 @json_option
 @quiet_option
 def catch_up(

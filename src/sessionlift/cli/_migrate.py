@@ -13,6 +13,7 @@ from sessionlift.cli._options import (
     mapping_option,
     no_backup_option,
     only_option,
+    report_file_option,
     salvage_option,
     timezone_option,
     transfer_options,
@@ -45,12 +46,7 @@ from sessionlift.runs import migrate as run_migrate
 )
 @no_backup_option
 @backup_dir_option
-@click.option(
-    "--report-file",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
-)
+@report_file_option
 @json_option
 @quiet_option
 def migrate(

@@ -34,6 +34,12 @@ salvage_option = click.option(
     is_flag=True,
     help="Move what can be read of a session whose history is broken; what cannot goes to quarantine.",
 )
+report_file_option = click.option(
+    "--report-file",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
+)
 no_backup_option = click.option(
     "--no-backup", is_flag=True, help="Write into stores that hold data without a copy of them; the report says so."
 )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
-from sessionlift.cli._options import backup_dir_option, no_backup_option
+from sessionlift.cli._options import backup_dir_option, no_backup_option, report_file_option
 from sessionlift.reports import render_text
 from sessionlift.runs import BackupOptions, Interrupts, Progress, RollbackOptions, RollbackResult
 from sessionlift.runs import rollback as run_rollback
@@ -50,12 +50,7 @@ _WORDS = {
 )
 @no_backup_option
 @backup_dir_option
-@click.option(
-    "--report-file",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File or directory for the report.  [default: TARGET.reports/ beside the target]",
-)
+@report_file_option
 @json_option
 @quiet_option
 def rollback(
