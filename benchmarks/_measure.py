@@ -19,8 +19,8 @@ _EVERY = 0.2  # seconds between two looks at memory: a look takes milliseconds o
 class Measured:
     """``peak_mb`` is the highest sum over the process tree that a look met: PSS where Linux tells it, which
     counts a shared page once, else RSS. ``max_rss_mb`` is the kernel's own high-water mark of the largest
-    single process, and misses nothing between two looks. ``cpu_seconds`` are those of all its processes, which other
-    work on the machine lengthens much less than the wall time.
+    single process, and misses nothing between two looks. Where nobody looked, ``peak_mb`` is 0.
+    ``cpu_seconds`` are those of all its processes, which other work on the machine lengthens much less than the wall time.
     """
 
     seconds: float
@@ -32,17 +32,23 @@ class Measured:
     cpu_seconds: float
 
 
-def measure(command: list[str], *, folder: Path, env: dict[str, str]) -> Measured:
-    """Run ``command`` to its end in ``folder``. Its output goes to a file, never to a pipe that fills."""
+def measure(command: list[str], *, folder: Path, env: dict[str, str], look: bool = True) -> Measured:
+    """Run ``command`` to its end in ``folder``. Its output goes to a file, never to a pipe that fills.
+
+    To ``look`` at memory takes some of a core's time, most where a program has many processes, and all of it from
+    one that uses every core: what is timed to be compared should run unwatched.
+    """
     log = folder / "output.log"
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
         watch = _Watch(process.pid)
-        watch.start()
+        if look:
+            watch.start()
         _pid, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
-        watch.stop()
+        if look:
+            watch.stop()
     process.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it away from Popen
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     return Measured(

@@ -90,6 +90,7 @@ def comparison(options: argparse.Namespace) -> dict[str, Any]:
     chosen = [c for c in CONTESTANTS if not options.only or c.name.startswith(tuple(options.only))]
     source, rows = legacy_store(options.sessions, options)
     runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in chosen}
+    looks = {contestant.name: run(contestant, source, options, look=True) for contestant in chosen}
     for number in range(options.runs):
         for contestant in chosen:
             measured = run(contestant, source, options)
@@ -103,14 +104,14 @@ def comparison(options: argparse.Namespace) -> dict[str, Any]:
     for contestant in chosen:
         mine = runs[contestant.name]
         seconds = _median(mine)
-        peak = max(one.peak_mb for one in mine)
+        peak = looks[contestant.name].peak_mb
         print(
             f"{contestant.name:16}{seconds:9.2f}{total / seconds:10,.0f}{base / seconds:7.2f}x{peak:9.0f}"
             f"{max(one.max_rss_mb for one in mine):9.0f}  {contestant.does}"
         )
     kind = runs[chosen[0].name][0].peak_of.upper()
-    print(f"\nspeed: times that of {chosen[0].name}; peak MB: highest sum of {kind} over all its processes;")
-    print("max RSS: the largest single process, in MB")
+    print(f"\nspeed: times that of {chosen[0].name}; peak MB: highest sum of {kind} over all its processes, in a run")
+    print("of its own that is not timed; max RSS: the largest single process, in MB")
     return {
         "sessions": options.sessions,
         "rows": rows,
@@ -121,6 +122,7 @@ def comparison(options: argparse.Namespace) -> dict[str, Any]:
                 "median_seconds": _median(runs[contestant.name]),
                 "speed": base / _median(runs[contestant.name]),
                 "runs": [_plain(one) for one in runs[contestant.name]],
+                "watched": _plain(looks[contestant.name]),
             }
             for contestant in chosen
         ],
@@ -136,7 +138,7 @@ def flatness(sizes: list[int], options: argparse.Namespace) -> dict[str, Any]:
     print(f"{'peak MB':>9}{'max RSS':>9}{'plan':>8}")
     for size in sizes:
         source, rows = legacy_store(size, options)
-        runs = [run(ours, source, options) for _ in range(options.runs)]
+        runs = [run(ours, source, options, look=True) for _ in range(options.runs)]
         plans = [run(plan, source, options, writes=False) for _ in range(options.runs)]
         seconds, planned = _median(runs), _median(plans)
         peak, rss = max(one.peak_mb for one in runs), max(one.max_rss_mb for one in runs)
@@ -194,16 +196,20 @@ def legacy_store(sessions: int, options: argparse.Namespace) -> tuple[Path, dict
     return path, rows
 
 
-def run(contestant: Contestant, source: Path, options: argparse.Namespace, *, writes: bool = True) -> Measured:
+def run(
+    contestant: Contestant, source: Path, options: argparse.Namespace, *, writes: bool = True, look: bool = False
+) -> Measured:
     """One run into a fresh target in a folder of its own, which is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=options.folder))
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(folder)}
+    # this tree's own package, whatever else is installed
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    env = {**os.environ, "PYTHONPATH": path, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(folder)}
     target = folder / "v3.db"
     try:
         if contestant.needs_schema:
             subprocess.run([sys.executable, "-c", _SCHEMA, str(target)], check=True)
         os.sync()
-        measured = measure([*contestant.command, str(source), str(target)], folder=folder, env=env)
+        measured = measure([*contestant.command, str(source), str(target)], folder=folder, env=env, look=look)
         if measured.exit_code not in (0, 1):  # 1: moved, with rows in quarantine
             sys.exit(f"{contestant.name} failed with {measured.exit_code}:\n{measured.output[-3000:]}")
         if writes:
