@@ -20,7 +20,7 @@ class Measured:
     """``peak_mb`` is the highest sum over the process tree that a look met: PSS where Linux tells it, which
     counts a shared page once, else RSS. ``max_rss_mb`` is the kernel's own high-water mark of the largest
     single process, and misses nothing between two looks. Where nobody looked, ``peak_mb`` is 0.
-    ``cpu_seconds`` are those of all its processes, which other work on the machine lengthens much less than the wall time.
+    ``cpu_seconds`` are those of all its processes; other work on the machine lengthens them less than the wall time.
     """
 
     seconds: float
