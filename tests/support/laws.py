@@ -10,6 +10,7 @@ import os
 import random
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 #: How many times the usual effort; set by `make torture`.
 TORTURE = int(os.environ.get("SESSIONLIFT_TORTURE", "0"))
@@ -31,3 +32,11 @@ def strided(count: int, stride: int) -> range:
     step = max(1, stride // max(1, TORTURE))
     first = random.randint(1, max(1, min(step, count)))  # noqa: S311 - a sample; a failure names its number
     return range(first, count + 1, step)
+
+
+if not TORTURE and hasattr(providers, "_get_local_constants"):
+    from hypothesis.internal.constants_ast import Constants
+
+    # Hypothesis tries constants of the modules that are loaded: in a worker those of whatever tests it has run before,
+    # so that the examples would be others from one run to the next
+    providers._get_local_constants = Constants  # none of them

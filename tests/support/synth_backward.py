@@ -11,6 +11,7 @@ import json
 import re
 import struct
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -344,8 +345,17 @@ _TOP = (
 
 
 def exact(text: str) -> Any:
-    """The value of JSON text, with numbers as their digits."""
-    return json.loads(text, parse_float="f".__add__, parse_int="i".__add__, parse_constant="c".__add__)
+    """The value of JSON text, with numbers as their digits: pairs, so that none is taken for a text."""
+    return json.loads(
+        text,
+        parse_float=partial(_digits, "float"),
+        parse_int=partial(_digits, "int"),
+        parse_constant=partial(_digits, "constant"),
+    )
+
+
+def _digits(kind: str, digits: str) -> tuple[str, str]:
+    return kind, digits
 
 
 def metadata_object(text: str | None) -> Any:
