@@ -43,7 +43,6 @@ from sessionlift.reports import (
     Throughput,
     current_environment,
     digests_path,
-    write,
     write_digests,
 )
 from sessionlift.runs._auto_backup import line_of
@@ -62,11 +61,13 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import (
+    make_place,
     new_run_id,
     report_path,
     store_info,
     store_size,
     tells_of_a_store,
+    write_report,
 )
 from sessionlift.runs._row_digests import ALGORITHM, TableDigest, count_rows
 from sessionlift.runs._snapshot import file_of, in_place_url, refuse_empty, refuse_read_only, snapshot
@@ -409,7 +410,7 @@ class InPlaceRun:
         self._report.target.system = self._road.system
         if self._digests and not self._options.dry_run:
             try:
-                self._make_place()
+                make_place(self._path, self._report_file)
                 self._report.digests = write_digests(digests_path(self._path), self._digests, algorithm=ALGORITHM)
             except (OSError, SessionliftError) as error:
                 self._progress.step(f"The digests could not be written beside {self._path}: {error}")
@@ -442,16 +443,8 @@ class InPlaceRun:
             if written is not None:
                 error.fields["report"] = str(written)
 
-    def _make_place(self) -> None:
-        self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
-
     def _write(self) -> Path | None:
-        try:
-            self._make_place()
-            return write(self._report, self._path)
-        except (OSError, SessionliftError) as error:
-            self._progress.step(f"The report could not be written to {self._path}: {error}")
-            return None
+        return write_report(self._report, self._path, self._report_file, self._progress)
 
 
 def _loss(name: str, count: int, meaning: str, code: str) -> Loss:

@@ -29,7 +29,6 @@ from sessionlift.reports import (
     Throughput,
     current_environment,
     utc_now,
-    write,
 )
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, goes_on_from_nothing
 from sessionlift.runs._broken import told_when_broken
@@ -39,7 +38,15 @@ from sessionlift.runs._known import Known, what_is_known
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
+from sessionlift.runs._report_files import (
+    make_place,
+    new_run_id,
+    report_path,
+    store_info,
+    store_size,
+    unit_digests,
+    write_report,
+)
 from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
@@ -426,12 +433,8 @@ class _Run:
     # --- the report -------------------------------------------------------------------------------------------
 
     def _write_digests(self, ledger: Ledger) -> None:
-        self._make_place()
+        make_place(self._path, self._report_file)
         self._report.digests = unit_digests(ledger, self._run_id, self._path)
-
-    def _make_place(self) -> None:
-        """The reports' directory. Of a path that was mistyped nothing is made, so its parent has to be there."""
-        self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
 
     def _summarise(self) -> None:
         self._tally.into(self._report)
@@ -487,13 +490,7 @@ class _Run:
             error.fields["report"] = str(written)
 
     def _write(self) -> Path | None:
-        secrets = [self._asked_target.token] if self._asked_target.token else []
-        try:
-            self._make_place()
-            return write(self._report, self._path, secrets=secrets)
-        except (OSError, SessionliftError) as error:
-            self._progress.step(f"The report could not be written to {self._path}: {error}")
-            return None
+        return write_report(self._report, self._path, self._report_file, self._progress, token=self._asked_target.token)
 
 
 def refuse_same(source: StoreURL, target: StoreURL) -> None:

@@ -10,7 +10,8 @@ from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import SessionliftError, StoreFormatError, StoreNotFoundError, UsageError
 from sessionlift.generations import Detection
 from sessionlift.ledger import Ledger
-from sessionlift.reports import Digest, Digests, StoreInfo, digests_path, write_digests
+from sessionlift.reports import Digest, Digests, Report, StoreInfo, digests_path, write, write_digests
+from sessionlift.runs._progress import Progress
 from sessionlift.stores import StoreURL
 
 DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
@@ -34,6 +35,24 @@ def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: St
     if target.path is not None:
         return target.path.with_name(target.path.name + ".reports") / f"{run_id}.json"
     return Path("sessionlift-reports") / f"{run_id}.json"
+
+
+def make_place(path: Path, given: Path | None) -> None:
+    """The reports' directory. Of a path that was mistyped nothing is made, so its parent has to be there, unless the
+    user ``given`` it."""
+    path.parent.mkdir(parents=given is not None, exist_ok=True)
+
+
+def write_report(
+    report: Report, path: Path, given: Path | None, progress: Progress, *, token: str | None = None
+) -> Path | None:
+    """Write a run's report, without the ``token``; None, and a line of progress, where that cannot be done."""
+    try:
+        make_place(path, given)
+        return write(report, path, secrets=[token] if token else [])
+    except (OSError, SessionliftError) as error:
+        progress.step(f"The report could not be written to {path}: {error}")
+        return None
 
 
 def tells_of_a_store(error: SessionliftError, given: Path | None) -> bool:

@@ -19,13 +19,13 @@ from sessionlift.errors import (
 )
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
-from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now, write
+from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._progress import Progress
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog
@@ -487,10 +487,4 @@ class _Rollback:
                 error.fields["report"] = str(written)
 
     def _write(self) -> Path | None:
-        secrets = [self._target.token] if self._target.token else []
-        try:
-            self._path.parent.mkdir(parents=self._report_file is not None, exist_ok=True)
-            return write(self._report, self._path, secrets=secrets)
-        except (OSError, SessionliftError) as error:
-            self._progress.step(f"The report could not be written to {self._path}: {error}")
-            return None
+        return write_report(self._report, self._path, self._report_file, self._progress, token=self._target.token)

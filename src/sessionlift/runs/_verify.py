@@ -21,14 +21,13 @@ from sessionlift.reports import (
     current_environment,
     load,
     read_digests,
-    write,
 )
 from sessionlift.runs import _claims
 from sessionlift.runs._in_place_verify import verify_claims
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
-from sessionlift.runs._report_files import new_run_id, report_path, store_info
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, write_report
 from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._verification import Verifier, with_token
 from sessionlift.stores import StoreURL, parse_store_url
@@ -271,10 +270,4 @@ class _VerifyRun:
             error.fields["report"] = str(written)
 
     def _write(self) -> Path | None:
-        secrets = [self._target.token] if self._target.token else []
-        try:
-            self._path.parent.mkdir(exist_ok=True)
-            return write(self._report, self._path, secrets=secrets)
-        except (OSError, SessionliftError) as error:
-            self._progress.step(f"The report could not be written to {self._path}: {error}")
-            return None
+        return write_report(self._report, self._path, None, self._progress, token=self._target.token)
