@@ -95,6 +95,8 @@ class BackwardBatch:
     """by sequence the number that the old program would have drawn next"""
     refused: list[Refused] = field(default_factory=list)
     """sessions that are among no units, since they cannot be read"""
+    lying: list[BackUnit] = field(default_factory=list)
+    """sessions that lie in both stores as they were moved: among no units either, and no rows were made of them"""
 
 
 class LegacyRows(Protocol):
@@ -150,8 +152,13 @@ class Backward(Protocol):
         ids: Sequence[str],
         memory: Mapping[str, Remembered],
         legacy: tuple[Store, LegacyRows] | None = None,
+        there: Mapping[str, str] | None = None,
     ) -> BackwardBatch:
-        """The legacy rows of sessions. ``memory`` has what the ledger knows of them, by id."""
+        """The legacy rows of sessions. ``memory`` has what the ledger knows of them, by id.
+
+        ``there`` has the source digests of sessions as they lie in the legacy store: one that lies there, and in the
+        target, as it was moved is only named (``lying``).
+        """
 
     def catalog(self, store: Store, memory: Remembered | None) -> BackwardBatch:
         """The legacy rows of what no session owns, and of what was put aside since its session does not exist."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sessionlift.stores import Store
+from sessionlift.stores import Store, listed
 
 CONFLICT = "session_conflict"
 """The code of a session that both sides have changed; every other code is a move that failed."""
@@ -39,9 +39,10 @@ class Attempts:
             (session_id, run_id, at, code, error),
         )
 
-    def settled(self, session_id: str) -> None:
-        """Forget what went wrong: it is well now. Belongs into a transaction."""
-        self._store.execute("DELETE FROM sessionlift_attempts WHERE session_id = ?", (session_id,))
+    def settled(self, *session_ids: str) -> None:
+        """Forget what went wrong with sessions: they are well now. Belongs into a transaction."""
+        some, params = listed(session_ids)
+        self._store.execute(f"DELETE FROM sessionlift_attempts WHERE session_id IN ({some})", params)
 
     def all(self) -> Iterator[Attempt]:
         """Every session that is not well, in the order of their ids."""

@@ -13,6 +13,7 @@ from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTI
 from sessionlift.stores import Store, listed
 
 _MANY = 2_000
+_TAKEN_BACK = "('session', ?, ?, ?, ?, '', '', '{}', '{}', ?)"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class LedgerUnit:
     read_counts: dict[str, int]
     written_counts: dict[str, int]
     state: str
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """A session that leaves the target; of its complement only ``complement`` stays.
+
+    ``state`` is "rolled_back", or "deleted" for one that is in no store any more; ``source_digest`` is that of its
+    legacy rows.
+    """
+
+    session_id: str
+    source_digest: str
+    state: str
+    complement: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -166,17 +181,10 @@ class Ledger:
         """
         units = self.units(kind, ids)
         mappings = {run.run_id: _mapping(run.options) for run in self.runs()} if units else {}
-        complements: dict[str, dict[str, Any]] = {}
+        complements = self.complements(kind, ids)
         quarantine: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         for at in range(0, len(ids), _MANY):
             some, params = listed(ids[at : at + _MANY])
-            for session_id, data in self._store.read_table(
-                "sessionlift_complement",
-                ("session_id", "data"),
-                where=f"unit = ? AND session_id IN ({some})",
-                params=(kind, *params),
-            ):
-                complements[str(session_id)] = json.loads(str(data))
             chosen, bound = (f" AND session_id IN ({some})", params) if kind == SESSION else ("", ())
             for session_id, table, row in self._store.read_table(
                 "sessionlift_quarantine",
@@ -254,35 +262,27 @@ class Ledger:
             (session_id, run_id, at, source_digest),
         )
 
-    def take_back(
-        self,
-        session_id: str,
-        *,
-        run_id: str,
-        at: str,
-        source_digest: str,
-        state: str,
-        complement: dict[str, Any],
-    ) -> None:
-        """Say that a session has left the target, in the transaction that removes its rows.
+    def take_back(self, sessions: Sequence[TakenBack], *, run_id: str, at: str) -> None:
+        """Say that sessions have left the target, in the transaction that removes their rows.
 
-        ``state`` is "rolled_back", or "deleted" for one that is in no store any more. The run's source names the
-        store where it lies now, with ``source_digest``. Its rows in quarantine lie there too, and leave the ledger;
-        of its complement only ``complement`` stays.
+        The run's source names the store where they lie now. Their rows in quarantine lie there too, and leave the
+        ledger.
         """
-        self._store.execute(
-            "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
-            "converter, read_counts, written_counts, state) VALUES ('session', ?, ?, ?, ?, '', '', '{}', '{}', ?) "
-            "ON CONFLICT (unit, session_id) DO UPDATE SET run_id = excluded.run_id, moved_at = excluded.moved_at, "
-            "source_digest = excluded.source_digest, state = excluded.state",
-            (session_id, run_id, at, source_digest, state),
-        )
-        for table in ("sessionlift_complement", "sessionlift_quarantine"):
-            self._store.execute(f"DELETE FROM {table} WHERE unit = 'session' AND session_id = ?", (session_id,))
-        if complement:
-            self._store.insert_rows(
-                "sessionlift_complement", COMPLEMENT_COLUMNS, [("session", session_id, to_json(complement))]
+        for start in range(0, len(sessions), _MANY):
+            some = sessions[start : start + _MANY]
+            params = [value for each in some for value in (each.session_id, run_id, at, each.source_digest, each.state)]
+            self._store.execute(
+                "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
+                f"converter, read_counts, written_counts, state) VALUES {', '.join([_TAKEN_BACK] * len(some))} "
+                "ON CONFLICT (unit, session_id) DO UPDATE SET run_id = excluded.run_id, moved_at = excluded.moved_at, "
+                "source_digest = excluded.source_digest, state = excluded.state",
+                params,
             )
+            ids, bound = listed([each.session_id for each in some])
+            for table in ("sessionlift_complement", "sessionlift_quarantine"):
+                self._store.execute(f"DELETE FROM {table} WHERE unit = 'session' AND session_id IN ({ids})", bound)
+        kept = [("session", each.session_id, to_json(each.complement)) for each in sessions if each.complement]
+        self._store.insert_rows("sessionlift_complement", COMPLEMENT_COLUMNS, kept)
 
     def put_back(self, session_id: str, kept: dict[str, Any], target_digest: str) -> None:
         """Say that ``kept`` was given back to a session that was just moved again, and what its rows are by that."""
@@ -351,11 +351,21 @@ class Ledger:
 
     def complement(self, session_id: str) -> dict[str, Any]:
         """What the target's shape could not hold of a session; empty where that was nothing."""
-        where = "unit = 'session' AND session_id = ?"
-        for (data,) in self._store.read_table("sessionlift_complement", ("data",), where=where, params=(session_id,)):
-            found: dict[str, Any] = json.loads(str(data))
-            return found
-        return {}
+        return self.complements(SESSION, [session_id]).get(session_id, {})
+
+    def complements(self, kind: UnitKind, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The same of those of ``ids`` of which there was anything."""
+        found: dict[str, dict[str, Any]] = {}
+        for at in range(0, len(ids), _MANY):
+            some, params = listed(ids[at : at + _MANY])
+            for session_id, data in self._store.read_table(
+                "sessionlift_complement",
+                ("session_id", "data"),
+                where=f"unit = ? AND session_id IN ({some})",
+                params=(kind, *params),
+            ):
+                found[str(session_id)] = json.loads(str(data))
+        return found
 
     def renew(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sessionlift import generations
-from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Inventory
+from sessionlift.converters import CATALOG, SESSION, Batch, Forecast, Forward, Inventory
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Ledger
@@ -59,7 +59,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     known, known_catalog = _moved_before(goal) if goal is not None else (set(), None)
     with road.open_source(where, 2) as store, store.mapped():
         # as in the run: the catalog is whole, whichever sessions are chosen
-        catalog = store.forward(replace(options, only=None)).catalog(_Nowhere(), known_catalog)
+        whole = store.forward(replace(options, only=None))
+        catalog = store.with_room(lambda: whole.catalog(_Nowhere(), known_catalog))
         converter = store.forward(options)
         inventory = store.with_room(converter.inventory)
         missing = converter.missing(options.only or ())
@@ -69,9 +70,10 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         there = [session_id for session_id in converter.session_ids() if session_id in known]
         report.skipped_sessions = len(there)
         if there:
-            inventory = converter.leave_out(there)
-        _count(report, converter, inventory, catalog)
-        seconds = _estimate(converter, inventory)
+            inventory = store.with_room(lambda: converter.leave_out(there))
+        forecast = store.with_room(lambda: converter.forecast(inventory))
+        _count(report, converter, inventory, catalog, forecast)
+        seconds = store.with_room(lambda: _estimate(converter, inventory))
     rows = sum(table.written + table.derived for table in report.tables.values())
     report.throughput = Throughput.measured(
         sessions=report.migrated_sessions, rows=rows, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
@@ -105,8 +107,7 @@ def _moved_before(goal: StoreURL) -> tuple[set[str], str | None]:
         return set(), None
 
 
-def _count(report: Report, converter: Forward, inventory: Inventory, catalog: Batch) -> None:
-    forecast = converter.forecast(inventory)
+def _count(report: Report, converter: Forward, inventory: Inventory, catalog: Batch, forecast: Forecast) -> None:
     orphans = Counter(row.table for row in catalog.quarantine)
     report.failed_sessions = forecast.sessions_quarantined
     report.migrated_sessions = report.total_sessions - report.skipped_sessions - report.failed_sessions

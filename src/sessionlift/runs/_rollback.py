@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from sessionlift._version import __version__
 from sessionlift.converters import SESSION, Backward, Changes, Loss
 from sessionlift.errors import (
     SessionliftError,
+    StoreLockedError,
     StoreNotFoundError,
     UsageError,
 )
@@ -44,13 +46,23 @@ from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._transfer import GONE
 from sessionlift.runs._verification import with_token
 from sessionlift.runs._ways_back import WayBack, way_back_from
-from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url, sniff
+from sessionlift.runs.verifier._collector import without_collector
+from sessionlift.stores import (
+    PrivateDirectory,
+    Store,
+    StoreURL,
+    open_store,
+    parse_store_url,
+    sniff,
+    through_stdlib,
+)
 
 Made = TypeVar("Made")
 
-PART = 2_000
+PART = 5_000
 """Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
-BATCH = 250
+BATCH = 500
+"""Sessions that are held in memory together."""
 ROUNDS = 5
 """How often a session is begun again that the application writes to while it is on its way."""
 
@@ -97,7 +109,8 @@ class _Rollback:
         interrupts: Interrupts,
         backup: BackupOptions,
     ) -> None:
-        self._target = parse_store_url(target)
+        self._named = parse_store_url(target)
+        self._target = through_stdlib(self._named)
         self._options, self._dry_run = options, dry_run
         self._progress, self._interrupts = progress, interrupts
         self._run_id = new_run_id("rollback")
@@ -110,7 +123,7 @@ class _Rollback:
             kind="rollback",
             run_id=self._run_id,
             dry_run=dry_run,
-            source=store_info(self._target),
+            source=store_info(self._named),
             options={**options.to_message(), **backup.to_message()},
         )
         self._backup = AutoBackup(backup, self._report, progress)
@@ -143,14 +156,15 @@ class _Rollback:
         """Look at the target and refuse whatever can be refused before it is opened for writing."""
         self._options.after()
         found = detect(self._target, role="target")
-        refuse_what_nothing_moved_into(found, self._target)
+        refuse_what_nothing_moved_into(found, self._named)
         self._way: WayBack = way_back_from(str(found.generation))
         self._road = road_from(self._way.legacy)
-        self._report.source = store_info(self._target, found)
+        self._report.source = store_info(self._named, found)
         self._report.environment = current_environment()
 
     def _prepare(self, store: Store) -> None:
         store.be_patient(10.0)
+        store.expect_changes()
         self._ledger = Ledger(store)
         self._runs = self._ledger.runs()
         self._origins = {run.run_id: run.source for run in self._runs if run.kind != "rollback"}
@@ -228,10 +242,10 @@ class _Rollback:
         with open_store(self._legacy, mode="ro", role="source") as legacy:
             return holds_data(legacy)
 
-    def _legacy_store(self) -> Store | None:
-        if self._dry_run:
-            return None if self._is_new else open_store(self._legacy, mode="ro", role="source")
-        return open_store(self._legacy, mode="rw", role="source")
+    def _legacy_store(self, *, write: bool) -> Store | None:
+        if self._dry_run and self._is_new:
+            return None
+        return open_store(self._legacy, mode="rw" if write else "ro", role="source")
 
     # --- session by session -----------------------------------------------------------------------------------
 
@@ -251,7 +265,7 @@ class _Rollback:
         if self._dry_run:
             self._report.assumptions.append("dry run: neither store was written to")
             with ExitStack() as stack:
-                legacy = self._legacy_store()
+                legacy = self._legacy_store(write=False)
                 if legacy is not None:
                     stack.enter_context(legacy)
                 self._carry_catalog(store, back, legacy)
@@ -260,7 +274,7 @@ class _Rollback:
             self._tally.into(self._report)
             return
         if self._will_leave() and not self._options.keep_target and holds_data(store):
-            self._backup.before_writing(self._target, self._runs)
+            self._backup.before_writing(self._named, self._runs)
         self._ledger.start_run(
             self._run_id,
             kind="rollback",
@@ -283,12 +297,10 @@ class _Rollback:
         try:
             self._make_legacy()
             self._progress.step(
-                f"Taking {len(self._chosen.ids):,} sessions from {self._target.redacted} "
-                f"back to {self._legacy.redacted}"
+                f"Taking {len(self._chosen.ids):,} sessions from {self._named.redacted} back to {self._legacy.redacted}"
             )
             self._take_catalog(carrier, store, back)
-            for at in range(0, len(self._chosen.ids), PART):
-                self._part(carrier, leaver, back, store, self._chosen.ids[at : at + PART])
+            self._sessions(carrier, leaver, back, store)
             with self._interrupts.held():
                 self._settle_intents(store)
                 self._summarise()
@@ -321,20 +333,12 @@ class _Rollback:
             return self._name in self._origins.values()
         return self._origins.get(unit.run_id) == self._name
 
-    def _part(self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store, ids: Sequence[str]) -> None:
-        def carry(legacy: Store) -> list[Batch]:
-            return list(self._carried(carrier, ids, legacy))
-
+    def _sessions(self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store) -> None:
+        ids: Sequence[str] = self._chosen.ids
         for turn_no in range(ROUNDS):
-            batches = self._into_legacy(carrier, carry)
-            again: list[str] = []
-            assert self._check is not None  # noqa: S101 - made before
-            right = self._check.sessions_lie([turn for batch in batches for turn in batch.turns])
-            for batch in batches:
-                again += self._leave(leaver, back, store, batch, right)
-            if not again:
+            ids = self._round(carrier, leaver, back, store, ids)
+            if not ids:
                 return
-            ids = again
             if turn_no:
                 time.sleep(0.05 * turn_no)
         self._tally.settle(
@@ -350,27 +354,60 @@ class _Rollback:
             [],
         )
 
+    def _round(
+        self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store, ids: Sequence[str]
+    ) -> Sequence[str]:
+        """Take sessions back, part by part; returns those that have to be begun again.
+
+        While other processes look at one part, the one before leaves the target, and, as long as nothing has to be
+        written into the legacy store, the next one is read.
+        """
+        assert self._check is not None  # noqa: S101 - made before
+        again: list[str] = []
+        before = Batch([])
+        for at in range(0, len(ids), PART):
+            part = self._into_legacy(carrier, partial(self._carry_part, carrier, ids[at : at + PART]))
+            wrong = self._check.wrong()
+            self._check.begin(part.turns)
+            again += self._leave(leaver, back, store, before, wrong)
+            before = part
+        return [*again, *self._leave(leaver, back, store, before, self._check.wrong())]
+
     def _into_legacy(self, carrier: Carrier, work: Callable[[Store], Made]) -> Made:
         """Do ``work`` with the legacy store. Where it is about to make the first change, the store is copied, and all
         of it done again: until then it has written nothing."""
-        legacy = self._legacy_store()
+        assert self._check is not None  # noqa: S101 - made before
+        if carrier.may_write:
+            self._check.wrong()  # DuckDB lets nobody write to what others read
+        legacy = self._legacy_store(write=carrier.may_write)
         assert legacy is not None  # noqa: S101 - only a dry run has none
         try:
             with legacy:
                 return work(legacy)
         except FirstWrite:
             # DuckDB lets nobody read a store that is open for writing, so it had to be closed
+            self._check.wrong()
             self._back_up_legacy(carrier)
             return self._into_legacy(carrier, work)
+
+    def _carry_part(self, carrier: Carrier, ids: Sequence[str], legacy: Store) -> Batch:
+        """Carry a part, and give it as one batch: its sessions leave the target together."""
+        with without_collector():
+            batches = list(self._carried(carrier, ids, legacy))
+        turns = [turn for batch in batches for turn in batch.turns]
+        # who wrote to the target since the first look at it is noticed by all that were looked at later, too
+        return Batch(turns, [loss for batch in batches for loss in batch.losses], batches[0].mark)
 
     def _carried(self, carrier: Carrier, ids: Sequence[str], legacy: Store | None) -> Iterator[Batch]:
         for at in range(0, len(ids), BATCH):
             with self._interrupts.held():
                 yield carrier.carry(ids[at : at + BATCH], legacy, write=not self._dry_run)
 
-    def _leave(self, leaver: Leaver, back: Backward, store: Store, batch: Batch, right: set[str]) -> list[str]:
-        """Take a batch's sessions out of the target; returns those that have to be begun again."""
-        wrong = [turn for turn in batch.turns if turn.session_id not in right]
+    def _leave(self, leaver: Leaver, back: Backward, store: Store, batch: Batch, not_right: set[str]) -> list[str]:
+        """Take a part's sessions out of the target; returns those that have to be begun again."""
+        if not batch.turns:
+            return []
+        wrong = [turn for turn in batch.turns if turn.session_id in not_right]
         for turn in wrong:
             turn.action, turn.code = "refused", "not_verified"
             turn.why = "it does not lie in the legacy store as it must; it stays in the target"
@@ -385,8 +422,15 @@ class _Rollback:
             return back.backward(store, some, memory).losses if some else []
 
         with self._interrupts.held():
-            left = leaver.leave(going, losses)
-            staying = [turn for turn in batch.turns if turn not in going]
+            try:
+                left = leaver.leave(going, losses, batch.mark)
+            except StoreLockedError:
+                if self._check is None or not self._check.is_reading:
+                    raise
+                self._check.wrong()  # it is we who were in the way
+                left = leaver.leave(going, losses, batch.mark)
+            leaving = {turn.session_id for turn in going}
+            staying = [turn for turn in batch.turns if turn.session_id not in leaving]
             self._tally.settle([*left.done, *staying], left.losses)
         self._progress.count("taken back", self._tally.sessions, len(self._chosen.ids), self._tally.rows)
         return left.again
@@ -468,7 +512,7 @@ class _Rollback:
 
     def _finish(self) -> None:
         self._progress.done()
-        for info, url in ((self._report.source, self._target), (self._report.target, self._legacy)):
+        for info, url in ((self._report.source, self._named), (self._report.target, self._legacy)):
             if info is not None:
                 info.size_bytes = store_size(url)
         self._report.finish()

@@ -39,6 +39,24 @@ class Batch:
 
     turns: list[Turn]
     losses: list[Loss] = field(default_factory=list)
+    mark: int | None = None
+    """as long as it is this (see Watched), the target is as it was looked at"""
+
+
+@dataclass
+class _Ready:
+    """Sessions that were looked at in both stores (``there``: the digests that the legacy store had of them), and
+    the rows that were made of them."""
+
+    batch: Batch
+    legacy: Store | None
+    made: BackwardBatch
+    memory: Mapping[str, Remembered]
+    there: Mapping[str, str]
+
+    @property
+    def turns(self) -> dict[str, Turn]:
+        return {turn.session_id: turn for turn in self.batch.turns}
 
 
 class FirstWrite(Exception):  # noqa: N818 - it is no error
@@ -68,6 +86,7 @@ class Carrier:
         self._target, self._way, self._back, self._watched = target, way, back, watched
         self._options, self._run_id, self._name, self._origins = options, run_id, legacy, origins
         self._ledger, self._intents = Ledger(target), Intents(target)
+        self._ours = self._intents.all(legacy)
         self._number = 0
         self.may_write = may_write
 
@@ -83,27 +102,40 @@ class Carrier:
         return self._carry(ids, legacy, write=write)
 
     def _carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
+        ready = self._look(ids, legacy)
+        self._get_ready(ready, write=write)
+        return self._written(ready, write=write)
+
+    def _look(self, ids: Sequence[str], legacy: Store | None) -> _Ready:
         # what is looked at again at the end comes first: what comes after it is no older
-        units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids)
+        mark = self._watched.mark()
+        units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids) if mark is None else {}
         memory = self._ledger.remembered(SESSION, ids)
         there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
-        made = self._make(ids, memory, legacy)
-        found, refused = (
-            {unit.session_id: unit for unit in made.units},
-            {each.session_id: each for each in made.refused},
-        )
+        made = self._make(ids, memory, legacy, there)
+        found = {unit.session_id: unit for unit in (*made.units, *made.lying)}
+        refused = {each.session_id: each for each in made.refused}
         self._refuse_left(ids, units, found)
-        ours, counts = self._intents.all(self._name), _counted(made)
+        counts = _counted(made)
+        counts.update({unit.session_id: units[unit.session_id].read_counts for unit in made.lying})
         turns = []
         for key in ids:
-            turn = self._judge(key, units.get(key), found.get(key), refused.get(key), there.get(key), ours.get(key))
-            turn.seen, turn.rows = seen[key], counts.get(key, {})
-            if turn.action == "settled" and turn.before is not None and turn.seen != NO_ROWS:
-                turn.action, turn.code, turn.why = "refused", ROWS_LEFT, _ROWS_LEFT_WHY
+            seen_as = (units.get(key), found.get(key), refused.get(key), there.get(key))
+            turn = self._judge(key, *seen_as, self._ours.get(key))
+            if turn.action == "conflict":
+                # another run may have noted since what it writes
+                self._ours = self._intents.all(self._name)
+                turn = self._judge(key, *seen_as, self._ours.get(key))
+            turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
             turns.append(turn)
-        batch = Batch(turns)
-        self._written(batch, memory, legacy, made, there, write=write)
-        return batch
+        self._refuse_rows_left([turn for turn in turns if turn.action == "settled" and turn.before is not None])
+        return _Ready(Batch(turns, mark=mark), legacy, made, memory, there)
+
+    def _refuse_rows_left(self, settled: Sequence[Turn]) -> None:
+        seen = self._watched.digests([turn.session_id for turn in settled]) if settled else {}
+        for turn in settled:
+            if seen[turn.session_id] != NO_ROWS:
+                turn.action, turn.code, turn.why = "refused", ROWS_LEFT, _ROWS_LEFT_WHY
 
     def _refuse_left(self, ids: Sequence[str], units: Mapping[str, LedgerUnit], found: Mapping[str, BackUnit]) -> None:
         """Raise StoreOvertakenError where rows are not there for the reason that another run has just taken them back.
@@ -121,8 +153,15 @@ class Carrier:
                     session_id=key,
                 )
 
-    def _make(self, ids: Sequence[str], memory: Mapping[str, Remembered], legacy: Store | None) -> BackwardBatch:
-        return self._back.backward(self._target, ids, memory, None if legacy is None else (legacy, self._way.rows))
+    def _make(
+        self,
+        ids: Sequence[str],
+        memory: Mapping[str, Remembered],
+        legacy: Store | None,
+        there: Mapping[str, str] | None = None,
+    ) -> BackwardBatch:
+        asked = None if legacy is None else (legacy, self._way.rows)
+        return self._back.backward(self._target, ids, memory, asked, there)
 
     # --- what becomes of one session --------------------------------------------------------------------------
 
@@ -202,42 +241,41 @@ class Carrier:
 
     # --- writing ----------------------------------------------------------------------------------------------
 
-    def _written(
-        self,
-        batch: Batch,
-        memory: Mapping[str, Remembered],
-        legacy: Store | None,
-        made: BackwardBatch,
-        there: Mapping[str, str],
-        *,
-        write: bool,
-    ) -> None:
-        turns = {turn.session_id: turn for turn in batch.turns}
+    def _get_ready(self, ready: _Ready, *, write: bool) -> None:
+        """Do all that comes before the writing."""
+        turns, legacy = ready.turns, ready.legacy
         some = [key for key, turn in turns.items() if turn.action == "carry" or _may_lose(turn)]
-        if len(some) < len(made.units):
-            made = self._make(some, memory, legacy) if some else BackwardBatch()
-        batch.losses = list(made.losses)
-        for unit in made.units:
+        if len(some) < len(ready.made.units):
+            ready.made = self._make(some, ready.memory, legacy) if some else BackwardBatch()
+        ready.batch.losses = list(ready.made.losses)
+        for unit in ready.made.units:
             # ids that were given anew depend on which sessions are made together
             turn = turns[unit.session_id]
             turn.kept = dict(unit.kept)
             if turn.action == "carry":
                 turn.digest = unit.source_digest
-        if legacy is None:
-            for turn in turns.values():
-                if turn.action == "carry":
-                    turn.changes = Changes(added=dict(turn.rows))
+        if not write or legacy is None:
             return
         removed = [turn.session_id for turn in turns.values() if turn.action == "remove" and turn.changes]
-        if write and (removed or any(turn.action == "carry" for turn in turns.values())):
+        if removed or any(turn.action == "carry" for turn in turns.values()):
             if not self.may_write:
                 raise FirstWrite
             self._intend(turns.values())
-            self._way.rows.remove(legacy, removed, {key: there.get(key) for key in removed})
-        changes = self._write(legacy, made, turns, memory, there) if write else self._way.rows.compare(legacy, made)
+            self._way.rows.remove(legacy, removed, {key: ready.there.get(key) for key in removed})
+
+    def _written(self, ready: _Ready, *, write: bool) -> Batch:
+        """Write what is ready; the batch tells what that changed."""
+        turns = ready.turns
+        if ready.legacy is None:
+            changes = {key: Changes(added=dict(turn.rows)) for key, turn in turns.items()}
+        elif write:
+            changes = self._write(ready.legacy, ready)
+        else:
+            changes = self._way.rows.compare(ready.legacy, ready.made)
         for key, found in changes.items():
             if key in turns and turns[key].action == "carry":
                 turns[key].changes = found
+        return ready.batch
 
     def _intend(self, turns: Iterable[Turn]) -> None:
         """Note what is about to be written, so that it is known again should this run not come to its end."""
@@ -246,21 +284,16 @@ class Carrier:
             self._number += 1
             with self._target.transaction():
                 self._intents.add(self._run_id, self._number, self._name, digests, at=utc_now())
+            for session_id, digest in digests.items():
+                self._ours.setdefault(session_id, set()).add(digest)
 
-    def _write(
-        self,
-        legacy: Store,
-        made: BackwardBatch,
-        turns: Mapping[str, Turn],
-        memory: Mapping[str, Remembered],
-        there: Mapping[str, str],
-    ) -> dict[str, Changes]:
+    def _write(self, legacy: Store, ready: _Ready) -> dict[str, Changes]:
+        made, turns = ready.made, ready.turns
         if not made.units:
             return {}
         try:
-            return self._way.rows.write(
-                legacy, made, {unit.session_id: there.get(unit.session_id) for unit in made.units}
-            )
+            seen = {unit.session_id: ready.there.get(unit.session_id) for unit in made.units}
+            return self._way.rows.write(legacy, made, seen)
         except StoreConstraintError as error:
             if len(made.units) == 1:
                 turn = turns[made.units[0].session_id]
@@ -269,12 +302,12 @@ class Carrier:
         changes: dict[str, Changes] = {}
         for unit in made.units:
             # one session a transaction, so that the one which the store refuses can be told from the others
-            one = self._make([unit.session_id], memory, legacy)
+            one = self._make([unit.session_id], ready.memory, legacy)
             for each in one.units:
                 turns[each.session_id].digest = each.source_digest
                 turns[each.session_id].kept = dict(each.kept)
             self._intend([turns[each.session_id] for each in one.units])
-            changes.update(self._write(legacy, one, turns, memory, there))
+            changes.update(self._write(legacy, replace(ready, made=one)))
         return changes
 
 

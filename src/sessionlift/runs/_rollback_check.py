@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,9 @@ class Check:
         self._legacy, self._generation, self._target, self._temporary = legacy, generation, target, temporary
         self._options = {run.run_id: run.options for run in runs}
         self._worker: Worker | None = None
-        self._verifiers: list[Verifier] = []
+        self._verifiers: list[tuple[Verifier, list[str]]] = []
+        self._looked: list[Turn] = []
+        self._wrong: set[str] = set()
         self.sessions = self.values = 0
         self.rows: dict[str, int] = {}
         self.differences: list[Difference] = []
@@ -50,15 +51,35 @@ class Check:
         self.by_value = 0
         self.peaks: dict[str, float] = {}
 
-    def sessions_lie(self, turns: Sequence[Turn]) -> set[str]:
-        """Those of ``turns`` that lie in the legacy store as they must."""
-        looked = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
-        # two processes read the store, each in its own way; neither waits for the other
-        with self._comparing([turn for turn in looked if _as_moved(turn)]) as compared:
-            wrong = self._digests(looked)
-            wrong |= compared(wrong)
-        self.sessions += len(looked)
-        return {turn.session_id for turn in turns} - wrong
+    def begin(self, turns: Sequence[Turn]) -> None:
+        """Begin to look at whether ``turns`` lie in the legacy store as they must; ``wrong`` has the answer.
+
+        Two processes read the store until then, each in its own way: DuckDB lets nobody write meanwhile.
+        """
+        self._looked = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
+        self._wrong = set()
+        if self._looked:
+            self._worker = self._start()
+            self._worker.tell({"kind": "sessions", "ids": [turn.session_id for turn in self._looked]})
+            self._begin_comparing([turn for turn in self._looked if _as_moved(turn)])
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether both stores are being read."""
+        return bool(self._looked)
+
+    def wrong(self) -> set[str]:
+        """Wait for what was begun; the sessions that do not lie as they must. Nothing reads the store after."""
+        if self._looked:
+            try:
+                self._wrong = self._digests(self._looked)
+                for verifier, ids in self._verifiers:
+                    self._wrong |= self._compared(verifier, ids, self._wrong)
+            finally:
+                self.stop()
+            self.sessions += len(self._looked)
+            self._looked = []
+        return self._wrong
 
     def catalog_lies(self, digest: str) -> bool:
         """Whether the rows of no session lie there with ``digest``."""
@@ -80,14 +101,9 @@ class Check:
         )
 
     def _digests(self, turns: Sequence[Turn]) -> set[str]:
-        if not turns:
-            return set()
-        self._worker = self._start()
-        try:
-            self._worker.tell({"kind": "sessions", "ids": [turn.session_id for turn in turns]})
-            message = self._worker.answer()
-        finally:
-            self._worker.stop()
+        assert self._worker is not None  # noqa: S101 - begun before
+        message = self._worker.answer()
+        self._worker.stop()
         self.peaks["reader"] = max(self.peaks.get("reader", 0.0), message["peak_memory_mb"])
         for table, count in message["rows"].items():
             self.rows[table] = self.rows.get(table, 0) + count
@@ -105,38 +121,21 @@ class Check:
                 )
         return wrong
 
-    @contextmanager
-    def _comparing(self, turns: Sequence[Turn]) -> Iterator[Callable[[set[str]], set[str]]]:
-        """Compare, value by value, sessions to which nobody has written since the move; by the options of each.
-
-        What is given out waits for that, and returns the sessions that differ; those in its argument are told of
-        already.
-        """
+    def _begin_comparing(self, turns: Sequence[Turn]) -> None:
+        """Compare, value by value, sessions to which nobody has written since the move; by the options of each."""
         groups: dict[str, list[str]] = {}
         for turn in turns:
             if turn.before is not None:
                 key = json.dumps(self._of_run(turn.before.run_id).to_message(), sort_keys=True)
                 groups.setdefault(key, []).append(turn.session_id)
-
-        def compared(told: set[str]) -> set[str]:
-            wrong: set[str] = set()
-            for verifier, ids in zip(self._verifiers, groups.values(), strict=True):
-                wrong |= self._compared(verifier, ids, told)
-            return wrong
-
-        try:
-            for key, ids in groups.items():
-                options = TransferOptions.from_message(json.loads(key))
-                verifier = Verifier(self._generation, self._legacy, self._target, options, temporary=self._temporary)
-                self._verifiers.append(verifier)
-                verifier.sessions(ids)
-            yield compared
-        finally:
-            for verifier in self._verifiers:
-                verifier.stop()
-            self._verifiers.clear()
+        for key, ids in groups.items():
+            options = TransferOptions.from_message(json.loads(key))
+            verifier = Verifier(self._generation, self._legacy, self._target, options, temporary=self._temporary)
+            self._verifiers.append((verifier, ids))
+            verifier.sessions(ids)
 
     def _compared(self, verifier: Verifier, ids: Sequence[str], told: set[str]) -> set[str]:
+        """The sessions that differ; those that were ``told`` of already are not named again."""
         found = verifier.finish()
         self.by_value += found.checked_sessions
         self.values += found.checked_values
@@ -182,9 +181,10 @@ class Check:
 
     def stop(self) -> None:
         """End the processes, now."""
-        for worker in (self._worker, *self._verifiers):
+        for worker in (self._worker, *(verifier for verifier, _ in self._verifiers)):
             if worker is not None:
                 worker.stop()
+        self._verifiers.clear()
 
 
 def _as_moved(turn: Turn) -> bool:

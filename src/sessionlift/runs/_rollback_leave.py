@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sessionlift.converters import KEPT, SESSION, Loss, TargetRows
-from sessionlift.ledger import Attempts, Ledger, LedgerUnit
+from sessionlift.ledger import Attempts, Ledger, LedgerUnit, TakenBack
 from sessionlift.reports import utc_now
 from sessionlift.runs._rollback_options import Turn
 from sessionlift.runs._rollback_rows import Watched
@@ -45,21 +45,16 @@ class Leaver:
         self._run_id, self._home, self._zone, self._keep, self._came_from = run_id, home, zone, keep, came_from
         self._ledger = Ledger(target)
 
-    def leave(self, turns: Sequence[Turn], losses: Callable[[Sequence[Turn]], list[Loss]]) -> Left:
+    def leave(
+        self, turns: Sequence[Turn], losses: Callable[[Sequence[Turn]], list[Loss]], mark: int | None = None
+    ) -> Left:
         """One transaction: what was seen is looked at again, the rows go, and the ledger says where they are now.
 
-        ``losses`` is asked once it is known which sessions go.
+        ``losses`` is asked once it is known which sessions go. ``mark``: see Watched.
         """
         left = Left()
-        ids = [turn.session_id for turn in turns]
         with self._target.transaction():
-            units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids)
-            for turn in turns:
-                unit = units.get(turn.session_id)
-                if seen[turn.session_id] != turn.seen or _word(unit) != _word(turn.before):
-                    left.again.append(turn.session_id)
-                else:
-                    left.done.append(turn)
+            units = self._look_again(turns, mark, left)
             left.losses = [*losses(left.done), *self._discard(left.done)]
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
             going = [turn for turn in going if turn.state != "quarantined"]
@@ -69,6 +64,26 @@ class Leaver:
                 self._go(going)
             self._ledger.add_losses(self._run_id, SESSION, left.losses)
         return left
+
+    def _look_again(self, turns: Sequence[Turn], mark: int | None, left: Left) -> Mapping[str, LedgerUnit]:
+        """Sort the turns by whether their sessions are as they were seen; returns the ledger's word of now."""
+        if mark is not None and self._watched.mark() == mark:
+            left.done = list(turns)
+            return {turn.session_id: turn.before for turn in turns if turn.before is not None}
+        ids = [turn.session_id for turn in turns]
+        if mark is not None:
+            # nobody knows what they were before
+            self._watched.is_busy()
+            left.again = ids
+            return {}
+        units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids)
+        for turn in turns:
+            unit = units.get(turn.session_id)
+            if seen[turn.session_id] != turn.seen or _word(unit) != _word(turn.before):
+                left.again.append(turn.session_id)
+            else:
+                left.done.append(turn)
+        return units
 
     def _discard(self, turns: Sequence[Turn]) -> list[Loss]:
         """Keep what is not carried back, and tell of it; where the target keeps its rows, nothing is left behind."""
@@ -83,18 +98,21 @@ class Leaver:
         if not turns:
             return
         self._rows.remove(self._target, SESSION, [turn.session_id for turn in turns])
-        attempts, now = Attempts(self._target), utc_now()
-        for turn in turns:
-            complement = with_discarded(_complement(turn), self._ledger.complement(turn.session_id))
-            self._ledger.take_back(
-                turn.session_id,
-                run_id=self._run_id,
-                at=now,
-                source_digest=turn.digest or (turn.before.source_digest if turn.before is not None else ""),
-                state=turn.state,
-                complement=complement,
-            )
-            attempts.settled(turn.session_id)
+        before = self._ledger.complements(SESSION, [turn.session_id for turn in turns])
+        self._ledger.take_back(
+            [
+                TakenBack(
+                    turn.session_id,
+                    turn.digest or (turn.before.source_digest if turn.before is not None else ""),
+                    turn.state,
+                    with_discarded(_complement(turn), before.get(turn.session_id, {})),
+                )
+                for turn in turns
+            ],
+            run_id=self._run_id,
+            at=utc_now(),
+        )
+        Attempts(self._target).settled(*(turn.session_id for turn in turns))
 
     def _stay(self, turns: Sequence[Turn], units: Mapping[str, LedgerUnit]) -> None:
         """The target keeps its rows; of the store that they came from the ledger knows that it has them, too.

@@ -22,6 +22,15 @@ class Watched:
             table: [str(row[1]) for row in store.query(f"PRAGMA table_info({quote_identifier(table)})")]
             for table in tables
         }
+        self._by_digest = False
+
+    def mark(self) -> int | None:
+        """What tells that nobody else has written to the target since; None where only digests do."""
+        return None if self._by_digest else self._store.others_commits()
+
+    def is_busy(self) -> None:
+        """Someone else writes to the target: from now on only digests tell which sessions are not concerned."""
+        self._by_digest = True
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:
         """A digest of each session's rows."""

@@ -101,8 +101,18 @@ class Store(abc.ABC):
     def be_patient(self, seconds: float) -> None:  # noqa: B027 - a server waits by itself
         """From now on wait for so long where another writer is in the way, and let other threads run meanwhile."""
 
+    def others_commits(self) -> int | None:
+        """A number that changes whenever another connection has committed; None where the engine has none.
+
+        Ask before reading, and again within a transaction: with the same number, what was read is what is there.
+        """
+        return None
+
     def expect(self, size: int) -> None:  # noqa: B027 - most engines need nothing
         """Say that about ``size`` bytes are to come, before the first of them; a store with content stays as it is."""
+
+    def expect_changes(self) -> None:  # noqa: B027 - a server knows by itself
+        """Say that many rows all over the store are about to be changed."""
 
     def begin_bulk(self) -> None:  # noqa: B027 - most engines need nothing
         """Get ready for many large transactions. May be called on a store that a killed run left so."""

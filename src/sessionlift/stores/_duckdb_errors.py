@@ -56,6 +56,12 @@ def map_duckdb_error(
             hint="make room, then run the same command again",
             **common,
         )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreError(
+            f"memory is too short for {path}: {text.splitlines()[0]}",
+            hint="end other programs, or use a machine with more memory",
+            **common,
+        )
     if isinstance(error, duckdb.ConstraintException):
         return StoreConstraintError(
             f"a row breaks a rule of the table: {text.splitlines()[0]}",

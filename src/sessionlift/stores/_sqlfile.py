@@ -255,11 +255,18 @@ class SqliteFileStore(Store):
         self._patience = seconds
         self._rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
+    def others_commits(self) -> int | None:
+        return int(str(self._rows("PRAGMA data_version")[0][0]))
+
     def expect(self, size: int) -> None:
         if size in _LARGE:
             # a fifth of the work less. In a small store every table and index would take such a page for itself; in
             # a larger one each session meets index pages of its own, and they are written whole
             self._rows(f"PRAGMA page_size = {_LARGE_PAGE}")
+
+    def expect_changes(self) -> None:
+        # index pages are met in no order, again and again
+        self._rows("PRAGMA cache_size = -49152")
 
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")
@@ -271,10 +278,10 @@ class SqliteFileStore(Store):
                 role=self.role,
             )
         self._rows("PRAGMA synchronous = NORMAL")
-        # index pages are written many times over; a longer log lets the file have each of them once
+        # such pages are written many times over, too; a longer log lets the file have each of them once
         page = int(str(self._rows("PRAGMA page_size")[0][0]))
         self._rows(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
-        self._rows("PRAGMA cache_size = -49152")
+        self.expect_changes()
 
     def flush(self) -> None:
         self._rows("PRAGMA wal_checkpoint(PASSIVE)")

@@ -56,6 +56,7 @@ class LangswarmBackward:
         ids: Sequence[str],
         memory: Mapping[str, Remembered],
         legacy: tuple[Store, LegacyRows] | None = None,  # noqa: ARG002
+        there: Mapping[str, str] | None = None,
     ) -> BackwardBatch:
         """V1's rows of sessions, in the order of ``ids``; an id that nobody knows gives nothing."""
         rows = LangswarmRows()
@@ -63,6 +64,10 @@ class LangswarmBackward:
         batch, told = BackwardBatch(columns={TABLE: V1_COLUMNS}), _Losses()
         for key in ids:
             known = memory.get(key)
+            lies = key not in touched and there is not None and _lies_in_both(known, digests[key], there.get(key))
+            if known is not None and lies:
+                batch.lying.append(BackUnit(SESSION, key, "unchanged", known.source_digest))
+                continue
             now = read_session(store, key)
             try:
                 made = self._one(store, key, now, known, digests[key], key in touched)
@@ -162,6 +167,14 @@ def _held(column: str, cell: Any) -> Any:
     """The cell as V1's table can hold it: only one column may be NULL there. A dump may say null for others, which
     stays in the JSON."""
     return "" if cell is None and column != "last_activity" else cell
+
+
+def _lies_in_both(known: Remembered | None, digest: str, there: str | None) -> bool:
+    """Whether a session lies in both stores as it was moved, whole, and nothing but its rows tells of it."""
+    if known is None:
+        return False
+    as_moved = digest == known.target_digest and there == known.source_digest
+    return as_moved and known.state == "moved" and KEPT not in known.complement
 
 
 def _is_v1_row(row: Mapping[str, Any]) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
 from sessionlift.converters._backward import KEPT, BackUnit, BackwardBatch, LegacyRows, Remembered
 from sessionlift.converters._batch import SESSION
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import load_zone
 from sessionlift.converters.synth._catalog_back import catalog_back
@@ -97,15 +99,18 @@ class SynthBackward:
         ids: Sequence[str],
         memory: Mapping[str, Remembered],
         legacy: tuple[Store, LegacyRows] | None = None,
+        there: Mapping[str, str] | None = None,
     ) -> BackwardBatch:
         """The legacy rows of sessions, in the order of ``ids``; an id that nobody knows gives nothing."""
-        there, digests, touched = _read(store, ids)
         batch = BackwardBatch(columns={table: V2_COLUMNS[table] for table in V2_SESSION_TABLES})
         made: dict[str, _Made] = {}
+        read = _Read(store, ids)
         for session_id in ids:
-            # no digest is empty: what was touched has none that the ledger knows
-            digest = "" if session_id in touched else digests[session_id]
-            one = self._one(session_id, there[session_id], digest, memory.get(session_id))
+            digest, known = read.digests[session_id], memory.get(session_id)
+            if known is not None and there is not None and _lies_in_both(known, digest, there.get(session_id)):
+                batch.lying.append(BackUnit(SESSION, session_id, "unchanged", known.source_digest))
+                continue
+            one = self._one(session_id, read.tables(session_id), digest, known)
             if one is not None:
                 made[session_id] = one
         written_to = [one for one in made.values() if one.unit.found in ("changed", "new") and one.now]
@@ -136,8 +141,7 @@ class SynthBackward:
             made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
             unit.source_digest = memory.source_digest if found == "quarantined" else None
             return made
-        # what a move has put back does not follow from the rows alone
-        if digest == memory.target_digest and KEPT not in memory.complement:
+        if _as_moved(memory, digest):
             unit = BackUnit(SESSION, session_id, "unchanged", memory.source_digest)
             rebuilder = Rebuilder(load_zone(memory.complement.get("zone", "UTC")))
             rows = _rebuilt(rebuilder, now, memory.complement, memory.complement.get("metadata"), {})
@@ -192,37 +196,25 @@ class SynthBackward:
             groups.setdefault(key, []).append(one)
         for (zone, _), members in groups.items():
             rebuilder = Rebuilder(load_zone(zone), self._scratch.is_json)
-            self._look_at_texts(members, zone)
             for one in members:
                 one.make(rebuilder, {})
             again, digests = self._forward(members, zone)
-            dropped = False
+            dropped = []
             for one in members:
                 drops = _no_longer_kept(one, again[one.unit.session_id], foreign_keys=foreign_keys)
                 if drops:
                     one.make(rebuilder, drops)
-                    dropped = True
+                    dropped.append(one)
             if dropped:
-                again, digests = self._forward(members, zone)
+                more, other_digests = self._forward(dropped, zone)
+                again.update(more)
+                digests.update(other_digests)
             for one in members:
                 now = {table: by_key(table, rows) for table, rows in one.now.items()}
                 theirs = again[one.unit.session_id]
                 _pair_outcomes(now, theirs)
                 one.unit.source_digest = digests.get(one.unit.session_id)
                 one.keep(weigh(now, theirs, one.renumbered_with_rewards()))
-
-    def _look_at_texts(self, members: Sequence[_Made], zone: str) -> None:
-        """Have the legacy engine asked once for all texts that the rows will ask of: a question costs a millisecond."""
-        asked: dict[str, None] = {}
-
-        def collect(text: str) -> bool:
-            asked[text] = None
-            return False
-
-        collector = Rebuilder(load_zone(zone), collect)
-        for one in members:
-            one.make(collector, {})
-        self._scratch.look_at(list(asked))
 
     def _forward(
         self, members: Sequence[_Made], zone: str
@@ -401,30 +393,57 @@ _READ = {
 }
 
 
-def _read(store: Store, ids: Sequence[str]) -> tuple[dict[str, _Tables], dict[str, str], set[str]]:
-    """By session and table the v3 rows with all their columns, in the order of their keys; the target digests of
-    the sessions (docs/digests.md); and those in which a column is filled that a move leaves NULL."""
-    found: dict[str, _Tables] = {key: {table: [] for table in V3_SESSION_TABLES} for key in ids}
-    digests, touched = TargetDigests(ids), set[str]()
-    some, params = listed(ids)
-    for table, columns in _READ.items():
-        digests.table(table)
-        width = len(V3_COLUMNS[table])
-        key, left_null = columns.index("session_id"), slice(width, width + len(V3_LEFT_NULL.get(table, ())))
-        real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
-        hashed: list[tuple[Any, ...]] = []
-        order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
-        for row in store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order):
-            found[row[key]][table].append(dict(zip(columns, row, strict=True)))
-            hashed.append(_as_hashed(row[:width], real))
-            if any(value is not None for value in row[left_null]):
-                touched.add(row[key])
-        digests.rows(hashed, key)
-    return found, digests.hexdigests(), touched
+class _Read:
+    """The v3 rows of sessions with all their columns, in the order of their keys.
+
+    ``digests`` are the target digests of the sessions (docs/digests.md). That of one in which a column is filled
+    that a move leaves NULL is the empty text: no digest that the ledger knows.
+    """
+
+    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+        self._rows: dict[str, dict[str, list[tuple[Any, ...]]]] = {key: {} for key in ids}
+        digests, touched = TargetDigests(ids), set[str]()
+        some, params = listed(ids)
+        for table, columns in _READ.items():
+            digests.table(table)
+            width = len(V3_COLUMNS[table])
+            left_null = V3_LEFT_NULL.get(table, ())
+            filled = width + len(left_null)
+            place = columns.index("session_id")
+            real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
+            order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
+            found = store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order)
+            for key, group in groupby(found, itemgetter(place)):
+                rows = list(group)
+                self._rows[key][table] = rows
+                if left_null and any(value is not None for row in rows for value in row[width:filled]):
+                    touched.add(key)
+                digests.add(key, encode_rows([_as_hashed(row[:width], real) for row in rows]))
+        self.digests = {**digests.hexdigests(), **dict.fromkeys(touched, "")}
+
+    def tables(self, session_id: str) -> _Tables:
+        """By table the rows of a session, as dictionaries."""
+        rows = self._rows[session_id]
+        return {
+            table: [dict(zip(columns, row, strict=True)) for row in rows.get(table, ())]
+            for table, columns in _READ.items()
+        }
 
 
 def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
     for place in real:
-        if isinstance(row[place], int):
+        if type(row[place]) is int:
             row = (*row[:place], float(row[place]), *row[place + 1 :])
     return row
+
+
+def _lies_in_both(known: Remembered, digest: str, there: str | None) -> bool:
+    return there == known.source_digest and known.state != "quarantined" and _as_moved(known, digest)
+
+
+def _as_moved(known: Remembered, digest: str) -> bool:
+    """Whether the application has not written to a session, so that its legacy rows follow from those of the target.
+
+    What a move has put back does not follow from the rows alone.
+    """
+    return digest == known.target_digest and KEPT not in known.complement

@@ -1,4 +1,4 @@
-"""Legacy rows into DuckDB: one bound JSON text for thousands of rows, each cell cast by the engine."""
+"""Legacy rows into DuckDB: one bound JSON text for each column of thousands of rows, cast by the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.stores import quote_identifier
 
 _ROWS = 5_000
-_BYTES = 8_000_000
+_BYTES = 16_000_000
 
 _TIMES = frozenset(["created_at", "updated_at", "timestamp", "event_time"])
 _NUMBERS = frozenset(["cost", "latency_ms", "reward"])
@@ -54,14 +54,13 @@ def insert(db: duckdb.DuckDBPyConnection, table: str, into: str, rows: Sequence[
     A time is the engine's text, or microseconds since 1970 behind ``@``.
     """
     columns = V2_COLUMNS[table]
-    cells = ", ".join(_cast(f"c[{place}]", kind_of(table, column)) for place, column in enumerate(columns, 1))
     names = ", ".join(quote_identifier(column) for column in columns)
-    sql = (
-        f"INSERT INTO {quote_identifier(into)} ({names}) SELECT {cells} "
-        "FROM (SELECT unnest(from_json(?, '[[\"VARCHAR\"]]')) AS c)"
-    )
-    for part in _parts(rows):
-        db.execute(sql, [part])
+    cells = ", ".join(_cast(f"c{place}", kind_of(table, column)) for place, column in enumerate(columns))
+    lists = ", ".join(f"unnest(from_json(?, '[\"VARCHAR\"]')) AS c{place}" for place in range(len(columns)))
+    sql = f"INSERT INTO {quote_identifier(into)} ({names}) SELECT {cells} FROM (SELECT {lists})"
+    for at in range(0, len(rows), _ROWS):
+        for part in _parts(rows[at : at + _ROWS]):
+            db.execute(sql, part)
 
 
 def _cast(cell: str, kind: str) -> str:
@@ -75,20 +74,16 @@ def _cast(cell: str, kind: str) -> str:
     return f"{cell}::{kind}"
 
 
-def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[str]:
-    """``rows`` as JSON arrays of rows, each of a bounded size."""
-    part: list[bytes] = []
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[str]]:
+    """``rows`` as one JSON array for each column, in halves where that would be too much text at once."""
+    part: list[str] = []
     size = 0
-    for row in rows:
-        spelled = orjson.dumps(row)
-        if part and (size + len(spelled) > _BYTES or len(part) == _ROWS):
-            yield _array(part)
-            part, size = [], 0
-        part.append(spelled)
-        size += len(spelled)
-    if part:
-        yield _array(part)
-
-
-def _array(part: Sequence[bytes]) -> str:
-    return (b"[" + b",".join(part) + b"]").decode()
+    for column in zip(*rows, strict=True):
+        part.append(orjson.dumps(column).decode())
+        size += len(part[-1])
+        if size > _BYTES and len(rows) > 1:
+            half = len(rows) // 2
+            yield from _parts(rows[:half])
+            yield from _parts(rows[half:])
+            return
+    yield part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -13,6 +12,7 @@ import duckdb
 
 from sessionlift.errors import SessionliftError
 from sessionlift.runs.verifier import _catalog, _digests, _metadata, _rules, _tables
+from sessionlift.runs.verifier._collector import without_collector
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
 from sessionlift.runs.verifier._given_back import given_back, rows_of
@@ -99,7 +99,7 @@ class SynthVerifier:
 
         ``after`` is called with each batch of them when it is compared.
         """
-        with _without_collector():
+        with without_collector():
             given = given_back(self._target, ids)
             if given:
                 self._by_digests(given, after)
@@ -470,18 +470,6 @@ class SynthVerifier:
             self._row("outcome_rewards", session, _tables.OUTCOME, wanted, found[0])
             for _ in found[1:]:
                 self.result.row(session, "outcome_rewards", session, missing=False)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Nothing here makes cycles, and looking for some among millions of rows takes a third of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 class _Memo(dict[str, Any]):
