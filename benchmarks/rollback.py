@@ -7,7 +7,9 @@ rollbacks are copies of what the migration of the same run has made:
 
 - unwritten: nobody has written to the sessions since, and the legacy store has them all;
 - written: each session has one message more, which is carried into the legacy store;
-- rebuilt: the legacy store is taken away, and every session is written into a new one.
+- rebuilt: the legacy store is taken away, and every session is written into a new one;
+- backed up: as unwritten, with the copies that a rollback takes unless told not to. The others take none, as the
+  migration, whose target is new.
 
 A rollback that leaves a session behind ends the benchmark. Only ratios within one run mean anything.
 """
@@ -31,7 +33,7 @@ from benchmarks._measure import Measured, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 SESSIONLIFT = [sys.executable, "-c", "from sessionlift.cli import main; main()"]
-STEPS = ("migrate", "rollback, unwritten", "rollback, written", "rollback, rebuilt")
+STEPS = ("migrate", "rollback, unwritten", "rollback, written", "rollback, rebuilt", "rollback, backed up")
 
 # Done in processes of their own: no second SQLite library may look at a file from inside this one.
 _MAKE = """
@@ -93,7 +95,11 @@ def one_run(options: argparse.Namespace) -> list[tuple[str, Measured]]:
         for copy in targets[1:]:
             shutil.copyfile(targets[0], copy)
         _python(_WRITE[options.system], targets[1])
-        for step, target, more in zip(STEPS[1:], targets, ((), (), ("--to", new)), strict=True):
+        kept = source.with_name(f"kept{source.suffix}")
+        shutil.copyfile(source, kept)
+        no = "--no-backup"
+        for step, target, more in zip(STEPS[1:], targets, ((no,), (no,), (no, "--to", new), ()), strict=True):
+            shutil.copyfile(kept, source)
             found.append((step, _step(folder, options, "rollback", target, "--all", *more)))
         return found
     finally:
