@@ -31,7 +31,7 @@ from sessionlift.runs._report_files import new_run_id, report_path, store_info, 
 from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog
-from sessionlift.runs._rollback_check import Check
+from sessionlift.runs._rollback_check import Check, Looked
 from sessionlift.runs._rollback_choice import (
     Chosen,
     choose,
@@ -362,23 +362,24 @@ class _Rollback:
         While other processes look at one part, the one before leaves the target, and, as long as nothing has to be
         written into the legacy store, the next one is read.
         """
-        assert self._check is not None  # noqa: S101 - made before
+        check = self._check
+        assert check is not None  # noqa: S101 - made before
         again: list[str] = []
         before = Batch([])
         for at in range(0, len(ids), PART):
             part = self._into_legacy(carrier, partial(self._carry_part, carrier, ids[at : at + PART]))
-            wrong = self._check.wrong()
-            self._check.begin(part.turns)
-            again += self._leave(leaver, back, store, before, wrong)
+            looked = check.looked()
+            check.begin(part.turns)
+            again += self._leave(leaver, back, store, before, check, looked)
             before = part
-        return [*again, *self._leave(leaver, back, store, before, self._check.wrong())]
+        return [*again, *self._leave(leaver, back, store, before, check, check.looked())]
 
     def _into_legacy(self, carrier: Carrier, work: Callable[[Store], Made]) -> Made:
         """Do ``work`` with the legacy store. Where it is about to make the first change, the store is copied, and all
         of it done again: until then it has written nothing."""
         assert self._check is not None  # noqa: S101 - made before
         if carrier.may_write:
-            self._check.wrong()  # DuckDB lets nobody write to what others read
+            self._check.looked()  # DuckDB lets nobody write to what others read
         legacy = self._legacy_store(write=carrier.may_write)
         assert legacy is not None  # noqa: S101 - only a dry run has none
         try:
@@ -386,7 +387,7 @@ class _Rollback:
                 return work(legacy)
         except FirstWrite:
             # DuckDB lets nobody read a store that is open for writing, so it had to be closed
-            self._check.wrong()
+            self._check.looked()
             self._back_up_legacy(carrier)
             return self._into_legacy(carrier, work)
 
@@ -403,19 +404,24 @@ class _Rollback:
             with self._interrupts.held():
                 yield carrier.carry(ids[at : at + BATCH], legacy, write=not self._dry_run)
 
-    def _leave(self, leaver: Leaver, back: Backward, store: Store, batch: Batch, not_right: set[str]) -> list[str]:
+    def _leave(
+        self, leaver: Leaver, back: Backward, store: Store, part: Batch, check: Check, looked: Looked
+    ) -> list[str]:
         """Take a part's sessions out of the target; returns those that have to be begun again."""
-        if not batch.turns:
+        if not part.turns:
             return []
-        wrong = [turn for turn in batch.turns if turn.session_id in not_right]
+        wrong = [turn for turn in part.turns if turn.session_id in looked.wrong]
+        # what the application has changed meanwhile does not lie anywhere as it was read
+        changed = set(leaver.changed(wrong, part.mark))
         for turn in wrong:
             turn.action, turn.code = "refused", "not_verified"
             turn.why = "it does not lie in the legacy store as it must; it stays in the target"
-        going = [turn for turn in batch.turns if turn.action not in ("conflict", "refused", "settled", "aside")]
+        here = [turn for turn in part.turns if turn.session_id not in changed]
+        going = [turn for turn in here if turn.action not in ("conflict", "refused", "settled", "aside")]
 
         def losses(done: Sequence[Turn]) -> list[Loss]:
             if len(done) == len(going) and not wrong:
-                return batch.losses
+                return part.losses
             # some of the batch do not go: what is lost of the others is weighed again
             some = [turn.session_id for turn in done if turn.action in ("carry", "there")]
             memory = self._ledger.remembered(SESSION, some)
@@ -423,17 +429,19 @@ class _Rollback:
 
         with self._interrupts.held():
             try:
-                left = leaver.leave(going, losses, batch.mark)
+                left = leaver.leave(going, losses, part.mark)
             except StoreLockedError:
-                if self._check is None or not self._check.is_reading:
+                if not check.is_reading:
                     raise
-                self._check.wrong()  # it is we who were in the way
-                left = leaver.leave(going, losses, batch.mark)
+                check.looked()  # it is we who were in the way
+                left = leaver.leave(going, losses, part.mark)
             leaving = {turn.session_id for turn in going}
-            staying = [turn for turn in batch.turns if turn.session_id not in leaving]
+            staying = [turn for turn in here if turn.session_id not in leaving]
             self._tally.settle([*left.done, *staying], left.losses)
+            again = [*left.again, *(turn.session_id for turn in wrong if turn.session_id in changed)]
+            check.settle(looked, again)
         self._progress.count("taken back", self._tally.sessions, len(self._chosen.ids), self._tally.rows)
-        return left.again
+        return again
 
     def _settle_intents(self, store: Store) -> None:
         noted = Intents(store).all()

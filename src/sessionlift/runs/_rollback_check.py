@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ CANNOT_SEE = [
 _SHOWN = 100
 
 
+@dataclass
+class Looked:
+    """What was found of sessions ``ids``: those that do not lie as they must (``wrong``), and why; ``more`` counts
+    the differences that are not named."""
+
+    ids: set[str] = field(default_factory=set)
+    wrong: set[str] = field(default_factory=set)
+    differences: list[Difference] = field(default_factory=list)
+    more: int = 0
+
+
 class Check:
     """Gathers what is found over all parts of a run."""
 
@@ -42,8 +54,8 @@ class Check:
         self._options = {run.run_id: run.options for run in runs}
         self._worker: Worker | None = None
         self._verifiers: list[tuple[Verifier, list[str]]] = []
-        self._looked: list[Turn] = []
-        self._wrong: set[str] = set()
+        self._turns: list[Turn] = []
+        self._looked = Looked()
         self.sessions = self.values = 0
         self.rows: dict[str, int] = {}
         self.differences: list[Difference] = []
@@ -52,34 +64,43 @@ class Check:
         self.peaks: dict[str, float] = {}
 
     def begin(self, turns: Sequence[Turn]) -> None:
-        """Begin to look at whether ``turns`` lie in the legacy store as they must; ``wrong`` has the answer.
+        """Begin to look at whether ``turns`` lie in the legacy store as they must; ``looked`` has the answer.
 
         Two processes read the store until then, each in its own way: DuckDB lets nobody write meanwhile.
         """
-        self._looked = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
-        self._wrong = set()
-        if self._looked:
+        self._turns = [turn for turn in turns if turn.action in ("carry", "there", "remove", "discard")]
+        self._looked = Looked({turn.session_id for turn in self._turns})
+        if self._turns:
             self._worker = self._start()
-            self._worker.tell({"kind": "sessions", "ids": [turn.session_id for turn in self._looked]})
-            self._begin_comparing([turn for turn in self._looked if _as_moved(turn)])
+            self._worker.tell({"kind": "sessions", "ids": [turn.session_id for turn in self._turns]})
+            self._begin_comparing([turn for turn in self._turns if _as_moved(turn)])
 
     @property
     def is_reading(self) -> bool:
         """Whether both stores are being read."""
-        return bool(self._looked)
+        return bool(self._turns)
 
-    def wrong(self) -> set[str]:
-        """Wait for what was begun; the sessions that do not lie as they must. Nothing reads the store after."""
-        if self._looked:
+    def looked(self) -> Looked:
+        """Wait for what was begun last; nothing reads the stores after. It counts only when it is settled."""
+        if self._turns:
             try:
-                self._wrong = self._digests(self._looked)
+                self._digests(self._turns)
                 for verifier, ids in self._verifiers:
-                    self._wrong |= self._compared(verifier, ids, self._wrong)
+                    self._compared(verifier, ids)
             finally:
                 self.stop()
-            self.sessions += len(self._looked)
-            self._looked = []
-        return self._wrong
+            self._turns = []
+        return self._looked
+
+    def settle(self, looked: Looked, again: Collection[str]) -> None:
+        """Count what was found, but for sessions that have changed since and are looked at ``again``."""
+        left = looked.ids.difference(again)
+        self.sessions += len(left)
+        for each in looked.differences:
+            if each.session_id is None or each.session_id in left:
+                self._take(each)
+        if not looked.wrong.issubset(again):
+            self.more += looked.more
 
     def catalog_lies(self, digest: str) -> bool:
         """Whether the rows of no session lie there with ``digest``."""
@@ -91,7 +112,8 @@ class Check:
             self._worker.stop()
         if digest in found:
             return True
-        self._differ(None, "catalog", digest, found, "the rows of no session do not lie in the legacy store as made")
+        why = "the rows of no session do not lie in the legacy store as made"
+        self._take(_difference(None, "catalog", digest, found, why))
         return False
 
     def _start(self) -> Worker:
@@ -100,26 +122,19 @@ class Check:
             "sessionlift.runs._taken_back_worker", request, name="reader", role="source", temporary=self._temporary
         )
 
-    def _digests(self, turns: Sequence[Turn]) -> set[str]:
+    def _digests(self, turns: Sequence[Turn]) -> None:
         assert self._worker is not None  # noqa: S101 - begun before
         message = self._worker.answer()
         self._worker.stop()
         self.peaks["reader"] = max(self.peaks.get("reader", 0.0), message["peak_memory_mb"])
         for table, count in message["rows"].items():
             self.rows[table] = self.rows.get(table, 0) + count
-        wrong = set()
         for turn in turns:
             found = message["digests"].get(turn.session_id)
             if found != turn.digest:
-                wrong.add(turn.session_id)
-                self._differ(
-                    turn.session_id,
-                    "session",
-                    turn.digest,
-                    found,
-                    f"session {turn.session_id} does not lie in the legacy store as it was made",
-                )
-        return wrong
+                self._looked.wrong.add(turn.session_id)
+                why = f"session {turn.session_id} does not lie in the legacy store as it was made"
+                self._looked.differences.append(_difference(turn.session_id, "session", turn.digest, found, why))
 
     def _begin_comparing(self, turns: Sequence[Turn]) -> None:
         """Compare, value by value, sessions to which nobody has written since the move; by the options of each."""
@@ -134,18 +149,19 @@ class Check:
             self._verifiers.append((verifier, ids))
             verifier.sessions(ids)
 
-    def _compared(self, verifier: Verifier, ids: Sequence[str], told: set[str]) -> set[str]:
-        """The sessions that differ; those that were ``told`` of already are not named again."""
+    def _compared(self, verifier: Verifier, ids: Sequence[str]) -> None:
+        """Sessions that were told of already are not told of again."""
         found = verifier.finish()
         self.by_value += found.checked_sessions
         self.values += found.checked_values
         self.peaks["verifier"] = max(self.peaks.get("verifier", 0.0), verifier.peak_memory_mb)
-        for each in found.differences:
-            if each.session_id not in told:
-                self._take(each)
-        self.more += found.differences_truncated
+        looked = self._looked
+        looked.differences += [each for each in found.differences if each.session_id not in looked.wrong]
+        looked.more += found.differences_truncated
         # with more than are named, nobody knows which sessions the others are of
-        return set(ids) if found.differences_truncated else {str(each.session_id) for each in found.differences}
+        looked.wrong.update(
+            ids if found.differences_truncated else {str(each.session_id) for each in found.differences}
+        )
 
     def _of_run(self, run_id: str) -> TransferOptions:
         told: Mapping[str, Any] = self._options.get(run_id, {})
@@ -154,9 +170,6 @@ class Check:
             mapping=TypeMapping(**told.get("mapping", {})),
             salvage=bool(told.get("salvage", False)),
         )
-
-    def _differ(self, session_id: str | None, table: str, want: Any, have: Any, message: str) -> None:
-        self._take(Difference(session_id=session_id, table=table, expected=want, found=have, message=message))
 
     def _take(self, difference: Difference) -> None:
         if len(self.differences) < _SHOWN:
@@ -185,6 +198,10 @@ class Check:
             if worker is not None:
                 worker.stop()
         self._verifiers.clear()
+
+
+def _difference(session_id: str | None, table: str, want: Any, have: Any, message: str) -> Difference:
+    return Difference(session_id=session_id, table=table, expected=want, found=have, message=message)
 
 
 def _as_moved(turn: Turn) -> bool:

@@ -65,6 +65,13 @@ class Leaver:
             self._ledger.add_losses(self._run_id, SESSION, left.losses)
         return left
 
+    def changed(self, turns: Sequence[Turn], mark: int | None) -> list[str]:
+        """The sessions that are not as they were seen any more, or may not be."""
+        left = Left()
+        if turns:
+            self._look_again(turns, mark, left)
+        return left.again
+
     def _look_again(self, turns: Sequence[Turn], mark: int | None, left: Left) -> Mapping[str, LedgerUnit]:
         """Sort the turns by whether their sessions are as they were seen; returns the ledger's word of now."""
         if mark is not None and self._watched.mark() == mark:
