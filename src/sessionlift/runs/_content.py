@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,14 +36,18 @@ class _Hasher:
 
     def row(self, row: Sequence[Any]) -> None:
         # None, integers, doubles in their shortest form, texts and bytes: each has one spelling
-        self._digest.update(repr(tuple(row)).encode("utf-8", "surrogateescape") + b"\n")
+        self._add([tuple(row)])
 
-    def table(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+    def _add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._digest.update("".join([f"{row!r}\n" for row in rows]).encode("utf-8", "surrogateescape"))
+
+    def table(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self.row(("table", name))
         count = 0
-        for row in rows:
-            self.row(row)
-            count += 1
+        rest = iter(rows)
+        while part := list(islice(rest, _ROWS)):
+            self._add(part)
+            count += len(part)
         self.rows[name] = count
 
     def content(self) -> Content:
@@ -56,34 +61,50 @@ def content_of(url: StoreURL) -> Content:
 
 
 def _sqlite(path: Path, url: StoreURL) -> Content:
-    hasher = _Hasher()
     try:
-        # a copy in WAL mode would get side files else
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as db:
-            db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-            (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if sound != "ok":
-                raise StoreCorruptError(f"{path} is damaged: {sound}", hint=_HINT, store=url.redacted, role="source")
-            for name in ("application_id", "user_version", "encoding"):
-                hasher.row((name, db.execute(f"PRAGMA {name}").fetchone()[0]))
-            objects = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
-            for each in objects:
-                hasher.row(each)
-            for kind, name, _, sql in objects:
-                # the rows of a virtual table lie in tables of its own
-                if kind == "table" and not str(sql).upper().startswith("CREATE VIRTUAL"):
-                    hasher.table(name, _sqlite_rows(db, name))
+        return _sqlite_read(path, url, str)
+    except sqlite3.OperationalError as error:
+        if "decode to UTF-8" not in str(error):
+            raise _unreadable(path, url, error) from error
     except sqlite3.Error as error:
-        raise StoreCorruptError(
-            f"{path} cannot be read: {error}",
-            hint=_HINT,
-            store=url.redacted,
-            role="source",
-        ) from error
+        raise _unreadable(path, url, error) from error
+    try:
+        # a call for each text takes most of the time, so only where it must be
+        return _sqlite_read(path, url, lambda raw: raw.decode("utf-8", "surrogateescape"))
+    except sqlite3.Error as error:
+        raise _unreadable(path, url, error) from error
+
+
+def _unreadable(path: Path, url: StoreURL, error: sqlite3.Error) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{path} cannot be read: {error}",
+        hint=_HINT,
+        store=url.redacted,
+        role="source",
+    )
+
+
+def _sqlite_read(path: Path, url: StoreURL, text: Callable[[bytes], str]) -> Content:
+    hasher = _Hasher()
+    # a copy in WAL mode would get side files else
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as db:
+        db.text_factory = text
+        (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise StoreCorruptError(f"{path} is damaged: {sound}", hint=_HINT, store=url.redacted, role="source")
+        for name in ("application_id", "user_version", "encoding"):
+            hasher.row((name, db.execute(f"PRAGMA {name}").fetchone()[0]))
+        objects = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        for each in objects:
+            hasher.row(each)
+        for kind, name, _, sql in objects:
+            # the rows of a virtual table lie in tables of its own
+            if kind == "table" and not str(sql).upper().startswith("CREATE VIRTUAL"):
+                hasher.table(name, _sqlite_rows(db, name))
     return hasher.content()
 
 
-def _sqlite_rows(db: sqlite3.Connection, table: str) -> Iterable[Sequence[Any]]:
+def _sqlite_rows(db: sqlite3.Connection, table: str) -> Iterable[tuple[Any, ...]]:
     name = quote_identifier(table)
     try:
         return db.execute(f"SELECT rowid, * FROM {name} NOT INDEXED ORDER BY rowid")
@@ -112,7 +133,7 @@ def _duckdb(url: StoreURL) -> Content:
             name = f"{quote_identifier(schema)}.{quote_identifier(table)}"
             result = db.execute(f"SELECT columns(*)::VARCHAR FROM {name} ORDER BY rowid")
 
-            def rows(found: Any = result) -> Iterable[Sequence[Any]]:
+            def rows(found: Any = result) -> Iterable[tuple[Any, ...]]:
                 while part := found.fetchmany(_ROWS):
                     yield from part
 
