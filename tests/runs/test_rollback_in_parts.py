@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tests.support.moved import change, query
 from tests.support.roads_back import SWARM, SYNTH, Lying, System
@@ -167,6 +168,53 @@ def test_a_lock_of_somebody_else_ends_the_run_and_the_next_goes_on(
     assert set(moved.living) == set(moved.ids)
     assert moved.take_back().migrated_sessions == SESSIONS
     assert moved.system.legacy(moved.source) == moved.before
+
+
+def test_what_another_run_has_written_since_is_no_change_of_the_old_program(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what was said after that run would be left behind in favour of it."""
+    session_id = moved.ids[4]
+
+    def in_between() -> None:
+        moved.say(session_id)
+        with monkeypatch.context() as patch:
+            patch.setattr(Leaver, "leave", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                rollback(str(moved.target), RollbackOptions(sessions=(session_id,)))
+        moved.say(session_id, "said later still")
+
+    before_a_look(monkeypatch, [in_between])
+    report = moved.take_back(on_conflict="keep-legacy")
+    assert (report.migrated_sessions, report.failed_sessions) == (SESSIONS, 0)
+    assert [loss.code for loss in report.losses if loss.code == "new_writes_discarded"] == []
+    assert (moved.said(session_id), moved.said(session_id, "said later still")) == (1, 1)
+    assert moved.living == {}
+
+
+def test_rows_are_counted_by_the_legacy_store_s_tables_whether_they_were_made_again_or_not(moved: Moved) -> None:
+    new = str(moved.source.with_name(f"rebuilt{moved.source.suffix}"))
+    made = rollback(str(moved.target), RollbackOptions(everything=True, to=new), dry_run=True).report
+    assert moved.take_back().tables == made.tables != {}
+
+
+def test_a_legacy_store_that_holds_all_is_not_written_to(tmp_path: Path) -> None:
+    """It has an id that its sequence has not come to, and the application wrote what it has no place for."""
+    source, target = tmp_path / "v2.duckdb", tmp_path / "new.db"
+    make_synth_v2(source, sessions=2, seed=5, traps="none")
+    with duckdb.connect(str(source)) as db:
+        db.execute("UPDATE messages SET id = id + 1000 WHERE id = (SELECT max(id) FROM messages)")
+    migrate(str(source), str(target), TransferOptions())
+    change(target, "UPDATE messages SET embedding = x'01'")
+    before = SYNTH.legacy(source)
+    result = rollback(str(target), RollbackOptions(everything=True))
+    assert (result.report.migrated_sessions, result.report.failed_sessions) == (2, 0)
+    assert [line.store for line in result.report.backups] == [f"libsql://{target}"]
+    assert SYNTH.legacy(source) == before
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def before_a_look(monkeypatch: pytest.MonkeyPatch, work: list[Callable[[], None]]) -> None:

@@ -116,15 +116,14 @@ class Carrier:
         found = {unit.session_id: unit for unit in (*made.units, *made.lying)}
         refused = {each.session_id: each for each in made.refused}
         self._refuse_left(ids, units, found)
-        counts = _counted(made)
-        counts.update({unit.session_id: units[unit.session_id].read_counts for unit in made.lying})
-        turns = []
+        counts = {**_counted(made), **_counted_at_the_move(made, units)}
+        turns, latest = [], False
         for key in ids:
             seen_as = (units.get(key), found.get(key), refused.get(key), there.get(key))
             turn = self._judge(key, *seen_as, self._ours.get(key))
-            if turn.action == "conflict":
-                # another run may have noted since what it writes
-                self._ours = self._intents.all(self._name)
+            if turn.action in ("conflict", "discard") and not latest:
+                # another run may have noted since what it writes; what it had written by the look, it has noted
+                self._ours, latest = self._intents.all(self._name), True
                 turn = self._judge(key, *seen_as, self._ours.get(key))
             turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
             turns.append(turn)
@@ -269,7 +268,9 @@ class Carrier:
         if ready.legacy is None:
             changes = {key: Changes(added=dict(turn.rows)) for key, turn in turns.items()}
         elif write:
-            changes = self._write(ready.legacy, ready)
+            # what lies there already stays as it is, to the last number of a sequence
+            carried = any(turn.action == "carry" for turn in turns.values())
+            changes = self._write(ready.legacy, ready) if carried else {}
         else:
             changes = self._way.rows.compare(ready.legacy, ready.made)
         for key, found in changes.items():
@@ -324,3 +325,14 @@ def _counted(batch: BackwardBatch) -> dict[str, dict[str, int]]:
             counts = found.setdefault(str(row[place]), {})
             counts[table] = counts.get(table, 0) + 1
     return found
+
+
+def _counted_at_the_move(batch: BackwardBatch, units: Mapping[str, LedgerUnit]) -> dict[str, dict[str, int]]:
+    """The same of sessions of which no rows were made, since they lie there as they were read when they moved."""
+    return {
+        unit.session_id: {
+            table: count for table, count in units[unit.session_id].read_counts.items() if table in batch.columns
+        }
+        for unit in batch.lying
+        if unit.session_id in units
+    }
