@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,8 +31,9 @@ from sessionlift.errors import (
 )
 from sessionlift.runs import _backup, check_backup, read_backup, restore_backup, take_backup
 from sessionlift.runs._backup_worker import file_digest
+from sessionlift.runs._content import content_of
 from sessionlift.runs._protocol import Worker
-from sessionlift.stores import open_store
+from sessionlift.stores import StoreURL, open_store
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -292,3 +294,16 @@ def test_a_copying_process_that_is_killed_leaves_nothing(
     with pytest.raises(WorkerLostError):
         take_backup(str(store), tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
+
+
+def test_large_rows_are_hashed_one_after_the_other(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "large.db")) as db:
+        db.execute("CREATE TABLE t (v TEXT)")
+        db.executemany("INSERT INTO t VALUES (?)", (("x" * 500_000,) for _ in range(60)))
+        db.commit()
+    tracemalloc.start()
+    try:
+        assert content_of(StoreURL("sqlite", tmp_path / "large.db")).rows == {"t": 60}
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +16,8 @@ from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
 
 ALGORITHM = "sha256; docs/backup.md says what exactly is hashed"
 _ROWS = 2_000
+_TEXT = 1_000_000
+"""Characters that are hashed together: many small rows, and few large ones."""
 
 _HINT = "see whether the disk works, then run the same command again; a damaged store comes from a backup"
 
@@ -36,18 +37,25 @@ class _Hasher:
 
     def row(self, row: Sequence[Any]) -> None:
         # None, integers, doubles in their shortest form, texts and bytes: each has one spelling
-        self._add([tuple(row)])
+        self._add([f"{tuple(row)!r}\n"])
 
-    def _add(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        self._digest.update("".join([f"{row!r}\n" for row in rows]).encode("utf-8", "surrogateescape"))
+    def _add(self, lines: Sequence[str]) -> None:
+        self._digest.update("".join(lines).encode("utf-8", "surrogateescape"))
 
     def table(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self.row(("table", name))
-        count = 0
-        rest = iter(rows)
-        while part := list(islice(rest, _ROWS)):
-            self._add(part)
-            count += len(part)
+        count = size = 0
+        lines: list[str] = []
+        for row in rows:
+            line = f"{row!r}\n"
+            lines.append(line)
+            count += 1
+            size += len(line)
+            if size > _TEXT:
+                self._add(lines)
+                size = 0
+                lines.clear()
+        self._add(lines)
         self.rows[name] = count
 
     def content(self) -> Content:

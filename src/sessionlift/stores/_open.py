@@ -8,7 +8,7 @@ from sessionlift.errors import SessionliftError, StoreError, UsageError
 from sessionlift.stores._base import Mode, Role, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._libsql import LibsqlStore
-from sessionlift.stores._registry import open_engine
+from sessionlift.stores._registry import has_descriptor, open_engine
 from sessionlift.stores._sniff import sniff, wrong_format
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
@@ -40,8 +40,12 @@ def through_stdlib(url: StoreURL) -> StoreURL:
 
     ``url`` as it is where that cannot be: it names no file that is there, another library has the file open in this
     process, or its schema has what only libSQL knows. Whoever asks keeps to the answer as long as the file is open.
+    A library that opens the file later, and not through us, cannot be seen.
     """
-    if url.engine != "libsql" or url.path is None or open_engine(url.path) not in (None, "sqlite"):
+    if url.engine != "libsql" or url.path is None:
+        return url
+    held = open_engine(url.path)
+    if held != "sqlite" and (held is not None or has_descriptor(url.path)):
         return url
     found = replace(url, engine="sqlite")
     try:

@@ -6,7 +6,9 @@ locks of the other, and the file can be corrupted. The same goes for reading the
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,21 @@ def open_engine(path: Path) -> LocalEngine | None:
     with _lock:
         held = _open.get(_key(path))
         return held[0] if held else None
+
+
+def has_descriptor(path: Path) -> bool:
+    """Whether this process has the file open in any way, also through a library that never told us.
+
+    False where the system does not list what a process has open.
+    """
+    key = _key(path)
+    with suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError, ValueError):
+                stat = os.fstat(int(name))
+                if (stat.st_dev, stat.st_ino) == key:
+                    return True
+    return False
 
 
 def enter(path: Path, engine: LocalEngine) -> tuple[int, int] | str:
