@@ -42,9 +42,9 @@ def has_descriptor(path: Path) -> bool:
     """
     key = _key(path)
     with suppress(OSError):
-        for name in os.listdir("/dev/fd"):
+        for each in Path("/dev/fd").iterdir():
             with suppress(OSError, ValueError):
-                stat = os.fstat(int(name))
+                stat = os.fstat(int(each.name))
                 if (stat.st_dev, stat.st_ino) == key:
                     return True
     return False
