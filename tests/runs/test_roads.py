@@ -8,10 +8,11 @@ import duckdb
 import pytest
 
 from sessionlift._demo import make_synth_v2
-from sessionlift.errors import UsageError
+from sessionlift.errors import StoreError, UsageError
 from sessionlift.generations import MOVED
+from sessionlift.runs import TransferOptions, _roads, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
-from sessionlift.stores import parse_store_url
+from sessionlift.stores import open_store, parse_store_url
 
 
 def test_every_generation_that_is_said_to_move_has_a_road() -> None:
@@ -69,3 +70,21 @@ def test_what_does_not_fit_into_half_of_the_machine_is_an_error(tmp_path: Path) 
     ):
         source.with_room(work)
     assert len(tries) == 4
+
+
+def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1_500, seed=3)
+    expected = plan(str(tmp_path / "old.duckdb"), None, TransferOptions())
+    monkeypatch.setattr(_roads, "MEMORY_LIMIT", "12MB")
+    cramped = plan(str(tmp_path / "old.duckdb"), None, TransferOptions())
+    assert (cramped.migrated_sessions, cramped.tables) == (expected.migrated_sessions, expected.tables)
+
+
+def test_memory_that_is_short_is_told_as_that(tmp_path: Path) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=5, seed=3)
+    with open_store(str(tmp_path / "old.duckdb"), mode="ro", role="source") as store:
+        store.execute("SET memory_limit = '1MB'")
+        with pytest.raises(StoreError, match="memory is too short") as raised:
+            store.query("SELECT count(DISTINCT n) FROM (SELECT random()::VARCHAR AS n FROM range(200_000))")
+    assert raised.value.hint is not None
+    assert "memory" in raised.value.hint
