@@ -236,7 +236,12 @@ class Ledger:
     def units_of_run(self, run_id: str) -> Iterator[LedgerUnit]:
         """Every unit that ``run_id`` moved and no later run has moved again, in the order of their ids."""
         for row in self._store.read_table(
-            "sessionlift_units", UNIT_COLUMNS, where="run_id = ?", params=(run_id,), order_by=("session_id",)
+            "sessionlift_units",
+            UNIT_COLUMNS,
+            where="run_id = ?",
+            params=(run_id,),
+            # that of the table's key, so that nothing is sorted; the catalog's id is empty, and it is the first unit
+            order_by=("unit", "session_id"),
         ):
             yield _unit(row)
 
