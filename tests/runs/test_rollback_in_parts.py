@@ -17,7 +17,7 @@ from tests.support.taken_back import V2_MESSAGE, ledger
 from sessionlift._demo import make_langswarm_v1, make_synth_v2
 from sessionlift.errors import StoreLockedError
 from sessionlift.reports import Report, check_file
-from sessionlift.runs import RollbackOptions, TransferOptions, _rollback, migrate, rollback
+from sessionlift.runs import RollbackOptions, TransferOptions, _rollback_rounds, migrate, rollback
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_leave import Leaver
 
@@ -61,8 +61,8 @@ class Moved:
 
 @pytest.fixture(params=["synth", "langswarm"])
 def moved(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moved:
-    monkeypatch.setattr(_rollback, "PART", 2)
-    monkeypatch.setattr(_rollback, "BATCH", 1)
+    monkeypatch.setattr(_rollback_rounds, "PART", 2)
+    monkeypatch.setattr(_rollback_rounds, "BATCH", 1)
     system = {"synth": SYNTH, "langswarm": SWARM}[request.param]
     source, target = tmp_path / ("v2.duckdb" if system is SYNTH else "v1.db"), tmp_path / "new.db"
     if system is SYNTH:

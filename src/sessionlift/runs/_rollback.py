@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sessionlift._version import __version__
-from sessionlift.converters import SESSION, Backward, Changes, Loss
+from sessionlift.converters import SESSION, Backward, Changes
 from sessionlift.errors import (
     SessionliftError,
-    StoreLockedError,
     StoreNotFoundError,
     UsageError,
 )
@@ -29,9 +26,9 @@ from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
-from sessionlift.runs._rollback_carry import Batch, Carrier, FirstWrite
+from sessionlift.runs._rollback_carry import Carrier
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog
-from sessionlift.runs._rollback_check import Check, Looked
+from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import (
     Chosen,
     choose,
@@ -40,13 +37,13 @@ from sessionlift.runs._rollback_choice import (
     store_of,
 )
 from sessionlift.runs._rollback_leave import Leaver
-from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult, Turn
+from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
+from sessionlift.runs._rollback_rounds import Rounds, carried
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._transfer import GONE
 from sessionlift.runs._verification import with_token
 from sessionlift.runs._ways_back import WayBack, way_back_from
-from sessionlift.runs.verifier._collector import without_collector
 from sessionlift.stores import (
     PrivateDirectory,
     Store,
@@ -58,13 +55,6 @@ from sessionlift.stores import (
 )
 
 Made = TypeVar("Made")
-
-PART = 5_000
-"""Sessions that are written, verified and taken out of the target together: so much is done again after a kill."""
-BATCH = 500
-"""Sessions that are held in memory together."""
-ROUNDS = 5
-"""How often a session is begun again that the application writes to while it is on its way."""
 
 
 def rollback(
@@ -242,9 +232,7 @@ class _Rollback:
         with open_store(self._legacy, mode="ro", role="source") as legacy:
             return holds_data(legacy)
 
-    def _legacy_store(self, *, write: bool) -> Store | None:
-        if self._dry_run and self._is_new:
-            return None
+    def _legacy_store(self, write: bool) -> Store:
         return open_store(self._legacy, mode="rw" if write else "ro", role="source")
 
     # --- session by session -----------------------------------------------------------------------------------
@@ -265,11 +253,9 @@ class _Rollback:
         if self._dry_run:
             self._report.assumptions.append("dry run: neither store was written to")
             with ExitStack() as stack:
-                legacy = self._legacy_store(write=False)
-                if legacy is not None:
-                    stack.enter_context(legacy)
+                legacy = None if self._is_new else stack.enter_context(self._legacy_store(write=False))
                 self._carry_catalog(store, back, legacy)
-                for batch in self._carried(carrier, self._chosen.ids, legacy):
+                for batch in carried(carrier, self._chosen.ids, legacy, self._interrupts, write=False):
                     self._tally.settle(batch.turns, batch.losses)
             self._tally.into(self._report)
             return
@@ -299,8 +285,21 @@ class _Rollback:
             self._progress.step(
                 f"Taking {len(self._chosen.ids):,} sessions from {self._named.redacted} back to {self._legacy.redacted}"
             )
-            self._take_catalog(carrier, store, back)
-            self._sessions(carrier, leaver, back, store)
+            assert self._check is not None  # noqa: S101 - made before
+            rounds = Rounds(
+                store,
+                back,
+                carrier,
+                self._check,
+                leaver,
+                self._tally,
+                open_legacy=self._legacy_store,
+                before_first_write=self._back_up_legacy,
+                interrupts=self._interrupts,
+                progress=self._progress,
+            )
+            self._take_catalog(rounds, store, back)
+            rounds.take_back(self._chosen.ids)
             with self._interrupts.held():
                 self._settle_intents(store)
                 self._summarise()
@@ -318,9 +317,8 @@ class _Rollback:
         units = [self._chosen.units.get(key) for key in self._chosen.ids]
         return any(unit is None or unit.state not in GONE or unit.run_id not in before for unit in units)
 
-    def _back_up_legacy(self, carrier: Carrier) -> None:
+    def _back_up_legacy(self) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
-        carrier.may_write = True
         self._backup.before_writing(self._legacy, self._runs)
         with self._interrupts.held():
             self._ledger.note_options(self._run_id, self._ledger_options())
@@ -333,116 +331,6 @@ class _Rollback:
             return self._name in self._origins.values()
         return self._origins.get(unit.run_id) == self._name
 
-    def _sessions(self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store) -> None:
-        ids: Sequence[str] = self._chosen.ids
-        for turn_no in range(ROUNDS):
-            ids = self._round(carrier, leaver, back, store, ids)
-            if not ids:
-                return
-            if turn_no:
-                time.sleep(0.05 * turn_no)
-        self._tally.settle(
-            [
-                Turn(
-                    key,
-                    "refused",
-                    code="target_busy",
-                    why="the application kept writing to it while it was on its way; it stays in the target",
-                )
-                for key in ids
-            ],
-            [],
-        )
-
-    def _round(
-        self, carrier: Carrier, leaver: Leaver, back: Backward, store: Store, ids: Sequence[str]
-    ) -> Sequence[str]:
-        """Take sessions back, part by part; returns those that have to be begun again.
-
-        While other processes look at one part, the one before leaves the target, and, as long as nothing has to be
-        written into the legacy store, the next one is read.
-        """
-        check = self._check
-        assert check is not None  # noqa: S101 - made before
-        again: list[str] = []
-        before = Batch([])
-        for at in range(0, len(ids), PART):
-            part = self._into_legacy(carrier, partial(self._carry_part, carrier, ids[at : at + PART]))
-            looked = check.looked()
-            check.begin(part.turns)
-            again += self._leave(leaver, back, store, before, check, looked)
-            before = part
-        return [*again, *self._leave(leaver, back, store, before, check, check.looked())]
-
-    def _into_legacy(self, carrier: Carrier, work: Callable[[Store], Made]) -> Made:
-        """Do ``work`` with the legacy store. Where it is about to make the first change, the store is copied, and all
-        of it done again: until then it has written nothing."""
-        assert self._check is not None  # noqa: S101 - made before
-        if carrier.may_write:
-            self._check.looked()  # DuckDB lets nobody write to what others read
-        legacy = self._legacy_store(write=carrier.may_write)
-        assert legacy is not None  # noqa: S101 - only a dry run has none
-        try:
-            with legacy:
-                return work(legacy)
-        except FirstWrite:
-            # DuckDB lets nobody read a store that is open for writing, so it had to be closed
-            self._check.looked()
-            self._back_up_legacy(carrier)
-            return self._into_legacy(carrier, work)
-
-    def _carry_part(self, carrier: Carrier, ids: Sequence[str], legacy: Store) -> Batch:
-        """Carry a part, and give it as one batch: its sessions leave the target together."""
-        with without_collector():
-            batches = list(self._carried(carrier, ids, legacy))
-        turns = [turn for batch in batches for turn in batch.turns]
-        # who wrote to the target since the first look at it is noticed by all that were looked at later, too
-        return Batch(turns, [loss for batch in batches for loss in batch.losses], batches[0].mark)
-
-    def _carried(self, carrier: Carrier, ids: Sequence[str], legacy: Store | None) -> Iterator[Batch]:
-        for at in range(0, len(ids), BATCH):
-            with self._interrupts.held():
-                yield carrier.carry(ids[at : at + BATCH], legacy, write=not self._dry_run)
-
-    def _leave(
-        self, leaver: Leaver, back: Backward, store: Store, part: Batch, check: Check, looked: Looked
-    ) -> list[str]:
-        """Take a part's sessions out of the target; returns those that have to be begun again."""
-        if not part.turns:
-            return []
-        wrong = [turn for turn in part.turns if turn.session_id in looked.wrong]
-        # what the application has changed meanwhile does not lie anywhere as it was read
-        changed = set(leaver.changed(wrong, part.mark))
-        for turn in wrong:
-            turn.action, turn.code = "refused", "not_verified"
-            turn.why = "it does not lie in the legacy store as it must; it stays in the target"
-        here = [turn for turn in part.turns if turn.session_id not in changed]
-        going = [turn for turn in here if turn.action not in ("conflict", "refused", "settled", "aside")]
-
-        def losses(done: Sequence[Turn]) -> list[Loss]:
-            if len(done) == len(going) and not wrong:
-                return part.losses
-            # some of the batch do not go: what is lost of the others is weighed again
-            some = [turn.session_id for turn in done if turn.action in ("carry", "there")]
-            memory = self._ledger.remembered(SESSION, some)
-            return back.backward(store, some, memory).losses if some else []
-
-        with self._interrupts.held():
-            try:
-                left = leaver.leave(going, losses, part.mark)
-            except StoreLockedError:
-                if not check.is_reading:
-                    raise
-                check.looked()  # it is we who were in the way
-                left = leaver.leave(going, losses, part.mark)
-            leaving = {turn.session_id for turn in going}
-            staying = [turn for turn in here if turn.session_id not in leaving]
-            self._tally.settle([*left.done, *staying], left.losses)
-            again = [*left.again, *(turn.session_id for turn in wrong if turn.session_id in changed)]
-            check.settle(looked, again)
-        self._progress.count("taken back", self._tally.sessions, len(self._chosen.ids), self._tally.rows)
-        return again
-
     def _settle_intents(self, store: Store) -> None:
         noted = Intents(store).all()
         units = self._ledger.units(SESSION, list(noted))
@@ -452,16 +340,15 @@ class _Rollback:
 
     # --- the catalog ------------------------------------------------------------------------------------------
 
-    def _take_catalog(self, carrier: Carrier, store: Store, back: Backward) -> None:
+    def _take_catalog(self, rounds: Rounds, store: Store, back: Backward) -> None:
         def carry(legacy: Store) -> CarriedCatalog:
             with self._interrupts.held():
-                return self._carry_catalog(store, back, legacy, may_write=carrier.may_write)
+                return self._carry_catalog(store, back, legacy, may_write=rounds.carrier.may_write)
 
-        carried = self._into_legacy(carrier, carry)
-        assert self._check is not None  # noqa: S101 - made before
+        carried = rounds.into_legacy(carry)
         if carried.digest is None or carried.known is None:
             return
-        if self._check.catalog_lies(carried.digest):
+        if rounds.check.catalog_lies(carried.digest):
             with self._interrupts.held():
                 note_catalog(store, self._road.rows, carried, run_id=self._run_id)
         else:
