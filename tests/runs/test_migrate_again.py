@@ -410,7 +410,7 @@ def test_one_target_has_one_reading_of_the_clock(sessionlift: Warm, legacy: Lega
     source = legacy(traps="usual")
     limits = {"max_rows": 80}
     calm = sessionlift("migrate", source, target.with_name("calm.db"), "--no-verify", limits=limits)
-    middle = [i for i, what in enumerate(calm.boundaries, 1) if what.startswith("DETACH")][1]
+    middle = [i for i, what in enumerate(calm.boundaries, 1) if what.startswith("DETACH")][-1]
     sessionlift("migrate", source, target, "--no-verify", at=middle if killed else 0, limits=limits)
     assert query(target, "SELECT count(*) FROM session_traces") != [(0,)]
     before = content(target)
