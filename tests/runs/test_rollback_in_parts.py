@@ -120,6 +120,25 @@ def test_what_is_said_while_a_part_is_looked_at_comes_back_too(
     assert {key for key in after if after[key] != moved.before[key]} == {session_id}
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["written", "deleted"])
+def test_a_run_that_begins_again_tells_of_what_it_had_written(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    for session_id in moved.ids[:2]:
+        moved.say(session_id)
+    if gone:
+        change(moved.target, f"DELETE FROM {moved.system.home} WHERE session_id = ?", moved.ids[1])
+    before_a_look(monkeypatch, [lambda: change(moved.target, "CREATE TABLE of_somebody_else (id INTEGER)")])
+    result = rollback(str(moved.target), RollbackOptions(everything=True))
+    assert result.report.migrated_sessions == SESSIONS
+    told = {line["session_id"]: line for line in result.sessions}
+    assert [told[session_id]["action"] for session_id in moved.ids[:2]] == ["carry", "remove" if gone else "carry"]
+    assert all(any(told[session_id][name] for name in ("added", "changed", "deleted")) for session_id in moved.ids[:2])
+    counts = {fact.code: fact.count for fact in result.report.source_facts}
+    expected = {"carried_added" if moved.system is SYNTH else "carried_changed": 1 if gone else 2}
+    assert {**counts, **expected, **({"carried_deleted": 1} if gone else {})} == counts
+
+
 def test_a_session_that_is_never_left_alone_stays_and_is_told(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
     session_id = moved.ids[3]
     said = iter(range(1_000))

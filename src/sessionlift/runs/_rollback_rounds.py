@@ -144,7 +144,8 @@ class Rounds:
             leaving = {turn.session_id for turn in going}
             staying = [turn for turn in here if turn.session_id not in leaving]
             self.tally.settle([*left.done, *staying], left.losses)
-            again = [*left.again, *(turn.session_id for turn in wrong if turn.session_id in changed)]
+            again = {*left.again, *(turn.session_id for turn in wrong if turn.session_id in changed)}
+            self.tally.begin_again(turn for turn in part.turns if turn.session_id in again)
             self.check.settle(looked, again)
         self.progress.count("taken back", self.tally.sessions, total, self.tally.rows)
-        return again
+        return [turn.session_id for turn in part.turns if turn.session_id in again]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sessionlift.converters import Changes, Loss
@@ -24,6 +25,7 @@ class RollbackTally:
         self.done: set[str] = set()
         self.lines: list[dict[str, Any]] = []
         self.more_lines = 0
+        self._begun: dict[str, Turn] = {}
         self._tables: dict[str, TableCounts] = {}
         self._errors: list[ErrorLine] = []
         self._more = 0
@@ -34,9 +36,32 @@ class RollbackTally:
     def sessions(self) -> int:
         return self.migrated + self.skipped + self.failed
 
+    def begin_again(self, turns: Iterable[Turn]) -> None:
+        """Take sessions that are looked at once more: what was written of them by now is this run's work all the same.
+
+        To be told of each time, before ``settle``.
+        """
+        for turn in turns:
+            self._with_what_was_written(turn)
+            self._begun[turn.session_id] = turn
+
+    def _with_what_was_written(self, turn: Turn) -> None:
+        before = self._begun.pop(turn.session_id, None)
+        if before is None or not before.changes:
+            return
+        turn.changes = Changes(
+            *(
+                dict(Counter(getattr(before.changes, name)) + Counter(getattr(turn.changes, name)))
+                for name in ("added", "changed", "deleted")
+            )
+        )
+        if turn.action == "there" and before.action == "carry":
+            turn.action = "carry"
+
     def settle(self, turns: Sequence[Turn], losses: Sequence[Loss]) -> None:
         """Take sessions that have come to their end, and what of them the legacy store cannot hold."""
         for turn in turns:
+            self._with_what_was_written(turn)
             self._line(turn)
             if turn.action in ("conflict", "refused"):
                 self.failed += 1
