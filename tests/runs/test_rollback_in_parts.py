@@ -120,6 +120,17 @@ def test_what_is_said_while_a_part_is_looked_at_comes_back_too(
     assert {key for key in after if after[key] != moved.before[key]} == {session_id}
 
 
+def test_what_was_looked_at_twice_is_counted_once(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+    legacy, target = (each.with_name(f"other_{each.name}") for each in (moved.source, moved.target))
+    for path, copy in ((moved.source, legacy), (moved.target, target)):
+        copy.write_bytes(path.read_bytes())
+    once = rollback(str(target), RollbackOptions(everything=True, to=str(legacy))).report.verification
+    before_a_look(monkeypatch, [lambda: change(moved.target, "CREATE TABLE of_somebody_else (id INTEGER)")])
+    twice = moved.take_back().verification
+    assert (twice.checked_rows, twice.checked_values) == (once.checked_rows, once.checked_values)
+    assert (twice.checked_sessions, twice.status) == (SESSIONS, "passed")
+
+
 @pytest.mark.parametrize("gone", [False, True], ids=["written", "deleted"])
 def test_a_run_that_begins_again_tells_of_what_it_had_written(
     moved: Moved, monkeypatch: pytest.MonkeyPatch, *, gone: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +37,15 @@ _SHOWN = 100
 @dataclass
 class Looked:
     """What was found of sessions ``ids``: those that do not lie as they must (``wrong``), and why; ``more`` counts
-    the differences that are not named."""
+    the differences that are not named. ``rows`` were read, by table; of ``by_value`` sessions, ``values`` compared."""
 
     ids: set[str] = field(default_factory=set)
     wrong: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
     more: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    by_value: int = 0
+    values: int = 0
 
 
 class Check:
@@ -57,7 +61,7 @@ class Check:
         self._turns: list[Turn] = []
         self._looked = Looked()
         self.sessions = self.values = 0
-        self.rows: dict[str, int] = {}
+        self.rows: Counter[str] = Counter()
         self.differences: list[Difference] = []
         self.more = 0
         self.by_value = 0
@@ -93,9 +97,16 @@ class Check:
         return self._looked
 
     def settle(self, looked: Looked, again: Collection[str]) -> None:
-        """Count what was found, but for sessions that have changed since and are looked at ``again``."""
+        """Count what was found, but for sessions that have changed since and are looked at ``again``.
+
+        Where those are only some, their rows are among those that were read.
+        """
         left = looked.ids.difference(again)
         self.sessions += len(left)
+        if left:
+            self.rows += looked.rows
+            self.by_value += looked.by_value
+            self.values += looked.values
         for each in looked.differences:
             if each.session_id is None or each.session_id in left:
                 self._take(each)
@@ -127,8 +138,7 @@ class Check:
         message = self._worker.answer()
         self._worker.stop()
         self.peaks["reader"] = max(self.peaks.get("reader", 0.0), message["peak_memory_mb"])
-        for table, count in message["rows"].items():
-            self.rows[table] = self.rows.get(table, 0) + count
+        self._looked.rows.update(message["rows"])
         for turn in turns:
             found = message["digests"].get(turn.session_id)
             if found != turn.digest:
@@ -152,10 +162,10 @@ class Check:
     def _compared(self, verifier: Verifier, ids: Sequence[str]) -> None:
         """Sessions that were told of already are not told of again."""
         found = verifier.finish()
-        self.by_value += found.checked_sessions
-        self.values += found.checked_values
         self.peaks["verifier"] = max(self.peaks.get("verifier", 0.0), verifier.peak_memory_mb)
         looked = self._looked
+        looked.by_value += found.checked_sessions
+        looked.values += found.checked_values
         looked.differences += [each for each in found.differences if each.session_id not in looked.wrong]
         looked.more += found.differences_truncated
         # with more than are named, nobody knows which sessions the others are of
