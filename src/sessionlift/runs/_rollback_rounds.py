@@ -120,8 +120,9 @@ class Rounds:
         # what the application has changed meanwhile does not lie anywhere as it was read
         changed = set(self.leaver.changed(wrong, part.mark))
         for turn in wrong:
-            turn.action, turn.code = "refused", "not_verified"
-            turn.why = "it does not lie in the legacy store as it must; it stays in the target"
+            if turn.session_id not in changed:
+                turn.action, turn.code = "refused", "not_verified"
+                turn.why = "it does not lie in the legacy store as it must; it stays in the target"
         here = [turn for turn in part.turns if turn.session_id not in changed]
         going = [turn for turn in here if turn.action not in ("conflict", "refused", "settled", "aside")]
 
