@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,3 +98,14 @@ BITS = st.sampled_from(["{", "}", "[", "]", '"', ":", ",", "\\", "u0041", "ud800
 def test_a_text_is_json_where_the_legacy_engine_says_so(scratch: Scratch, text: str) -> None:
     """Most texts are never shown to the engine, since a quicker reader has taken them."""
     assert scratch.is_json(text) is engine_takes(text)
+
+
+def test_large_texts_that_were_asked_about_are_not_kept(scratch: Scratch) -> None:
+    assert not scratch.is_json("no JSON")
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            assert not scratch.is_json(f"{number} words" * 50_000)
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()

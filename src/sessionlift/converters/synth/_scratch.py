@@ -17,6 +17,8 @@ from sessionlift.converters.synth._forward import SynthForward, SynthOptions
 from sessionlift.stores import DuckdbStore, PrivateDirectory, StoreURL, quote_identifier
 
 _REMEMBERED = 10_000
+_SHORT = 1_000
+"""Characters of a text that is worth to be remembered: longer ones are rarely the same, and would fill the memory."""
 
 
 class Collected:
@@ -64,14 +66,17 @@ class Scratch:
         return True
 
     def _engine_takes(self, text: str) -> bool:
-        if text not in self._are_json:
+        if text in self._are_json:
+            return self._are_json[text]
+        store = self._opened()
+        with store.mapped(params=(text,)):
+            found = store.connection.execute("SELECT TRY_CAST(? AS JSON) IS NOT NULL", [text]).fetchone()
+        takes = found is not None and bool(found[0])
+        if len(text) <= _SHORT:
             if len(self._are_json) >= _REMEMBERED:
                 self._are_json.clear()
-            store = self._opened()
-            with store.mapped(params=(text,)):
-                found = store.connection.execute("SELECT TRY_CAST(? AS JSON) IS NOT NULL", [text]).fetchone()
-            self._are_json[text] = found is not None and bool(found[0])
-        return self._are_json[text]
+            self._are_json[text] = takes
+        return takes
 
     def sessions(
         self, rows: Mapping[str, Sequence[tuple[Any, ...]]], zone: str, mapping: TypeMapping
