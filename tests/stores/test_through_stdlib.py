@@ -69,3 +69,8 @@ def test_an_index_that_only_libsql_can_keep_is_left_to_it(url: StoreURL) -> None
 def test_a_file_that_is_none_or_on_a_server_is_named_as_before(tmp_path: Path) -> None:
     for url in (StoreURL("libsql", tmp_path / "none.db"), StoreURL("duckdb", tmp_path / "x.duckdb")):
         assert through_stdlib(url) == url
+
+
+def test_an_old_library_is_not_taken(url: StoreURL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 26, 0))
+    assert through_stdlib(url) == url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 from sessionlift.errors import SessionliftError, StoreError, UsageError
@@ -13,6 +14,9 @@ from sessionlift.stores._sniff import sniff, wrong_format
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._url import StoreURL, parse_store_url
+
+_SINCE = (3, 35)
+"""The release of SQLite from which on all is there that libSQL can: before, a statement took 999 values."""
 
 
 def open_store(url: StoreURL | str, *, mode: Mode, role: Role) -> Store:
@@ -39,10 +43,10 @@ def through_stdlib(url: StoreURL) -> StoreURL:
     """The same libSQL file by the standard library's driver, which reads several times as fast.
 
     ``url`` as it is where that cannot be: it names no file that is there, another library has the file open in this
-    process, or its schema has what only libSQL knows. Whoever asks keeps to the answer as long as the file is open.
-    A library that opens the file later, and not through us, cannot be seen.
+    process, its schema has what only libSQL knows, or the library is an old one. Whoever asks keeps to the answer as
+    long as the file is open. A library that opens the file later, and not through us, cannot be seen.
     """
-    if url.engine != "libsql" or url.path is None:
+    if url.engine != "libsql" or url.path is None or sqlite3.sqlite_version_info < _SINCE:
         return url
     held = open_engine(url.path)
     if held != "sqlite" and (held is not None or has_descriptor(url.path)):
