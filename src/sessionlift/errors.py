@@ -58,17 +58,19 @@ EXIT_PIPE = 141
 class SessionliftError(Exception):
     """Base of every error this package raises on purpose.
 
-    ``what`` says what is wrong, ``hint`` what to do next. ``fields`` is ready for JSON. ``transient`` is true
-    where the same call may go through later. ``exit_code`` is what the command line returns.
+    ``what`` says what is wrong, ``hint`` what to do next (where whoever raises it knows nothing better, what is
+    usual for the kind of error). ``fields`` is ready for JSON. ``transient`` is true where the same call may go
+    through later. ``exit_code`` is what the command line returns.
     """
 
     code: ClassVar[str] = "error"
+    usual_hint: ClassVar[str] = ""
     transient: ClassVar[bool] = False
     default_exit_code: ClassVar[int] = EXIT_SOURCE
 
     def __init__(self, what: str, *, hint: str = "", exit_code: int | None = None, **fields: Any) -> None:
         self.what = what
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.fields: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
         self.exit_code = self.default_exit_code if exit_code is None else exit_code
         super().__init__(what)
@@ -95,6 +97,7 @@ class StoreError(SessionliftError):
     """
 
     code = "store"
+    usual_hint = "see whether the disk works and the store's own program reads it, then run the same command again"
 
     def __init__(self, what: str, *, store: str | None = None, role: str | None = None, **kw: Any) -> None:
         super().__init__(what, store=store, role=role, **kw)
@@ -110,22 +113,27 @@ class StoreError(SessionliftError):
 
 class StoreNotFoundError(StoreError):
     code = "store_not_found"
+    usual_hint = "check the path"
 
 
 class StoreFormatError(StoreError):
     code = "store_format"
+    usual_hint = "check that it is the store that you mean"
 
 
 class StoreTooNewError(StoreError):
     code = "store_too_new"
+    usual_hint = "install a newer release, or name the store that you mean"
 
 
 class StoreCorruptError(StoreError):
     code = "store_corrupt"
+    usual_hint = "see whether the disk works, then run the same command again; a damaged store comes from a backup"
 
 
 class StoreLockedError(StoreError):
     code = "store_locked"
+    usual_hint = "close the program that has it open, then run the same command again"
     transient = True
 
 
@@ -133,31 +141,38 @@ class StoreOvertakenError(StoreLockedError):
     """Nothing was written. The same, begun with a new look, may go through."""
 
     code = "store_overtaken"
+    usual_hint = "run the same command again"
 
 
 class StoreReadOnlyError(StoreError):
     code = "store_read_only"
+    usual_hint = "check the permissions of the file and of its directory"
 
 
 class StoreFullError(StoreError):
     code = "store_full"
+    usual_hint = "make room, then run the same command again"
 
 
 class StoreConstraintError(StoreError):
     code = "store_constraint"
+    usual_hint = "look at the row that is named"
 
 
 class StoreAuthError(StoreError):
     code = "store_auth"
+    usual_hint = "check the server's token"
 
 
 class StoreUnavailableError(StoreError):
     code = "store_unavailable"
+    usual_hint = "see whether the server runs, then run the same command again"
     transient = True
 
 
 class OtherSourceError(StoreError):
     code = "other_source"
+    usual_hint = "name the store that the sessions came from, or another target"
     default_exit_code = EXIT_TARGET
 
 
@@ -165,6 +180,7 @@ class GenerationError(StoreError):
     """A store's schema is not what the run needs. ``fields['found']`` lists the evidence."""
 
     code = "generation"
+    usual_hint = "`sessionlift detect STORE` says what it holds"
 
 
 class UnknownGenerationError(GenerationError):
