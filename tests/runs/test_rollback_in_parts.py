@@ -47,7 +47,7 @@ class Moved:
         return repr(self.system.legacy(self.source)[session_id]).count(content)
 
     def take_back(self, **options: Any) -> Report:
-        result = rollback(str(self.target), RollbackOptions(everything=True, **options))
+        result = rollback(str(self.target), RollbackOptions(everything=True, **options), own_process=True)
         assert result.path is not None
         assert check_file(result.path) == []
         report = result.report
@@ -124,7 +124,7 @@ def test_what_was_looked_at_twice_is_counted_once(moved: Moved, monkeypatch: pyt
     legacy, target = (each.with_name(f"other_{each.name}") for each in (moved.source, moved.target))
     for path, copy in ((moved.source, legacy), (moved.target, target)):
         copy.write_bytes(path.read_bytes())
-    once = rollback(str(target), RollbackOptions(everything=True, to=str(legacy))).report.verification
+    once = rollback(str(target), RollbackOptions(everything=True, to=str(legacy)), own_process=True).report.verification
     before_a_look(monkeypatch, [lambda: change(moved.target, "CREATE TABLE of_somebody_else (id INTEGER)")])
     twice = moved.take_back().verification
     assert (twice.checked_rows, twice.checked_values) == (once.checked_rows, once.checked_values)
@@ -140,7 +140,7 @@ def test_a_run_that_begins_again_tells_of_what_it_had_written(
     if gone:
         change(moved.target, f"DELETE FROM {moved.system.home} WHERE session_id = ?", moved.ids[1])
     before_a_look(monkeypatch, [lambda: change(moved.target, "CREATE TABLE of_somebody_else (id INTEGER)")])
-    result = rollback(str(moved.target), RollbackOptions(everything=True))
+    result = rollback(str(moved.target), RollbackOptions(everything=True), own_process=True)
     assert result.report.migrated_sessions == SESSIONS
     told = {line["session_id"]: line for line in result.sessions}
     assert [told[session_id]["action"] for session_id in moved.ids[:2]] == ["carry", "remove" if gone else "carry"]
@@ -211,7 +211,7 @@ def test_what_another_run_has_written_since_is_no_change_of_the_old_program(
         with monkeypatch.context() as patch:
             patch.setattr(Leaver, "leave", _interrupted)
             with pytest.raises(KeyboardInterrupt):
-                rollback(str(moved.target), RollbackOptions(sessions=(session_id,)))
+                rollback(str(moved.target), RollbackOptions(sessions=(session_id,)), own_process=True)
         moved.say(session_id, "said later still")
 
     before_a_look(monkeypatch, [in_between])
@@ -224,7 +224,7 @@ def test_what_another_run_has_written_since_is_no_change_of_the_old_program(
 
 def test_rows_are_counted_by_the_legacy_store_s_tables_whether_they_were_made_again_or_not(moved: Moved) -> None:
     new = str(moved.source.with_name(f"rebuilt{moved.source.suffix}"))
-    made = rollback(str(moved.target), RollbackOptions(everything=True, to=new), dry_run=True).report
+    made = rollback(str(moved.target), RollbackOptions(everything=True, to=new), dry_run=True, own_process=True).report
     assert moved.take_back().tables == made.tables != {}
 
 
@@ -237,7 +237,7 @@ def test_a_legacy_store_that_holds_all_is_not_written_to(tmp_path: Path) -> None
     migrate(str(source), str(target), TransferOptions())
     change(target, "UPDATE messages SET embedding = x'01'")
     before = SYNTH.legacy(source)
-    result = rollback(str(target), RollbackOptions(everything=True))
+    result = rollback(str(target), RollbackOptions(everything=True), own_process=True)
     assert (result.report.migrated_sessions, result.report.failed_sessions) == (2, 0)
     assert [line.store for line in result.report.backups] == [f"libsql://{target}"]
     assert SYNTH.legacy(source) == before

@@ -95,6 +95,7 @@ def rollback(
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
             backup=BackupOptions(not no_backup, backup_dir),
+            own_process=True,
         )
     if as_json:
         emit_json(

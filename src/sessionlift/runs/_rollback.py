@@ -66,6 +66,7 @@ def rollback(
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     backup: BackupOptions | None = None,
+    own_process: bool = False,
 ) -> RollbackResult:
     """Take sessions of ``target`` back into the legacy store, verify them there, and write a report.
 
@@ -73,6 +74,9 @@ def rollback(
     of its own. Only then, in one transaction of the target that first finds its rows as they were read, do its rows
     leave, and the ledger says that the legacy store has it. Killed anywhere, the same call goes on. With ``dry_run``
     neither store is written to. Both stores are copied before, as ``backup`` says.
+
+    With ``own_process`` nobody else opens the target in this process as long as this lasts: then a libSQL file is
+    opened through the standard library, which is quicker (``stores.through_stdlib``).
 
     Raises an error of our tree after the report was written, where anything but single sessions went wrong.
     """
@@ -84,6 +88,7 @@ def rollback(
         progress or Progress(quiet=True),
         interrupts or Interrupts(),
         backup or BackupOptions(),
+        own_process,
     )
     return run.go()
 
@@ -98,9 +103,10 @@ class _Rollback:
         progress: Progress,
         interrupts: Interrupts,
         backup: BackupOptions,
+        own_process: bool,
     ) -> None:
         self._named = parse_store_url(target)
-        self._target = through_stdlib(self._named)
+        self._target = through_stdlib(self._named) if own_process else self._named
         self._options, self._dry_run = options, dry_run
         self._progress, self._interrupts = progress, interrupts
         self._run_id = new_run_id("rollback")
