@@ -264,6 +264,7 @@ class BackupError(SessionliftError):
     """A backup is not whole, or not what its manifest says; nothing was restored from it."""
 
     code = "backup"
+    usual_hint = "see whether the disk works, or use another backup"
 
 
 class ReportError(SessionliftError):

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -82,6 +82,7 @@ class Life(RuleBasedStateMachine):
         ways: Callable[[str, State], list[Way]],
         *,
         told: set[str] | None = None,
+        lines: Sequence[dict[str, Any]] = (),
         done: dict[str, bool] | None = None,
         killed: Callable[[str, State], list[Way]] | None = None,
     ) -> None:
@@ -102,6 +103,7 @@ class Life(RuleBasedStateMachine):
             assert found, (
                 f"{', '.join(self.log)}\n"
                 f"{what}: session {key!r} (told: {told}, done: {done}) lies like no state that the rules allow\n"
+                f"  errors: {list(lines)}\n"
                 f"   before: {model.shown(self.beliefs[key])}\n   now:\n      {lying.get(key, Lying())}"
             )
             self.beliefs[key] = found
@@ -348,7 +350,7 @@ class Life(RuleBasedStateMachine):
         assert check_file(answer["path"]) == [], what
         told = {line["session_id"] for line in answer["report"]["errors"]}
         assert None not in told, f"{what}: {answer['report']['errors']}"
-        self.settle(what, ways, told=told)
+        self.settle(what, ways, told=told, lines=answer["report"]["errors"])
 
     @rule(at=kills)
     def migrates(self, at: int | None) -> None:

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.slow]
 
 CODES = {
     # SQLite says of an unreadable page what it says of a damaged one
-    "unreadable": {"store", "store_corrupt"},
+    "unreadable": {"store", "store_corrupt", "backup"},
     # a file that cannot be made is a store that cannot be opened
     "full": {"store_full", "store", "report"},
     "broken": {"store", "report"},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -139,3 +142,20 @@ def test_rows_of_no_session_keep_the_schema(stores: Stores) -> None:
     stores.change(V2_MESSAGE, "nobody", "late", "said to a session that never was")
     with pytest.raises(NotTakenBackError, match="nobody"):
         downgrade_schema(str(stores.target), "base", drop_kept=True)
+
+
+def test_what_a_killed_program_left_half_written_in_the_legacy_store_is_undone_first(stores: Stores) -> None:
+    half = stores.source.with_name("half.db")
+    half.write_bytes(stores.source.read_bytes())
+    with closing(sqlite3.connect(half, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.execute("UPDATE sessions SET history = ?", ("x" * 100_000,))
+        # the file and its journal as they would lie there had the program been killed now
+        for end in ("", "-journal"):
+            shutil.copy(f"{half}{end}", f"{stores.source}{end}")
+    assert stores.source.with_name(f"{stores.source.name}-journal").stat().st_size
+    report = taken_back(stores).report
+    assert (report.migrated_sessions, report.failed_sessions) == (3, 0)
+    assert v1_messages(stores.source, stores.ids[0]) == [*stores.contents(stores.ids[0]), "said in the new store"]
+    assert v1_messages(stores.source, stores.ids[1]) == stores.contents(stores.ids[1])

@@ -34,7 +34,7 @@ def receive(stream: IO[str]) -> Message | None:
     return message
 
 
-def error_message(error: SessionliftError) -> Message:
+def _error_message(error: SessionliftError) -> Message:
     """An error of our tree, so that the other side can raise it again."""
     return {
         "type": "error",
@@ -49,10 +49,16 @@ def error_message(error: SessionliftError) -> Message:
 def say(error: SessionliftError) -> int:
     """Send the error that ends a worker to its run, if there still is one; returns the worker's exit status."""
     try:
-        send(sys.stdout, error_message(error))
+        send(sys.stdout, _error_message(error))
     except BrokenPipeError:
         leave(1)
     return 1
+
+
+def unreadable(error: OSError) -> SessionliftError:
+    """Our error for one of the system's, in a worker that only reads."""
+    where = f"{error.filename} " if error.filename else "a store "
+    return errors.StoreError(f"{where}could not be read: {error.strerror or error}", role="source")
 
 
 def leave(status: int) -> NoReturn:

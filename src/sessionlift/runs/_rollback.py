@@ -235,10 +235,13 @@ class _Rollback:
         return "final"
 
     def _legacy_is_filled(self) -> bool:
-        with open_store(self._legacy, mode="ro", role="source") as legacy:
+        with self._legacy_store(write=False) as legacy:
             return holds_data(legacy)
 
     def _legacy_store(self, write: bool) -> Store:
+        # only DuckDB keeps others out of what is open for writing; in SQLite he who may write also undoes what a killed
+        # program has left half done
+        write = write or (self._legacy.engine != "duckdb" and not self._dry_run)
         return open_store(self._legacy, mode="rw" if write else "ro", role="source")
 
     # --- session by session -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import resource
 import sys
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs._protocol import receive, say, send
+from sessionlift.runs._protocol import receive, say, send, unreadable
 from sessionlift.runs.verifier import open_legacy_reader
 from sessionlift.stores import parse_store_url
 
@@ -31,6 +31,8 @@ def main() -> int:
         return say(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return 1
+    except OSError as error:
+        return say(unreadable(error))
     return 0
 
 

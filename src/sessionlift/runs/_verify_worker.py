@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs._protocol import Message, error_message, receive, send
+from sessionlift.runs._protocol import Message, receive, say, send, unreadable
 from sessionlift.runs.verifier import Audit, Checker, open_reader, system_of
 from sessionlift.stores import parse_store_url
 
@@ -66,10 +66,11 @@ def main() -> int:
             },
         )
     except SessionliftError as error:
-        send(sys.stdout, error_message(error))
-        return 1
+        return say(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return 1
+    except OSError as error:
+        return say(unreadable(error))
     return 0
 
 
