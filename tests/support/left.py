@@ -79,6 +79,8 @@ def v2(path: Path) -> State:
     """By session its rows in a Synth-AI v2 store; the rows of no session."""
     found: State = {}
     with duckdb.connect(str(path)) as db:
+        if not db.execute("SELECT 1 FROM duckdb_tables()").fetchall():
+            return found  # killed while it was made
         for table in (*SYNTH_TABLES, *SYNTH_CATALOG):
             order = "ALL" if table in SYNTH_CATALOG or table == "session_traces" else "id"
             rows = db.execute(f"SELECT columns(*)::VARCHAR FROM {table} ORDER BY {order}").fetchall()
