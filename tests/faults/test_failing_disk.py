@@ -104,10 +104,10 @@ class Work(abc.ABC):
         what = f"{fault.name} at {at} ({seen.what}): {ended.code} {ended.out}{ended.err}"
         assert "Traceback" not in ended.err, what
         if ended.code in self.well or (ended.code == 5 and "report could not be written" in ended.err):
-            self.done(place, what)
+            self.looked_at(place, lambda copy: self.done(copy, what))
         else:
             self.told(fault, ended, what)
-            self.looked_at(place, what)
+            self.looked_at(place, lambda copy: self.half_done(copy, what))
         again = self.run(place)
         assert again.code in self.well, f"{what}\nthen {again.out}{again.err}"
         self.done(place, what)
@@ -117,7 +117,7 @@ class Work(abc.ABC):
         shutil.rmtree(place)
         return seen
 
-    def looked_at(self, place: Path, what: str) -> None:
+    def looked_at(self, place: Path, look: Callable[[Path], None]) -> None:
         """Look at a copy of what was left, in which a hot journal is rolled back, as whoever opens the store next does
         it. The next run finds its own."""
         copy = place.with_name(f"{place.name}-looked-at")
@@ -125,7 +125,7 @@ class Work(abc.ABC):
         for journal in copy.glob("*-journal"):
             with closing(sqlite3.connect(journal.with_name(journal.name.removesuffix("-journal")))) as db:
                 db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        self.half_done(copy, what)
+        look(copy)
         shutil.rmtree(copy)
 
     def told(self, fault: Fault, ended: Outcome, what: str) -> None:
