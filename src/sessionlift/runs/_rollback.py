@@ -14,6 +14,7 @@ from sessionlift.converters import SESSION, Backward, Changes
 from sessionlift.errors import (
     SessionliftError,
     StoreNotFoundError,
+    StoreReadOnlyError,
     UsageError,
 )
 from sessionlift.generations import detect, require_generation, schema_upgrade
@@ -48,6 +49,7 @@ from sessionlift.stores import (
     PrivateDirectory,
     Store,
     StoreURL,
+    may_write,
     open_store,
     parse_store_url,
     sniff,
@@ -328,6 +330,13 @@ class _Rollback:
 
     def _back_up_legacy(self) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
+        if self._legacy.path is not None and not may_write(self._legacy.path):
+            raise StoreReadOnlyError(
+                f"{self._legacy.path} may not be written: it or its directory is read-only",
+                hint="check the permissions of the file and of its directory; nothing was changed",
+                store=self._legacy.redacted,
+                role="source",
+            )
         self._backup.before_writing(self._legacy, self._runs)
         with self._interrupts.held():
             self._ledger.note_options(self._run_id, self._ledger_options())

@@ -82,8 +82,6 @@ class Rounds:
         except FirstWrite:
             # DuckDB lets nobody read a store that is open for writing, so it had to be closed
             self.check.looked()
-            with self.open_legacy(True) as legacy, legacy.transaction():
-                pass  # a store that nobody may write to is told of before any copy is made
             self.carrier.may_write = True
             self.before_first_write()
             return self.into_legacy(work)
