@@ -276,3 +276,12 @@ def leaving_meets_a_lock(monkeypatch: pytest.MonkeyPatch, *, only_beside_readers
     monkeypatch.setattr(Check, "begin", watch)
     monkeypatch.setattr(Leaver, "leave", leave)
     return met
+
+
+def test_a_new_store_that_a_killed_run_had_only_begun_to_make_is_made(moved: Moved) -> None:
+    if moved.system is not SYNTH:
+        pytest.skip("SQLite leaves an empty file")
+    new = moved.source.with_name("rebuilt.duckdb")
+    duckdb.connect(str(new)).close()
+    assert moved.take_back(to=str(new)).migrated_sessions == SESSIONS
+    assert moved.system.legacy(new) == moved.before

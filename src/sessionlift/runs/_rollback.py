@@ -187,7 +187,10 @@ class _Rollback:
         refuse_same(asked, self._target)
         if asked.path is None:
             raise UsageError(f"{asked.redacted} names no file", hint="a legacy store is a file")
-        self._is_new = sniff(asked.path) in ("missing", "empty")
+        found_there = sniff(asked.path)
+        self._is_new = found_there in ("missing", "empty") or (
+            self._options.to is not None and found_there == "duckdb" and _is_bare(asked)
+        )
         if not self._is_new:
             # one library for one file, from the first look on; a dump is told apart, and then refused
             self._legacy = asked if asked.engine == "json" else replace(asked, engine=self._way.engine)
@@ -445,3 +448,9 @@ class _Rollback:
 
     def _write(self) -> Path | None:
         return write_report(self._report, self._path, self._report_file, self._progress, token=self._target.token)
+
+
+def _is_bare(where: StoreURL) -> bool:
+    """Whether a DuckDB file holds nothing at all: a run that was to make a store of it was killed in the middle."""
+    with open_store(replace(where, engine="duckdb"), mode="ro", role="source") as store:
+        return not store.query("SELECT 1 FROM duckdb_tables() UNION ALL SELECT 1 FROM duckdb_sequences() LIMIT 1")
