@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sessionlift._version import __version__
 from sessionlift.converters import SESSION, Backward, Changes
@@ -55,8 +55,6 @@ from sessionlift.stores import (
     sniff,
     through_stdlib,
 )
-
-Made = TypeVar("Made")
 
 
 def rollback(
