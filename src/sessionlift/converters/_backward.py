@@ -38,6 +38,17 @@ class Remembered:
     quarantine: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     mapping: TypeMapping = field(default_factory=TypeMapping)
 
+    def lies_as_moved(self, digest: str) -> bool:
+        """Whether the unit, whose target rows have ``digest`` now, has not been written to since it was moved, so that
+        its legacy rows follow from those of the target. What a move has put back does not follow from the rows alone.
+        """
+        return digest == self.target_digest and KEPT not in self.complement
+
+    def lies_in_both(self, digest: str, there: str | None) -> bool:
+        """Whether it lies as it was moved in the target and in a legacy store, where its rows have the digest
+        ``there``: nothing of it has to be made."""
+        return there == self.source_digest and self.state != "quarantined" and self.lies_as_moved(digest)
+
 
 @dataclass(frozen=True)
 class Changes:

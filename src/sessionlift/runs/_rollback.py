@@ -245,7 +245,10 @@ class _Rollback:
         # only DuckDB keeps others out of what is open for writing; in SQLite he who may write also undoes what a killed
         # program has left half done
         write = write or (self._legacy.engine != "duckdb" and not self._dry_run)
-        return open_store(self._legacy, mode="rw" if write else "ro", role="source")
+        legacy = open_store(self._legacy, mode="rw" if write else "ro", role="source")
+        if write:
+            legacy.expect_changes()
+        return legacy
 
     # --- session by session -----------------------------------------------------------------------------------
 

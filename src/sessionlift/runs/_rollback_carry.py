@@ -103,8 +103,18 @@ class Carrier:
 
     def _carry(self, ids: Sequence[str], legacy: Store | None, *, write: bool) -> Batch:
         ready = self._look(ids, legacy)
-        self._get_ready(ready, write=write)
-        return self._written(ready, write=write)
+        self._make_what_goes(ready)
+        turns = ready.turns
+        if legacy is None:
+            changes = {key: Changes(added=dict(turn.rows)) for key, turn in turns.items()}
+        elif write:
+            changes = self._write_batch(legacy, ready)
+        else:
+            changes = self._way.rows.compare(legacy, ready.made)
+        for key, found in changes.items():
+            if key in turns and turns[key].action == "carry":
+                turns[key].changes = found
+        return ready.batch
 
     def _look(self, ids: Sequence[str], legacy: Store | None) -> _Ready:
         # what is looked at again at the end comes first: what comes after it is no older
@@ -240,12 +250,12 @@ class Carrier:
 
     # --- writing ----------------------------------------------------------------------------------------------
 
-    def _get_ready(self, ready: _Ready, *, write: bool) -> None:
-        """Do all that comes before the writing."""
-        turns, legacy = ready.turns, ready.legacy
+    def _make_what_goes(self, ready: _Ready) -> None:
+        """Leave those out of what was made that do not go, and those that lie there already and lose nothing."""
+        turns = ready.turns
         some = [key for key, turn in turns.items() if turn.action == "carry" or _may_lose(turn)]
         if len(some) < len(ready.made.units):
-            ready.made = self._make(some, ready.memory, legacy) if some else BackwardBatch()
+            ready.made = self._make(some, ready.memory, ready.legacy) if some else BackwardBatch()
         ready.batch.losses = list(ready.made.losses)
         for unit in ready.made.units:
             # ids that were given anew depend on which sessions are made together
@@ -253,30 +263,20 @@ class Carrier:
             turn.kept = dict(unit.kept)
             if turn.action == "carry":
                 turn.digest = unit.source_digest
-        if not write or legacy is None:
-            return
-        removed = [turn.session_id for turn in turns.values() if turn.action == "remove" and turn.changes]
-        if removed or any(turn.action == "carry" for turn in turns.values()):
-            if not self.may_write:
-                raise FirstWrite
-            self._intend(turns.values())
-            self._way.rows.remove(legacy, removed, {key: ready.there.get(key) for key in removed})
 
-    def _written(self, ready: _Ready, *, write: bool) -> Batch:
-        """Write what is ready; the batch tells what that changed."""
+    def _write_batch(self, legacy: Store, ready: _Ready) -> dict[str, Changes]:
+        """Write what goes and remove what was deleted; returns what that changed. Raises FirstWrite."""
         turns = ready.turns
-        if ready.legacy is None:
-            changes = {key: Changes(added=dict(turn.rows)) for key, turn in turns.items()}
-        elif write:
+        removed = [turn.session_id for turn in turns.values() if turn.action == "remove" and turn.changes]
+        carried = any(turn.action == "carry" for turn in turns.values())
+        if not removed and not carried:
             # what lies there already stays as it is, to the last number of a sequence
-            carried = any(turn.action == "carry" for turn in turns.values())
-            changes = self._write(ready.legacy, ready) if carried else {}
-        else:
-            changes = self._way.rows.compare(ready.legacy, ready.made)
-        for key, found in changes.items():
-            if key in turns and turns[key].action == "carry":
-                turns[key].changes = found
-        return ready.batch
+            return {}
+        if not self.may_write:
+            raise FirstWrite
+        self._intend(turns.values())
+        self._way.rows.remove(legacy, removed, {key: ready.there.get(key) for key in removed})
+        return self._write(legacy, ready) if carried else {}
 
     def _intend(self, turns: Iterable[Turn]) -> None:
         """Note what is about to be written, so that it is known again should this run not come to its end."""

@@ -119,6 +119,10 @@ class DuckdbStore(Store):
             connection.close()
         leave_spill()
 
+    def expect_changes(self) -> None:
+        # else every few sessions the file has the blocks written again that it got with those before
+        self.execute("SET wal_autocheckpoint = '64MB'")
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """All rows as DuckDB gives them: times are ``datetime``, decimals ``Decimal``."""
         with self.mapped(params=params):

@@ -64,8 +64,9 @@ class LangswarmBackward:
         batch, told = BackwardBatch(columns={TABLE: V1_COLUMNS}), _Losses()
         for key in ids:
             known = memory.get(key)
-            lies = key not in touched and there is not None and _lies_in_both(known, digests[key], there.get(key))
-            if known is not None and lies:
+            # one that was salvaged comes back as it was, from quarantine
+            whole = known is not None and known.state == "moved" and key not in touched
+            if known is not None and whole and there is not None and known.lies_in_both(digests[key], there.get(key)):
                 batch.lying.append(BackUnit(SESSION, key, "unchanged", known.source_digest))
                 continue
             now = read_session(store, key)
@@ -167,14 +168,6 @@ def _held(column: str, cell: Any) -> Any:
     """The cell as V1's table can hold it: only one column may be NULL there. A dump may say null for others, which
     stays in the JSON."""
     return "" if cell is None and column != "last_activity" else cell
-
-
-def _lies_in_both(known: Remembered | None, digest: str, there: str | None) -> bool:
-    """Whether a session lies in both stores as it was moved, whole, and nothing but its rows tells of it."""
-    if known is None:
-        return False
-    as_moved = digest == known.target_digest and there == known.source_digest
-    return as_moved and known.state == "moved" and KEPT not in known.complement
 
 
 def _is_v1_row(row: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
-from sessionlift.converters._backward import KEPT, BackUnit, BackwardBatch, LegacyRows, Remembered
+from sessionlift.converters._backward import BackUnit, BackwardBatch, LegacyRows, Remembered
 from sessionlift.converters._batch import SESSION
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._mapping import TypeMapping
@@ -107,7 +107,7 @@ class SynthBackward:
         read = _Read(store, ids)
         for session_id in ids:
             digest, known = read.digests[session_id], memory.get(session_id)
-            if known is not None and there is not None and _lies_in_both(known, digest, there.get(session_id)):
+            if known is not None and there is not None and known.lies_in_both(digest, there.get(session_id)):
                 batch.lying.append(BackUnit(SESSION, session_id, "unchanged", known.source_digest))
                 continue
             one = self._one(session_id, read.tables(session_id), digest, known)
@@ -141,7 +141,7 @@ class SynthBackward:
             made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
             unit.source_digest = memory.source_digest if found == "quarantined" else None
             return made
-        if _as_moved(memory, digest):
+        if memory.lies_as_moved(digest):
             unit = BackUnit(SESSION, session_id, "unchanged", memory.source_digest)
             rebuilder = Rebuilder(load_zone(memory.complement.get("zone", "UTC")))
             rows = _rebuilt(rebuilder, now, memory.complement, memory.complement.get("metadata"), {})
@@ -435,15 +435,3 @@ def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
         if type(row[place]) is int:
             row = (*row[:place], float(row[place]), *row[place + 1 :])
     return row
-
-
-def _lies_in_both(known: Remembered, digest: str, there: str | None) -> bool:
-    return there == known.source_digest and known.state != "quarantined" and _as_moved(known, digest)
-
-
-def _as_moved(known: Remembered, digest: str) -> bool:
-    """Whether the application has not written to a session, so that its legacy rows follow from those of the target.
-
-    What a move has put back does not follow from the rows alone.
-    """
-    return digest == known.target_digest and KEPT not in known.complement

@@ -243,8 +243,6 @@ def _write_new(duck: DuckdbStore, batch: BackwardBatch) -> dict[str, Changes]:
     """Insert sessions of which the store holds nothing: no row has to be compared."""
     changes: dict[str, Changes] = {}
     with duck.mapped(), duck.transaction():
-        # else every few sessions the file has the blocks written again that it got with those before
-        duck.connection.execute("SET wal_autocheckpoint = '64MB'")
         for table in V2_SESSION_TABLES:
             rows = batch.rows.get(table, [])
             _load.insert(duck.connection, table, table, rows)
