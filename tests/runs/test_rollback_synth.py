@@ -102,6 +102,22 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v3_rows(target) == before
 
 
+def test_writes_that_stay_behind_take_nothing_with_them_that_an_earlier_way_back_has_kept(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    add_message(target, one, "carried back", '{"step_id": "turn_9"}')
+    assert take_back(sessionlift, target, "--all").losses == {"column_not_held": 1}
+    moved(sessionlift, source, target)
+    rows = v3_rows(target)
+    add_message(target, one, "left behind")
+    assert "new_writes_discarded" in take_back(sessionlift, target, "--all", "--discard-new").losses
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == rows
+
+
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Legacy, target: Path, dress: str) -> None:
     source = legacy(sessions=20, dress=dress)

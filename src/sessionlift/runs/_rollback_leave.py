@@ -112,7 +112,7 @@ class Leaver:
                     turn.session_id,
                     turn.digest or (turn.before.source_digest if turn.before is not None else ""),
                     turn.state,
-                    with_discarded(_complement(turn), before.get(turn.session_id, {})),
+                    _complement(turn, before.get(turn.session_id, {})),
                 )
                 for turn in turns
             ],
@@ -149,10 +149,13 @@ def with_discarded(complement: dict[str, Any], before: Mapping[str, Any]) -> dic
     return {**complement, DISCARDED: tables} if tables else complement
 
 
-def _complement(turn: Turn) -> dict[str, Any]:
-    if not turn.kept:
-        return {}
-    return dict(turn.kept) if DISCARDED in turn.kept else {KEPT: turn.kept}
+def _complement(turn: Turn, before: Mapping[str, Any]) -> dict[str, Any]:
+    if DISCARDED not in turn.kept:
+        return with_discarded({KEPT: turn.kept} if turn.kept else {}, before)
+    # the rows that the legacy store has still were given back what an earlier way back had kept of them: it is no
+    # part of the new writes, and the next move gives it back again
+    kept = {KEPT: before[KEPT]} if before.get(KEPT) else {}
+    return with_discarded({**kept, **turn.kept}, before)
 
 
 def _word(unit: LedgerUnit | None) -> tuple[Any, ...] | None:
