@@ -1,7 +1,7 @@
 """A bridge in a process of its own that lives until it is closed, or killed at a write of its life.
 
-``serve`` runs in a fork of the warm server; ``BridgeProcess`` is the test's side, and speaks with it over a socket, one
-line of JSON each way.
+``serve`` (of LangSwarm's sessions) and ``serve_traces`` run in a fork of the warm server; ``BridgeProcess`` is the
+test's side, and speaks with it over a socket, one line of JSON each way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ Answer = dict[str, Any]
 class BridgeProcess:
     """A running bridge. ``at`` is the boundary of its life at which it is killed (0: at none)."""
 
-    def __init__(self, server: Warm, source: Path, target: Path, *, policy: str = "raise", at: int = 0) -> None:
+    def __init__(
+        self,
+        server: Warm,
+        source: Path,
+        target: Path,
+        *,
+        policy: str = "raise",
+        at: int = 0,
+        side: str = "serve",
+    ) -> None:
         self._folder = tempfile.mkdtemp(prefix="bridge-")  # a socket's path must be short
         path = Path(self._folder) / "s"
         listening = socket.socket(socket.AF_UNIX)
@@ -35,7 +44,7 @@ class BridgeProcess:
         self._outcome: list[Outcome] = []
         self._thread = threading.Thread(
             target=lambda: self._outcome.append(
-                server(path, source, target, policy, call="tests.support.bridge_process:serve", at=at)
+                server(path, source, target, policy, call=f"tests.support.bridge_process:{side}", at=at)
             )
         )
         self._thread.start()
@@ -84,30 +93,51 @@ class BridgeProcess:
 
 
 def serve(path: str, source: str, target: str, policy: str) -> None:
-    """The process's side."""
+    """The process's side, for LangSwarm's sessions."""
     from sessionlift.bridge.langswarm import LegacyApi, SyncSessionBridge
-    from sessionlift.errors import SessionliftError
 
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-    lines = connection.makefile("rw", encoding="utf-8")
-    connection.close()
+    lines = connected(path)
     with (
         SyncSessionBridge(source, target, conflicts=policy, retry_after=0.001) as bridge,
         LegacyApi.beside(bridge) as old,
     ):
-        tell(lines, str(bridge.core.report))
-        work = commands(bridge, old)
-        for line in lines:
-            do, *arguments = json.loads(line)
-            if do == "close":
-                break
-            try:
-                answer = work[do](*arguments)
-            except SessionliftError as error:
-                answer = {"done": False, "error": error.code}
-            tell(lines, answer)
+        answer(lines, bridge.core.report, commands(bridge, old))
     lines.close()
+
+
+def serve_traces(path: str, source: str, target: str, _policy: str) -> None:
+    """The process's side, for Synth-AI's traces, of which no two sides are ever laid together."""
+    from sessionlift.bridge.synth import SyncTraceBridge
+
+    lines = connected(path)
+    with SyncTraceBridge(source, target, retry_after=0.001) as bridge:
+        assert bridge.core is not None, "nobody else has the legacy store open"
+        answer(lines, bridge.core.report, trace_commands(bridge, bridge.core))
+    lines.close()
+
+
+def connected(path: str) -> Any:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    lines = connection.makefile("rw", encoding="utf-8")
+    connection.close()
+    return lines
+
+
+def answer(lines: Any, report: object, work: dict[str, Callable[..., Answer]]) -> None:
+    """Answer line by line, until it is said to close."""
+    from sessionlift.errors import SessionliftError
+
+    tell(lines, str(report))
+    for line in lines:
+        do, *arguments = json.loads(line)
+        if do == "close":
+            break
+        try:
+            found = work[do](*arguments)
+        except SessionliftError as error:
+            found = {"done": False, "error": error.code}
+        tell(lines, found)
 
 
 def tell(lines: Any, answer: Any) -> None:
@@ -151,3 +181,20 @@ def commands(bridge: Any, old: Any) -> dict[str, Callable[..., Answer]]:
         return {"done": True}
 
     return {"use": use, "append": append, "say": say, "set": change, "delete": delete, "create": create}
+
+
+def trace_commands(bridge: Any, core: Any) -> dict[str, Callable[..., Answer]]:
+    def use(key: str) -> Answer:
+        place = core.ensure(key)
+        trace = bridge.get_session_trace(key)
+        return {
+            "done": place.moved_now,
+            "where": place.where,
+            "error": None if place.error is None else place.error.code,
+            "shown": None if trace is None else [step["step_id"] for step in trace["timesteps"]],
+        }
+
+    def delete(key: str) -> Answer:
+        return {"done": bridge.delete_session(key)}
+
+    return {"use": use, "delete": delete}

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from tests.support.both_programs import Lying
 
-Policy = Literal["raise", "append_legacy", "keep_new"]
+Policy = Literal["raise", "append_legacy", "keep_new", "none"]
+"""What becomes of a session that both sides changed; "none": the system has no way to lay them together."""
 Contents = tuple[str, ...]
 
 
@@ -124,6 +125,9 @@ def _together(state: State, policy: Policy) -> list[Way]:
     """Both sides have gone on."""
     assert state.legacy is not None
     assert state.new is not None
+    if policy == "none":
+        # where a rollback had only found in the legacy store what it would have written, nobody knows of it
+        return [stays(state, told=True), *([] if state.used else [Way(moved(state))])]
     here = tuple(each for each in state.new if each in state.ours)
     own = [each for each in state.new if each not in state.ours]
     goes_on = here == state.synced == state.legacy[: len(state.synced)]
@@ -249,10 +253,10 @@ def through_the_bridge(state: State, policy: Policy, change: Callable[[State], S
     return ways
 
 
-def deleted(state: State, policy: Policy) -> list[Way]:
-    """Deleted through the bridge; a conflict keeps nobody from it."""
+def deleted(before: list[Way]) -> list[Way]:
+    """Deleted through the bridge, which has done with it what ``before`` says; a conflict keeps nobody from it."""
     found = []
-    for way in first_use(state, policy):
+    for way in before:
         now = way.state
         if now.word == "deleted" or (now.word is None and now.legacy is None and now.new is None) or (
             now.word == "moved" and now.new is None
@@ -268,10 +272,10 @@ def deleted(state: State, policy: Policy) -> list[Way]:
 # --- all of it ------------------------------------------------------------------------------------------------
 
 
-def halfway(state: State, options: BackOptions) -> list[Way]:
-    """What a rollback may leave that was killed between the two stores."""
+def halfway(state: State, options: BackOptions, ends: list[Way]) -> list[Way]:
+    """What a rollback may leave that was killed between the two stores; ``ends`` are those of one that was not."""
     ways = []
-    for way in take_back(state, options):
+    for way in ends:
         if way.done and state.new is not None and way.state.legacy == state.new and not options.discard_new:
             carried = replace(state, legacy=state.new, old_status=state.new_status, late=False, carried=True)
             ways.append(Way(carried, None))
