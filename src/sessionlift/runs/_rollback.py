@@ -20,7 +20,7 @@ from sessionlift.errors import (
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
-from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data
+from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, unfinished
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._migrate import refuse_same
@@ -297,6 +297,10 @@ class _Rollback:
         )
         try:
             self._make_legacy()
+            if not carrier.may_write and self._goes_on_in_legacy():
+                # only who opens DuckDB's file for writing takes in the log that the killed run has left beside it
+                self._back_up_legacy()
+                carrier.may_write = True
             self._progress.step(
                 f"Taking {len(self._chosen.ids):,} sessions from {self._named.redacted} back to {self._legacy.redacted}"
             )
@@ -331,6 +335,11 @@ class _Rollback:
         before = {run.run_id for run in self._runs if run.kind == "rollback"}
         units = [self._chosen.units.get(key) for key in self._chosen.ids]
         return any(unit is None or unit.state not in GONE or unit.run_id not in before for unit in units)
+
+    def _goes_on_in_legacy(self) -> bool:
+        """Whether a rollback into this legacy store did not come to its end, and left a log of DuckDB's there."""
+        begun = any(run.source == self._name for run in unfinished(self._runs, "rollback"))
+        return begun and self._legacy.path is not None and Path(f"{self._legacy.path}.wal").exists()
 
     def _back_up_legacy(self) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
