@@ -195,6 +195,31 @@ def test_rewards_have_no_place_and_are_put_back(legacy: LegacyStore, target: V3T
     assert target.all() == expected
 
 
+def test_rows_that_cannot_all_have_their_ids_back_stay_in_their_order(legacy: LegacyStore, target: V3Target) -> None:
+    legacy.session("s", events=[{}])
+    target.move(legacy)
+    (taken,) = target.store.query("SELECT max(id) FROM events")[0]
+    for place in (1, 2):
+        step = "INSERT INTO session_timesteps (id, session_id, step_id, step_index) VALUES (?, 's', ?, ?)"
+        target.change(step, taken + place, f"t{place}", place)
+        event = "INSERT INTO events (id, session_id, event_type, timestep_id, reward) VALUES (?, 's', ?, ?, 1.0)"
+        target.change(event, taken + place, "environment", taken + place)
+        reward = (
+            "INSERT INTO event_rewards (id, event_id, session_id, reward_value, created_at) VALUES (?, ?, 's', 1.0, '')"
+        )
+        target.change(reward, 70 + place, taken + place)
+    # the old program has drawn the ids by now
+    legacy.session("other", timesteps=[{"id": taken + 1}], events=[{"id": taken + 1}])
+    batches = take_back(target, legacy)
+    move_again(target, legacy, batches)
+    read = (
+        "SELECT t.step_id, r.id, e.session_id FROM events AS e LEFT JOIN session_timesteps AS t "
+        "ON t.id = e.timestep_id LEFT JOIN event_rewards AS r ON r.event_id = e.id "
+        "WHERE e.session_id = 's' ORDER BY e.id"
+    )
+    assert target.store.query(read) == [(None, None, "s"), ("t1", 71, "s"), ("t2", 72, "s")]
+
+
 def test_what_the_old_program_changed_since_stands(legacy: LegacyStore, target: V3Target) -> None:
     legacy.session("s", events=[{"reward": 1.0}, {}])
     target.move(legacy)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sessionlift.converters.synth._weigh import KEY_OF, fingerprint, unpack
 from sessionlift.stores import Store, Value, quote_identifier
 
 _NUMBERED = frozenset(["session_timesteps", "events", "messages", "event_rewards", "outcome_rewards"])
+_NAMES = {"timestep_id": "session_timesteps", "event_id": "events", "message_id": "messages"}
+"""Columns that name a row, and the table that it is in. The order of those tables' rows is that of their ids."""
+
+_Anew = dict[tuple[str, Value], Value]
+"""By table and id the id that the row has now."""
 
 
 class SynthPutBack:
@@ -19,17 +24,21 @@ class SynthPutBack:
 
         Belongs into the transaction that wrote it. A value goes back only where the move has made what it made when
         the value was kept; a row only where nothing has its key. What the old program has changed since, stands.
+        Rows that follow each other by their ids get these back all together, or keep those that they have.
         """
         done = 0
+        anew = _not_free(store, kept.get("cells", ()))
         for table, key in kept.get("gone", ()):
             done += store.execute(f"DELETE FROM {quote_identifier(table)} WHERE {_where(table)}", _bound(table, key))
         # ids last: the other cells of a row are found by the id that it has now
         cells = sorted(kept.get("cells", ()), key=lambda cell: cell[2] == "id")
         for table, key, column, was, value in cells:
-            done += self._cell(store, table, key, column, was, unpack(value))
+            if column != "id" or (table, value) not in anew:
+                done += self._cell(store, table, key, column, was, _named(column, unpack(value), anew))
         for table, rows in kept.get("rows", {}).items():
             for row in rows:
-                done += self._row(store, table, {column: unpack(value) for column, value in row.items()})
+                named = {column: _named(column, unpack(value), anew) for column, value in row.items()}
+                done += self._row(store, table, named)
         return done
 
     def _cell(self, store: Store, table: str, key: Any, column: str, was: str, value: Value) -> int:
@@ -50,6 +59,21 @@ class SynthPutBack:
             del row[key]
         store.insert_rows(table, tuple(row), [tuple(row.values())])
         return 1
+
+
+def _not_free(store: Store, cells: Sequence[Sequence[Any]]) -> _Anew:
+    """The rows that cannot get their ids back, since others have some of them by now."""
+    found: _Anew = {}
+    for table in _NAMES.values():
+        ids = {(table, value): key for of, key, column, _, value in cells if of == table and column == "id"}
+        if any(_exists(store, table, value) for _, value in ids):
+            found.update(ids)
+    return found
+
+
+def _named(column: str, value: Value, anew: _Anew) -> Value:
+    """``value``, or where it names a row that has another id now, that id."""
+    return anew.get((_NAMES[column], value), value) if column in _NAMES else value
 
 
 def _exists(store: Store, table: str, key: Value) -> bool:
