@@ -118,6 +118,28 @@ def test_writes_that_stay_behind_take_nothing_with_them_that_an_earlier_way_back
     assert v3_rows(target) == rows
 
 
+def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_first(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    add_message(target, one, "carried back", '{"step_id": "turn_9"}')
+    rows = v3_rows(target)
+    take_back(sessionlift, target, "--session", one)
+    # the new program draws the id that the message had: SQLite gives the largest free one again
+    (taken,) = v2(source, "SELECT max(id) FROM messages WHERE session_id = ?", one)[0]
+    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'in the way')"
+    change(target, insert, taken, living(target)[0])
+    moved(sessionlift, source, target)
+    assert ledger(target)[one] == "quarantined"
+    change(target, "DELETE FROM messages WHERE id = ?", taken)
+    change_source(source, f"UPDATE session_traces SET experiment_id = 'e' WHERE session_id = '{one}'")
+    moved(sessionlift, source, target)
+    assert query(target, "SELECT experiment_id FROM session_traces WHERE session_id = ?", one) == [("e",)]
+    assert v3_rows(target)["messages"] == rows["messages"]
+
+
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Legacy, target: Path, dress: str) -> None:
     source = legacy(sessions=20, dress=dress)

@@ -341,7 +341,7 @@ class Ledger:
         for session_id, data in self._store.query(
             "SELECT c.session_id, CAST(c.data AS BLOB) FROM sessionlift_complement AS c JOIN sessionlift_units AS u "
             "ON u.unit = c.unit AND u.session_id = c.session_id "
-            "WHERE c.unit = 'session' AND u.state IN ('rolled_back', 'moved', 'partial')"
+            "WHERE c.unit = 'session' AND u.state IN ('rolled_back', 'moved', 'partial', 'quarantined')"
         ):
             found = json.loads(bytes(data) if isinstance(data, bytes) else str(data)).get(KEPT)
             if found:

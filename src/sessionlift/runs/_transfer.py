@@ -221,6 +221,9 @@ class Transfer:
     def _put_back(self, message: Message) -> None:
         """Give sessions that come back what the older shape could not hold; the ledger's digests follow."""
         there = [key for key, _, state in message["units"] if key in self._kept and state != "quarantined"]
+        for key in self._kept.keys() - there:
+            # it waits with a session that is put aside, until that is moved
+            self._ledger.complete(SESSION, key, {**self._ledger.complement(key), KEPT: self._kept[key]})
         if not there:
             return
         if self._giver is not None:
