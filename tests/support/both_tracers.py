@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 from tests.support.both_programs import Lying, ledger_states, opened
+from tests.support.life_model import UNFIT, arranged
 
 from sessionlift.generations import schema_upgrade
 
@@ -36,11 +37,6 @@ V2_TYPES = {
 V3_TYPES = ("user", "assistant", "tool_result")
 EVENTS = ("cais", "environment", "runtime")
 _STATES = ("system_state_before", "system_state_after", "metadata", "event_metadata")
-
-
-def arranged(tokens: Iterable[str]) -> tuple[str, ...]:
-    """Tokens kind by kind; those of a kind stay in their order."""
-    return tuple(sorted(tokens, key=lambda token: token[0]))
 
 
 @dataclass
@@ -70,14 +66,14 @@ class OldTracer:
 
     def create(self, key: str, tokens: list[str]) -> str:
         """What ``end_session`` saves of a session; returns its status."""
-        kinds = {kind: [token for token in tokens if token[0] == kind] for kind in "emt"}
+        kinds = {kind: [token for token in tokens if token[0] == kind] for kind in "emqt"}
         number = len(self.said.metadata)
         metadata = [
             {"metadata_type": "env_name", "data": {"env_name": "crafter", "number": number}, "timestamp": self._now()},
             {"metadata_type": "env_name", "data": {"seed": number}, "timestamp": self._now()},
         ]
         self.said.metadata[key] = json.dumps(metadata) if number % 2 else "[]"
-        counts = [len(kinds[kind]) for kind in "tem"]
+        counts = [len(kinds["t"]), len(kinds["e"]) + len(kinds["q"]), len(kinds["m"])]
         with duckdb.connect(str(self.path)) as db:
             db.execute(
                 "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages, "
@@ -86,8 +82,8 @@ class OldTracer:
             )
             for place, token in enumerate(kinds["t"]):
                 # all that was recorded happened in the first one
-                self._step(db, key, token, (len(kinds["e"]), len(kinds["m"])) if place == 0 else (0, 0))
-            for token in kinds["e"]:
+                self._step(db, key, token, (counts[1], counts[2]) if place == 0 else (0, 0))
+            for token in (*kinds["q"], *kinds["e"]):
                 self._event(db, key, token)
             for token in kinds["m"]:
                 self._message(db, key, token)
@@ -99,7 +95,7 @@ class OldTracer:
             for token in tokens:
                 if token[0] == "t":
                     self._step(db, key, token, (0, sum(each[0] == "m" for each in tokens)))
-                elif token[0] == "e":
+                elif token[0] in ("e", UNFIT):
                     self._event(db, key, token)
                 else:
                     self._message(db, key, token)
@@ -129,9 +125,10 @@ class OldTracer:
 
     def _event(self, db: Any, key: str, token: str) -> None:
         number = int(token[1:])
-        kind = EVENTS[number % 3]
+        kind = EVENTS[number % 3] if token[0] == "e" else "planner"
         own: dict[str, Row] = {
             "cais": {"model_name": "gpt-4o", "provider": "openai", "prompt_tokens": number, "cost": 0.29},
+            "planner": {"cost": 0.1},
             "environment": {"reward": number / 8, "terminated": number % 2 == 0},
             "runtime": {},
         }
@@ -325,6 +322,15 @@ class Trace:
     head: Row
     tokens: list[str] = field(default_factory=list)
     rows: dict[str, Row] = field(default_factory=dict)
+    rewards: list[int] = field(default_factory=list)
+    """the ids of its events' rewards, or those that a move would give them"""
+
+    def ids(self) -> Iterator[tuple[str, int]]:
+        """What is numbered, each with a letter for its table."""
+        for token, row in self.rows.items():
+            yield "e" if token[0] == UNFIT else token[0], int(row["id"])
+        for each in self.rewards:
+            yield "r", each
 
     def take(self, row: Row, token: str) -> None:
         assert token not in self.rows, f"{self.head['session_id']} has {token!r} twice"
@@ -344,7 +350,11 @@ def legacy_traces(path: Path) -> dict[str, Trace]:
             rows = db.execute(f"SELECT columns(*)::VARCHAR FROM {table} ORDER BY {order}").fetchall()
             return [dict(zip([each[0] for each in db.description or ()], row, strict=True)) for row in rows]
 
-        return _traces(read)
+        found = _traces(read)
+    for trace in found.values():
+        rewarded = (row for row in trace.rows.values() if row.get("reward") is not None)
+        trace.rewards = [int(row["id"]) for row in rewarded if row["event_type"] == "environment"]
+    return found
 
 
 def new_traces(path: Path) -> dict[str, Trace]:
@@ -367,7 +377,10 @@ def new_traces(path: Path) -> dict[str, Trace]:
             cursor = db.execute(f"SELECT * FROM {table} ORDER BY {order}")
             return [dict(zip([each[0] for each in cursor.description], row, strict=True)) for row in cursor]
 
-        return _traces(read)
+        found = _traces(read)
+        for row in read("event_rewards", "id"):
+            found[row["session_id"]].rewards.append(row["id"])
+        return found
 
 
 def _traces(read: Any) -> dict[str, Trace]:
@@ -382,21 +395,34 @@ def _traces(read: Any) -> dict[str, Trace]:
     return found
 
 
-def look(legacy: Path, target: Path) -> dict[str, Lying]:
-    """Every session that one of the stores, or the ledger, knows."""
+@dataclass(frozen=True)
+class Looked:
+    """Every session that one of the stores, or the ledger, knows; and those of them in v2's store that have the id of
+    a row which is another session's in v3's."""
+
+    lying: dict[str, Lying]
+    taken: frozenset[str]
+
+
+def look(legacy: Path, target: Path) -> Looked:
     old = legacy_traces(legacy)
     new, states = (new_traces(target), ledger_states(target)) if filled(target) else ({}, {})
     found = {}
     for key in old.keys() | new.keys() | states.keys():
         here, there = old.get(key), new.get(key)
         found[key] = Lying(
-            None if here is None else tuple(here.tokens),
+            None if here is None else arranged(here.tokens),
             None if here is None else here.status,
-            None if there is None else tuple(there.tokens),
+            None if there is None else arranged(there.tokens),
             None if there is None else there.status,
             states.get(key),
         )
-    return found
+    owners = {each: key for key, trace in new.items() for each in trace.ids()}
+    return Looked(found, frozenset(key for key, trace in old.items() if _meets(trace, key, owners)))
+
+
+def _meets(trace: Trace, key: str, owners: Mapping[tuple[str, int], str]) -> bool:
+    return any(owners.get(each, key) != key for each in trace.ids())
 
 
 def filled(path: Path) -> bool:

@@ -17,6 +17,8 @@ from tests.support.both_programs import Lying
 Policy = Literal["raise", "append_legacy", "keep_new", "none"]
 """What becomes of a session that both sides changed; "none": the system has no way to lay them together."""
 Contents = tuple[str, ...]
+UNFIT = "q"
+"""What begins so is a row that no rule can convert."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class State:
     move has brought of ``new``. ``late``: the old program has written since; ``used``: the new one has.
     ``carried``: a rollback has written the legacy rows and did not come to its end.
     ``back``: it was taken back and put back, with what V1 has no place for.
+    ``apart``: what of the legacy contents lies in quarantine while the session lives in the new store.
     """
 
     legacy: Contents | None = None
@@ -40,6 +43,7 @@ class State:
     used: bool = False
     carried: bool = False
     back: bool = False
+    apart: Contents = ()
 
     def lies(self, lying: Lying) -> bool:
         """Whether this is what lies in the stores."""
@@ -55,7 +59,7 @@ class State:
     @property
     def clean(self) -> bool:
         """Nobody has written since the last move: both sides have the same, and nothing is on its way."""
-        return not (self.late or self.used or self.carried or self.back)
+        return not (self.late or self.used or self.carried or self.back or self.apart or self.word == "quarantined")
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,17 @@ def stays(state: State, told: bool | None = False) -> Way:
 
 def moved(state: State, *, back: bool = False) -> State:
     assert state.legacy is not None
+    fit = tuple(each for each in state.legacy if each[:1] != UNFIT)
     return State(
-        legacy=state.legacy, old_status=state.old_status, new=state.legacy, new_status=state.old_status, word="moved",
+        legacy=state.legacy, old_status=state.old_status, new=fit, new_status=state.old_status, word="moved",
         synced=state.legacy, ours=frozenset(state.legacy), back=back,
+        apart=tuple(each for each in state.legacy if each[:1] == UNFIT),
     )  # fmt: skip
+
+
+def arranged(contents: Iterable[str]) -> Contents:
+    """Contents kind by kind, by their first letter; those of a kind stay in their order."""
+    return tuple(sorted(contents, key=lambda each: each[:1]))
 
 
 # --- forward --------------------------------------------------------------------------------------------------
@@ -89,16 +100,34 @@ def first_use(state: State, policy: Policy) -> list[Way]:
         if state.new is not None or state.legacy is None:
             return [stays(state)]
         return [Way(moved(state))]
+    if state.word == "quarantined" and state.late and state.legacy is not None:
+        return [Way(moved(state, back=state.back))]
     if state.word != "moved":
         return [stays(state)]
     return catch_up(state, policy)
 
 
+def refused(state: State, ways: list[Way], told: bool | None) -> list[Way]:
+    """What becomes of a move where the new store does not take the rows: what is there stays, and one that was not
+    there goes into quarantine, until the old program has changed it."""
+    found = []
+    for way in ways:
+        if not way.done:
+            found.append(way)
+        elif state.word == "moved":
+            found.append(stays(state, told))
+        else:
+            found.append(Way(replace(_out(state, "quarantined"), back=way.state.back), told, done=False))
+    return found
+
+
 def migrate(state: State) -> list[Way]:
     if state.legacy is None or (state.word is None and state.new is not None):
         return [stays(state, None if state.word == "moved" else False)]
-    if state.word in (None, "rolled_back"):
-        return [Way(moved(state, back=state.word is not None))]
+    if state.word == "quarantined" and not state.late:
+        return [stays(state, told=True)]
+    if state.word in (None, "rolled_back", "quarantined"):
+        return [Way(moved(state, back=state.back or state.word == "rolled_back"))]
     if state.word == "deleted" or state.new is None or (state.carried and state.late):
         return [stays(state, None)]
     if not state.late:
@@ -176,6 +205,9 @@ class BackOptions:
 def take_back(state: State, options: BackOptions) -> list[Way]:
     if state.word == "rolled_back" or (state.word is None and state.new is None):
         return [stays(state)]
+    if state.word == "quarantined":
+        # it was never in the new store
+        return [stays(state, None)]
     changed = state.late
     if changed and options.keep_legacy and state.legacy is not None:
         return [Way(_out(state, "rolled_back") if not options.keep_target else state, None)]
@@ -195,10 +227,17 @@ def take_back(state: State, options: BackOptions) -> list[Way]:
 
 
 def _carried(state: State, options: BackOptions) -> State:
-    there = replace(state, legacy=state.new, old_status=state.new_status, late=False, carried=False)
+    there = _written(state, carried=False)
     if options.keep_target:
         return replace(there, word="moved", used=state.used or state.word is None)
     return _out(there, "rolled_back")
+
+
+def _written(state: State, *, carried: bool) -> State:
+    """A rollback has written the legacy rows: those of the new store, and those in quarantine."""
+    assert state.new is not None
+    legacy = arranged((*state.new, *state.apart)) if state.apart else state.new
+    return replace(state, legacy=legacy, old_status=state.new_status, late=False, carried=carried)
 
 
 def _out(state: State, word: str) -> State:
@@ -276,9 +315,10 @@ def halfway(state: State, options: BackOptions, ends: list[Way]) -> list[Way]:
     """What a rollback may leave that was killed between the two stores; ``ends`` are those of one that was not."""
     ways = []
     for way in ends:
-        if way.done and state.new is not None and way.state.legacy == state.new and not options.discard_new:
-            carried = replace(state, legacy=state.new, old_status=state.new_status, late=False, carried=True)
-            ways.append(Way(carried, None))
+        if way.done and state.new is not None and not options.discard_new:
+            carried = _written(state, carried=True)
+            if way.state.legacy == carried.legacy:
+                ways.append(Way(carried, None))
         if way.done and state.new is None and way.state.legacy is None:
             ways.append(Way(replace(state, legacy=None, old_status=None), None))
     return ways

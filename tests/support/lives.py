@@ -87,6 +87,11 @@ class Lives(RuleBasedStateMachine):
         """What the bridge shows of a session's contents."""
         return list(contents)
 
+    def moves(self, key: str, state: State, ways: list[Way], told: bool | None = True) -> list[Way]:  # noqa: ARG002
+        """The ways of an operation that moves, as far as the new store takes the session's rows; ``told`` is what
+        such an operation says of one that it does not take."""
+        return ways
+
     def before_deleting(self, state: State, policy: Policy) -> list[Way]:
         """What a bridge does with a session before it deletes it."""
         return model.first_use(state, policy)
@@ -205,7 +210,7 @@ class Lives(RuleBasedStateMachine):
         if key is None:
             return
         answer, policy = self.asked("use", key)
-        ways = self.only(key, lambda state: model.first_use(state, policy))
+        ways = self.only(key, lambda state: self.moves(key, state, model.first_use(state, policy), None))
         if answer is None:
             self.settle(f"bridge uses {key} (killed)", ways, killed=lambda *_: [])
             return
@@ -264,7 +269,13 @@ class Lives(RuleBasedStateMachine):
 
     @rule(at=kills)
     def migrates(self, at: int | None) -> None:
-        self.run("migrate", self.source, self.target, at=at, ways=lambda _, state: model.migrate(state))
+        self.run(
+            "migrate",
+            self.source,
+            self.target,
+            at=at,
+            ways=lambda key, state: self.moves(key, state, model.migrate(state)),
+        )
 
     def halfway(self, state: State, options: BackOptions) -> list[Way]:
         return model.halfway(state, options, self.take_back(state, options))
