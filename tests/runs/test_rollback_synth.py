@@ -140,6 +140,21 @@ def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_f
     assert v3_rows(target)["messages"] == rows["messages"]
 
 
+def test_a_deletion_that_is_carried_back_while_the_others_stay_is_known_as_one(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    for table in ("event_rewards", "outcome_rewards", "messages", "events", "session_timesteps", "session_traces"):
+        change(target, f"DELETE FROM {table} WHERE session_id = ?", one)
+    assert take_back(sessionlift, target, "--all", "--keep-target").code == 0
+    assert v2(source, "SELECT * FROM session_traces WHERE session_id = ?", one) == []
+    assert ledger(target)[one] == "deleted"
+    found = sessionlift("verify", source, target, "--json")
+    assert found.code == 0, found.out
+
+
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Legacy, target: Path, dress: str) -> None:
     source = legacy(sessions=20, dress=dress)

@@ -128,6 +128,9 @@ class Leaver:
         """
         for turn in turns:
             unit = units.get(turn.session_id)
+            if turn.action == "remove" and unit is not None:
+                # its deletion was carried: from now on it is in neither store
+                self._ledger.bury(turn.session_id, run_id=self._run_id, at=utc_now(), source_digest=unit.source_digest)
             if turn.action != "discard" and turn.digest is not None and self._came_from(unit):
                 self._ledger.carried(
                     SESSION,
