@@ -260,7 +260,7 @@ def _gone(state: State, options: BackOptions) -> list[Way]:
         return [stays(state, told=True)]
     if options.discard_new:
         return [Way(_out(state, "rolled_back"))]
-    return [Way(State(word=word)) for word in {"deleted", state.word}]
+    return [Way(State(word="deleted"))]
 
 
 # --- the new program ------------------------------------------------------------------------------------------
