@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
 from sessionlift.converters._backward import BackUnit, BackwardBatch, LegacyRows, Remembered
 from sessionlift.converters._batch import SESSION
-from sessionlift.converters._digest import TargetDigests, encode_rows
+from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import load_zone
 from sessionlift.converters.synth._catalog_back import catalog_back
 from sessionlift.converters.synth._columns import (
-    REAL_IN_DIGEST,
     V2_COLUMNS,
     V2_SESSION_TABLES,
     V3_COLUMNS,
@@ -28,8 +25,9 @@ from sessionlift.converters.synth._legacy import GIVEN_BY_HAND, SEQUENCES, has_f
 from sessionlift.converters.synth._rebuild import Rebuilder
 from sessionlift.converters.synth._reshape_back import unshape
 from sessionlift.converters.synth._scratch import Scratch
+from sessionlift.converters.synth._target import hashed_rows
 from sessionlift.converters.synth._weigh import Weighed, as_losses, by_key, same, same_but_ours, weigh
-from sessionlift.stores import DuckdbStore, Store, listed, quote_identifier
+from sessionlift.stores import DuckdbStore, Store, quote_identifier
 
 _LAST_ID = 2**31 - 1
 _CHILDREN = tuple(SEQUENCES)
@@ -383,14 +381,10 @@ def _pair_outcomes(now: dict[str, dict[Any, Any]], theirs: dict[str, dict[Any, A
 
 # --- reading v3 -----------------------------------------------------------------------------------------------
 
-_READ = {
-    table: (
-        *V3_COLUMNS[table],
-        *V3_LEFT_NULL.get(table, ()),
-        *(("id",) if table == "outcome_rewards" else ()),
-    )
-    for table in V3_SESSION_TABLES
-}
+_ALSO_READ = {**V3_LEFT_NULL, "outcome_rewards": (*V3_LEFT_NULL.get("outcome_rewards", ()), "id")}
+"""By table the columns that no digest covers."""
+
+_READ = {table: (*V3_COLUMNS[table], *_ALSO_READ.get(table, ())) for table in V3_SESSION_TABLES}
 
 
 class _Read:
@@ -403,22 +397,13 @@ class _Read:
     def __init__(self, store: Store, ids: Sequence[str]) -> None:
         self._rows: dict[str, dict[str, list[tuple[Any, ...]]]] = {key: {} for key in ids}
         digests, touched = TargetDigests(ids), set[str]()
-        some, params = listed(ids)
-        for table, columns in _READ.items():
-            digests.table(table)
-            width = len(V3_COLUMNS[table])
-            left_null = V3_LEFT_NULL.get(table, ())
-            filled = width + len(left_null)
-            place = columns.index("session_id")
-            real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
-            order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
-            found = store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order)
-            for key, group in groupby(found, itemgetter(place)):
-                rows = list(group)
-                self._rows[key][table] = rows
-                if left_null and any(value is not None for row in rows for value in row[width:filled]):
+        for table, key, rows in hashed_rows(store, ids, digests, _ALSO_READ):
+            self._rows[key].setdefault(table, []).extend(rows)
+            if table in V3_LEFT_NULL:
+                width = len(V3_COLUMNS[table])
+                filled = slice(width, width + len(V3_LEFT_NULL[table]))
+                if any(value is not None for row in rows for value in row[filled]):
                     touched.add(key)
-                digests.add(key, encode_rows([_as_hashed(row[:width], real) for row in rows]))
         self.digests = {**digests.hexdigests(), **dict.fromkeys(touched, "")}
 
     def tables(self, session_id: str) -> _Tables:
@@ -428,10 +413,3 @@ class _Read:
             table: [dict(zip(columns, row, strict=True)) for row in rows.get(table, ())]
             for table, columns in _READ.items()
         }
-
-
-def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
-    for place in real:
-        if type(row[place]) is int:
-            row = (*row[:place], float(row[place]), *row[place + 1 :])
-    return row

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
 
 from sessionlift.converters._batch import CATALOG, UnitKind
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
     REAL_IN_DIGEST,
@@ -17,7 +20,38 @@ from sessionlift.converters.synth._columns import (
 )
 from sessionlift.stores import Store, Value, listed, quote_identifier
 
-_ORDER = ("session_traces", "session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
+_TOGETHER = 500
+"""Rows of one session that are hashed together; it may have very many."""
+
+
+def hashed_rows(
+    store: Store, ids: Sequence[str], digests: TargetDigests, also: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[tuple[str, str, list[tuple[Any, ...]]]]:
+    """The rows of sessions as (table, session id, some of its rows), table by table, in the order of their keys.
+
+    A row has the columns of ``V3_COLUMNS``, which ``digests`` has been told when the row comes, and behind them those
+    that ``also`` names by table.
+    """
+    some, params = listed(ids)
+    for table in V3_SESSION_TABLES:
+        digests.table(table)
+        columns = V3_COLUMNS[table]
+        place = columns.index("session_id")
+        real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
+        order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
+        wanted = (*columns, *(also or {}).get(table, ()))
+        found = store.read_table(table, wanted, where=f"session_id IN ({some})", params=params, order_by=order)
+        for session_id, group in groupby(found, itemgetter(place)):
+            while rows := list(islice(group, _TOGETHER)):
+                digests.add(session_id, encode_rows([_as_hashed(row[: len(columns)], real) for row in rows]))
+                yield table, session_id, rows
+
+
+def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
+    for place in real:
+        if type(row[place]) is int:
+            row = (*row[:place], float(row[place]), *row[place + 1 :])
+    return row
 
 
 class SynthRows:
@@ -37,19 +71,8 @@ class SynthRows:
                     digests.rows([("", *row) for row in rows], 0)
             return dict(digests.hexdigests())
         digests = TargetDigests(ids)
-        some, params = listed(ids)
-        for table in _ORDER:
-            digests.table(table)
-            columns = V3_COLUMNS[table]
-            key = columns.index("session_id")
-            real = [columns.index(name) for name in REAL_IN_DIGEST.get(table, ())]
-            order = ("session_id", V3_KEYS[table]) if table != "session_traces" else ("session_id",)
-            for row in store.read_table(table, columns, where=f"session_id IN ({some})", params=params, order_by=order):
-                values = list(row)
-                for place in real:
-                    if isinstance(values[place], int):
-                        values[place] = float(values[place])
-                digests.rows([tuple(values)], key)
+        for _ in hashed_rows(store, ids, digests):
+            pass  # the digests are all that is asked for
         return dict(digests.hexdigests())
 
     def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
