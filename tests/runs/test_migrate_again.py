@@ -264,6 +264,35 @@ def test_a_session_whose_ids_are_taken_goes_to_quarantine_whole_and_the_others_m
         assert set(kept) <= set(rows(target)[table]), f"{table}: a row that was there was touched"
 
 
+def test_what_the_target_refused_is_tried_again_by_each_run(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    source = legacy(traps="usual")
+    untouched = tmp_path / "untouched.db"
+    sessionlift("migrate", source, untouched, "--json")
+    refused = session_ids(source)[3]
+    sessionlift("migrate", source, target, "--only", session_ids(source)[0], "--json")
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES (?, '2026-01-01T00:00:00.000000+00:00', 0, 0, 0)",
+        refused,
+    )
+    sessionlift("migrate", source, target, "--json")
+
+    still = sessionlift("migrate", source, target, "--json")
+    assert (still.code, counts(still)) == (1, (8, 0, 7, 1)), still.out
+    assert unit(target, refused)[2] == "quarantined"
+
+    change(target, "DELETE FROM session_traces WHERE session_id = ?", refused)
+    freed = sessionlift("migrate", source, target, "--json")
+    assert (freed.code, counts(freed)) == (0, (8, 1, 7, 0)), freed.out
+    assert unit(target, refused)[2] == "moved"
+    assert query(target, "SELECT count(*) FROM sessionlift_quarantine") == [(0,)]
+    for table in ("session_timesteps", "events", "messages", "event_rewards"):
+        assert rows(target)[table] == rows(untouched)[table], table
+
+
 def test_first_some_then_all(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     ids = session_ids(source)

@@ -109,7 +109,7 @@ def first_use(state: State, policy: Policy) -> list[Way]:
 
 def refused(state: State, ways: list[Way], told: bool | None) -> list[Way]:
     """What becomes of a move where the new store does not take the rows: what is there stays, and one that was not
-    there goes into quarantine, until the old program has changed it."""
+    there goes into quarantine, until a run finds room for it or the old program has changed it."""
     found = []
     for way in ways:
         if not way.done:
@@ -124,8 +124,6 @@ def refused(state: State, ways: list[Way], told: bool | None) -> list[Way]:
 def migrate(state: State) -> list[Way]:
     if state.legacy is None or (state.word is None and state.new is not None):
         return [stays(state, None if state.word == "moved" else False)]
-    if state.word == "quarantined" and not state.late:
-        return [stays(state, told=True)]
     if state.word in (None, "rolled_back", "quarantined"):
         return [Way(moved(state, back=state.back or state.word == "rolled_back"))]
     if state.word == "deleted" or state.new is None or (state.carried and state.late):

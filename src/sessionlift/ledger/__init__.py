@@ -4,6 +4,7 @@ from sessionlift.ledger._attempts import CONFLICT, Attempt, Attempts
 from sessionlift.ledger._intents import Intents
 from sessionlift.ledger._ledger import Ledger, LedgerRun, LedgerUnit, TakenBack
 from sessionlift.ledger._notes import Notes
+from sessionlift.ledger._retry import Retry
 from sessionlift.ledger._rows import LEDGER_TABLES, STAGED_COLUMNS, ledger_rows, to_json
 from sessionlift.ledger._shadow import COMPARED, ShadowCounts
 
@@ -19,6 +20,7 @@ __all__ = [
     "LedgerRun",
     "LedgerUnit",
     "Notes",
+    "Retry",
     "ShadowCounts",
     "TakenBack",
     "ledger_rows",

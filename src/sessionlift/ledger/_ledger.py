@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sessionlift.converters import KEPT, SESSION, Fact, Loss, Quarantined, Remembered, TypeMapping, Unit, UnitKind
+from sessionlift.ledger._retry import Retry
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
@@ -123,16 +124,18 @@ class Ledger:
 
     # --- units ------------------------------------------------------------------------------------------------
 
-    def digests(self, kind: str, *, retry: Collection[str] = (), revive: bool = False) -> Iterator[tuple[str, str]]:
+    def digests(self, kind: str, *, retry: Retry | None = None, revive: bool = False) -> Iterator[tuple[str, str]]:
         """(session id, digest of the source rows as read) of every unit of ``kind``.
 
-        Units with rows in quarantine are left out if one of the runs in ``retry`` moved them, and with ``revive``
-        those that were rolled back.
+        Units that ``retry`` wants are left out, and with ``revive`` those that were rolled back.
         """
+        retry = retry or Retry()
         for session_id, digest, state, run_id in self._store.read_table(
             "sessionlift_units", ("session_id", "source_digest", "state", "run_id"), where="unit = ?", params=(kind,)
         ):
-            if (state == "moved" or run_id not in retry) and not (revive and state == "rolled_back"):
+            if revive and state == "rolled_back":
+                continue
+            if not retry.wants(str(session_id), str(state), str(run_id)):
                 yield str(session_id), str(digest)
 
     def moved(self) -> list[tuple[str, str]]:
@@ -149,6 +152,11 @@ class Ledger:
         """The runs to which a session in the target goes back; a run that was killed may be one of them."""
         rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")
         return {str(run_id) for (run_id,) in rows}
+
+    def refused(self) -> frozenset[str]:
+        """The sessions in quarantine whose rows the target has refused."""
+        rows = self._store.query("SELECT DISTINCT session_id FROM sessionlift_quarantine WHERE code = 'target_refused'")
+        return frozenset(str(session_id) for (session_id,) in rows)
 
     def unwell(self) -> list[tuple[str, str, str]]:
         """(kind, session id, state) of every unit that is not just moved; the catalog's id is the empty text."""

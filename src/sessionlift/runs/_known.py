@@ -10,7 +10,7 @@ from typing import Any
 
 from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
-from sessionlift.ledger import Ledger, LedgerRun
+from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
@@ -20,14 +20,14 @@ from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sni
 @dataclass(frozen=True)
 class Known:
     """``digests`` is a file with what was moved, one [id, digest] a line, and ``kept`` one with what ways back kept,
-    one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` names the runs whose units
-    with rows in quarantine are worth another try, ``unwell`` those units (kind, id, why)."""
+    one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` says which units with
+    rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why)."""
 
     filled: bool = False
     digests: Path | None = None
     catalog: str | None = None
     runs: Sequence[LedgerRun] = ()
-    retry: frozenset[str] = frozenset()
+    retry: Retry = field(default_factory=Retry)
     unwell: list[tuple[str, str, str]] = field(default_factory=list)
     kept: Path | None = None
 
@@ -84,11 +84,12 @@ def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -
             _refuse_other_zone([run for run in runs if run.run_id in movers], options, target)
             # another mapping may find a place for what the last one could not convert, and --salvage for a part
             mapping = options.to_message()["mapping"]
-            retry = frozenset(
+            others = frozenset(
                 run.run_id
                 for run in runs
                 if run.options.get("mapping") != mapping or (options.salvage and not run.options.get("salvage"))
             )
+            retry = Retry(others, ledger.refused())
             return Known(
                 filled,
                 _written(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=True)),

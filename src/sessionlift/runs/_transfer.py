@@ -11,7 +11,7 @@ from typing import Any
 
 from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows
 from sessionlift.errors import StoreConstraintError, VerificationError
-from sessionlift.ledger import Intents, Ledger, LedgerUnit
+from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.stores import Staged, Store
@@ -48,10 +48,10 @@ class _Judged:
 class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
-    Units with rows in quarantine that one of the runs in ``retry`` moved are replaced, though their source is the
-    same. With ``revive`` sessions that were rolled back are moved again; without it they stay in the legacy store.
-    What the older shape could not hold while they were there is put back by ``giver`` in the same transaction (None
-    where the converter has done it), and stays in the complement for those who look at the rows later.
+    Units with rows in quarantine that ``retry`` wants are replaced, though their source is the same. With
+    ``revive`` sessions that were rolled back are moved again; without it they stay in the legacy store. What the
+    older shape could not hold while they were there is put back by ``giver`` in the same transaction (None where
+    the converter has done it), and stays in the complement for those who look at the rows later.
 
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
@@ -72,7 +72,7 @@ class Transfer:
         run_id: str,
         committed: Callable[[Committed], None],
         *,
-        retry: Collection[str] = (),
+        retry: Retry | None = None,
         revive: bool = False,
         read_back: bool = False,
         giver: PutBack | None = None,
@@ -85,7 +85,7 @@ class Transfer:
         self._ledger = Ledger(target)
         self._run_id = run_id
         self._committed = committed
-        self._retry, self._revive, self._read_back = retry, revive, read_back
+        self._retry, self._revive, self._read_back = retry or Retry(), revive, read_back
 
     def take(self, message: Message) -> Message:
         """Commit the batch in the stage file that ``message`` names, and remove the file; see ``commit``."""
@@ -184,7 +184,7 @@ class Transfer:
             (key, unit.source_digest)
             for key, unit in before.items()
             if unit.source_digest == offered[key]
-            and (unit.state == "moved" or unit.run_id not in self._retry)
+            and not self._retry.wants(key, unit.state, unit.run_id)
             and not self._comes_back(unit)
         ]
         done = {key for key, _ in same}
