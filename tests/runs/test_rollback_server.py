@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from tests.runs.test_taken_back import contents
+from tests.support.cutting_proxy import When, cutting_proxy
+from tests.support.laws import TORTURE, strided
 from tests.support.moved import query
 from tests.support.run_fixtures import Legacy
 from tests.support.servers import free_port, running_sqld
@@ -136,6 +138,53 @@ def test_a_server_that_goes_away_ends_the_rollback_and_the_next_one_goes_on(
         assert at(url, "SELECT count(*) FROM sessions") == [(0,)]
         assert at(url, "SELECT count(*) FROM sessionlift_rollout WHERE name LIKE 'rollback/%'") == [(0,)]
     assert v1_rows(v1) == after
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_connection_that_is_cut_ends_the_rollback_and_the_next_one_goes_on(
+    sessionlift: Warm, v1: Path, tmp_path: Path, when: When
+) -> None:
+    saved, backups = v1.read_bytes(), v1.with_name(f"{v1.name}.backups")
+
+    def begin(url: str) -> None:
+        v1.write_bytes(saved)
+        shutil.rmtree(backups, ignore_errors=True)
+        assert sessionlift("migrate", v1, url, "--quiet", cwd=tmp_path).code in (0, 1)
+        write_to(url)
+
+    (tmp_path / "calm").mkdir()
+    with running_sqld(tmp_path / "calm") as (url, _), cutting_proxy(url) as (through, proxy):
+        begin(url)
+        proxy.orders(0, when)
+        calm = sessionlift("rollback", through, "--all", "--json", cwd=tmp_path)
+        assert calm.code == 0, calm.out + calm.err
+        count, after = proxy.seen, v1_rows(v1)
+    print(f"\n{count} requests")  # noqa: T201 - the number that the docs tell
+    for number in strided(count, 16) if TORTURE else (count * 3 // 4,):
+        (tmp_path / str(number)).mkdir()
+        with running_sqld(tmp_path / str(number)) as (url, _), cutting_proxy(url) as (through, proxy):
+            begin(url)
+            proxy.orders(number, when)
+            ended = sessionlift("rollback", through, "--all", "--json", cwd=tmp_path)
+            assert "Traceback" not in ended.err
+            # what is cut at the very end may be told in the report alone
+            if ended.code != 0:
+                said = json.loads(ended.out)
+                assert (ended.code, said["code"]) == (4, "store_unavailable"), f"{when} {number}: {ended.out}"
+                assert "run the same command again" in said["hint"]
+            gone = {key for (key,) in at(url, "SELECT session_id FROM sessionlift_units WHERE state = 'rolled_back'")}
+            there = {key for (key,) in at(url, "SELECT session_id FROM sessions")}
+            assert not gone & there, f"{when} {number}: in two places"
+            lying = {row[0].decode(): row for row in v1_rows(v1)}
+            final = {row[0].decode(): row for row in after}
+            assert {key: lying.get(key) for key in gone} == {key: final[key] for key in gone}, f"{when} {number}"
+            proxy.orders(0, when)
+            again = sessionlift("rollback", through, "--all", "--json", cwd=tmp_path)
+            assert again.code == 0, f"{when} {number}: {again.out}{again.err}"
+            assert v1_rows(v1) == after, f"{when} {number}"
+            assert at(url, "SELECT count(*) FROM sessions") == [(0,)]
+            assert at(url, "SELECT count(*) FROM sessionlift_rollout WHERE name LIKE 'rollback/%'") == [(0,)]
 
 
 @pytest.mark.slow

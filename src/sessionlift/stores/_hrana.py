@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from sessionlift.errors import StoreAuthError, StoreError, StoreUnavailableError
 
 _TIMEOUT_SECONDS = 120.0
+_ROLE = "target"
+"""of every server: sessions come from files"""
 
 
 class HranaReader:
@@ -159,20 +161,19 @@ class HranaReader:
                 f"the server refused the token (HTTP {response.status})",
                 hint="set SESSIONLIFT_TOKEN, or give ?authToken= in the URL",
                 store=self._shown,
+                role=_ROLE,
             )
         if response.status != 200:
             detail = response.read(300).decode("utf-8", "replace")
-            raise StoreError(f"the server answered HTTP {response.status}: {detail}", store=self._shown)
+            raise StoreError(f"the server answered HTTP {response.status}: {detail}", store=self._shown, role=_ROLE)
         return response
 
     def _refused(self, error: dict[str, Any]) -> StoreError:
-        return StoreError(f"the server refused to read: {error.get('message')}", store=self._shown)
+        return StoreError(f"the server refused to read: {error.get('message')}", store=self._shown, role=_ROLE)
 
     def _gone(self, error: BaseException) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"the server cannot be reached or went away: {error}",
-            hint="check that it runs, then verify again",
-            store=self._shown,
+            f"the server cannot be reached or went away: {error}", store=self._shown, role=_ROLE
         )
 
 
