@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 import duckdb
@@ -20,16 +21,32 @@ _ORPHAN = "r.session_id NOT IN (SELECT session_id FROM session_traces)"
 _KEY = {"experimental_systems": "experiment_id, system_id"}
 
 
-def catalog_digest(connection: duckdb.DuckDBPyConnection, *, orphans: bool) -> str:
-    """The SHA-256 of the catalog's rows in the order of their keys, and of rows that belong to no session."""
+def tables_with_orphans(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The tables in which there is a row that belongs to no session. Reads one column of each, and no row whole."""
+    return frozenset(
+        table
+        for table in CHILD_BYTES
+        if connection.execute(f"SELECT 1 FROM {table} AS r WHERE {_ORPHAN} LIMIT 1").fetchone()
+    )
+
+
+def catalog_digest(connection: duckdb.DuckDBPyConnection, orphans: Collection[str] | None) -> str:
+    """The SHA-256 of the catalog's rows in the order of their keys, and of rows that belong to no session.
+
+    ``orphans`` names the tables that have such rows; None leaves them out.
+    """
     digest = hashlib.sha256()
     queries = [
         (table, f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r ORDER BY {_KEY.get(table, 'id')}")
         for table in V2_CATALOG_TABLES
     ]
-    if orphans:
+    if orphans is not None:
         queries.extend(
-            (table, f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r WHERE {_ORPHAN} ORDER BY id")
+            (
+                table,
+                f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r "
+                f"WHERE {_ORPHAN if table in orphans else 'FALSE'} ORDER BY id",
+            )
             for table in CHILD_BYTES
         )
     for table, query in queries:
@@ -41,8 +58,13 @@ def catalog_digest(connection: duckdb.DuckDBPyConnection, *, orphans: bool) -> s
     return digest.hexdigest()
 
 
-def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, *, orphans: bool) -> Batch:
-    """All rows of the catalog, and every row whose session does not exist, which goes to quarantine."""
+def convert_catalog(
+    connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, orphans: Collection[str] | None
+) -> Batch:
+    """All rows of the catalog, and every row whose session does not exist, which goes to quarantine.
+
+    ``orphans`` as for the digest.
+    """
     unit = Unit(CATALOG, "", digest)
     batch = Batch([unit])
     digests = TargetDigests([""])
@@ -55,8 +77,7 @@ def convert_catalog(connection: duckdb.DuckDBPyConnection, sink: Sink, digest: s
         digests.rows([("", *row) for row in rows], 0)
         unit.written_counts[table] = len(rows)
         unit.read_counts[table] = unit.read_counts.get(table, 0) + len(rows)
-    if orphans:
-        _orphans(connection, batch, unit)
+    _orphans(connection, batch, unit, orphans or ())
     unit.target_digest = digests.hexdigests()[""]
     unit.complement = {"sequences": _sequences(connection), "owned": owned}
     cells = _odd_times(connection, batch)
@@ -123,8 +144,8 @@ def _version_metadata(branch: str | None, description: str | None) -> str | None
     return "{" + ", ".join(parts) + "}" if parts else None
 
 
-def _orphans(connection: duckdb.DuckDBPyConnection, batch: Batch, unit: Unit) -> None:
-    for table in CHILD_BYTES:
+def _orphans(connection: duckdb.DuckDBPyConnection, batch: Batch, unit: Unit, tables: Collection[str]) -> None:
+    for table in (each for each in CHILD_BYTES if each in tables):
         for session_id, row_id, row in raw_rows(connection, table, table, _ORPHAN):
             reason = f"no row of session_traces has the session id {session_id!r}"
             batch.quarantine.append(Quarantined(CATALOG, session_id, table, row_id, "orphan_row", reason, row))

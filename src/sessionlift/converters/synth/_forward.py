@@ -184,10 +184,11 @@ class SynthForward:
 
     def catalog(self, sink: Sink, known: str | None = None) -> Batch:
         """The catalog as one unit; an empty batch where its digest is ``known`` already."""
-        digest = _catalog.catalog_digest(self._db, orphans=self._orphans)
+        orphans = _catalog.tables_with_orphans(self._db) if self._orphans else None
+        digest = _catalog.catalog_digest(self._db, orphans)
         if digest == known:
             return Batch(unchanged=[""])
-        batch = _catalog.convert_catalog(self._db, sink, digest, orphans=self._orphans)
+        batch = _catalog.convert_catalog(self._db, sink, digest, orphans)
         batch.facts.extend(_catalog.catalog_facts(self._db))
         return batch
 

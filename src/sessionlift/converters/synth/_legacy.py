@@ -13,7 +13,7 @@ import duckdb
 from sessionlift.converters._backward import BackwardBatch, Changes
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters.synth import _load, _sql
-from sessionlift.converters.synth._catalog import catalog_digest
+from sessionlift.converters.synth._catalog import catalog_digest, tables_with_orphans
 from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
 from sessionlift.errors import StoreConstraintError, UsageError
 from sessionlift.stores import DuckdbStore, Store, quote_identifier
@@ -111,7 +111,7 @@ class SynthLegacyRows:
         with _duck(store).mapped():
             db = _open(store)
             if kind == CATALOG:
-                return {"": catalog_digest(db, orphans=True)}
+                return {"": catalog_digest(db, tables_with_orphans(db))}
             return _session_digests(db, ids)
 
     def remove(
