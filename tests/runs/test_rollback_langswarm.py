@@ -13,8 +13,10 @@ import pytest
 from tests.support.moved import change, query, snapshot
 from tests.support.taken_back import (
     V2_MESSAGE,
+    checked_again,
     ledger,
     notes,
+    smaller_loss,
     take_back,
     v1_messages,
     v1_rows,
@@ -112,6 +114,20 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v1_messages(v1, one)[-1] == "said after the move 2"
     moved(sessionlift, v1, v2)
     assert v2_rows(v2) == before
+
+
+def test_the_report_of_a_move_that_gave_something_back_holds_when_it_is_checked_again(
+    sessionlift: Warm, v1: Path, v2: Path
+) -> None:
+    for session in living(v2)[::2]:
+        change(v2, V2_MESSAGE, session, "new", "said after the move")
+    change(v2, "UPDATE session_messages SET token_count = 7 WHERE message_id = 'new'")
+    assert take_back(sessionlift, v2, "--all").losses == {"no_place_in_v1": 6}
+    done = sessionlift("migrate", v1, v2, "--json")
+    report = Path(json.loads(done.out)["path"])
+    assert checked_again(sessionlift, report) == []
+    smaller_loss(report, "provider_mapped")
+    assert checked_again(sessionlift, report) == ["claim_losses"]
 
 
 def test_what_v1_changed_while_it_had_the_session_again_stands(sessionlift: Warm, v1: Path, v2: Path) -> None:

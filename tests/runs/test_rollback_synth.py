@@ -11,7 +11,7 @@ import pytest
 from tests.runs.test_taken_back import contents
 from tests.support.moved import REAL_TABLES, change, change_source, query
 from tests.support.run_fixtures import Legacy
-from tests.support.taken_back import ledger, notes, take_back
+from tests.support.taken_back import checked_again, ledger, notes, smaller_loss, take_back
 from tests.support.warm import Warm
 
 OWN_IDS = {"outcome_rewards", "experimental_systems"}
@@ -100,6 +100,27 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert take_back(sessionlift, target, "--all").code == 0
     moved(sessionlift, source, target)
     assert v3_rows(target) == before
+
+
+def test_the_report_of_a_move_that_gave_something_back_holds_when_it_is_checked_again(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=6, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    add_message(target, one, "said after the move", '{"step_id": "turn_9"}')
+    change(
+        target,
+        "INSERT INTO event_rewards (event_id, session_id, reward_value, reward_type, created_at) "
+        "SELECT id, session_id, 1.5, 'shaped', '2031-05-06 07:08:09' FROM events WHERE session_id = ? LIMIT 1",
+        one,
+    )
+    assert "row_not_held" in take_back(sessionlift, target, "--all").losses
+    done = sessionlift("migrate", source, target, "--json")
+    report = Path(json.loads(done.out)["path"])
+    assert checked_again(sessionlift, report) == []
+    smaller_loss(report, "metadata_reshaped")
+    assert checked_again(sessionlift, report) == ["claim_losses"]
 
 
 def test_writes_that_stay_behind_take_nothing_with_them_that_an_earlier_way_back_has_kept(

@@ -61,6 +61,20 @@ def take_back(sessionlift: Warm, target: Path, *options: object) -> Answer:
     return Answer(outcome.code, told["report"], {line["session_id"]: line for line in told["sessions"]})
 
 
+def checked_again(sessionlift: Warm, report: str | Path) -> list[str]:
+    """The codes of everything that ``verify --report`` holds against a report."""
+    outcome = sessionlift("verify", "--report", report, "--json")
+    assert outcome.out, outcome.err
+    return [line["code"] for line in json.loads(outcome.out)["report"]["errors"]]
+
+
+def smaller_loss(report: Path, code: str) -> None:
+    """Let a report tell of fewer values of one kind of loss."""
+    told = json.loads(report.read_text("utf-8"))
+    next(line for line in told["losses"] if line["code"] == code).update(count=1, examples=[])
+    report.write_text(json.dumps(told), "utf-8")
+
+
 def v1_rows(path: Path) -> list[tuple[Any, ...]]:
     """V1's rows with all their bytes and types, in their order."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:

@@ -103,7 +103,7 @@ def _refuse_unfit(report: Report, path: Path) -> None:
     if report.kind not in ("migrate", "catch_up"):
         raise UsageError(
             f"{path} is the report of a {report.kind}, which claims nothing about rows that were moved",
-            hint="give the report of a migration",
+            hint="give the report of a migration; `sessionlift verify SOURCE TARGET` compares both stores as they are",
             path=str(path),
         )
     if report.dry_run:

@@ -70,6 +70,8 @@ class Audit:
     moved_again: int = 0
     gone_since: int = 0
     """sessions of the report that were deleted or taken back since"""
+    given_back: int = 0
+    """sessions that got back what the older store could not hold: their losses are not counted again"""
     later: int = 0
     """sessions that the ledger has from a run later than the report's, those moved again among them"""
     run_known: bool = True

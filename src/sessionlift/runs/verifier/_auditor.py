@@ -317,6 +317,7 @@ class Auditor(ABC):
         for (table,) in self._target.read("sessionlift_quarantine", ("table_name",), "run_id = ?", (run_id,)):
             audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
         audit.aside = self._units.aside()
+        audit.given_back = self._checker.result.given_back
 
     def _quarantine_of(self, claim: str | None) -> tuple[str, Sequence[Any]]:
         """The condition, and its parameters, for the rows in quarantine that are looked at."""

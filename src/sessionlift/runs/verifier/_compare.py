@@ -29,6 +29,7 @@ class Comparison:
     """The running result of a verification.
 
     ``differing`` counts by session id what was found wrong, ``by_table`` the target's rows that were read.
+    ``given_back`` counts sessions that were compared by their digests alone.
     """
 
     sessions: int = 0
@@ -38,6 +39,7 @@ class Comparison:
     more: int = 0
     differing: dict[str, int] = field(default_factory=dict)
     by_table: dict[str, int] = field(default_factory=dict)
+    given_back: int = 0
 
     def found(self, table: str, rows: int) -> None:
         """Count rows of ``table`` that were read from the target."""

@@ -112,6 +112,7 @@ class SynthVerifier:
         """Compare sessions that got back what v2 could not hold, by the digests of both sides."""
         for batch in self.index.batches(list(given)):
             self.result.sessions += len(batch.ids)
+            self.result.given_back += len(batch.ids)
             tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
             for table, rows in rows_of(self._target, tables, batch.ids).items():
                 self.result.found(table, rows)

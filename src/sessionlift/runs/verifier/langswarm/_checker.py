@@ -141,6 +141,7 @@ class LangswarmChecker(Checker):
             return
         if has_kept(entry.complement):
             # its rows do not follow from V1's alone; the digests of both sides are compared
+            self.result.given_back += 1
             self._count(found, len(found.messages))
             self.read.update(made_of(row, self._clock, entry.aside, salvage=True).read_counts(entry.aside))
             return
