@@ -161,6 +161,33 @@ def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_f
     assert v3_rows(target)["messages"] == rows["messages"]
 
 
+def test_what_was_kept_of_a_row_that_the_old_program_has_deleted_goes_to_no_other_session(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one, two = living(target)[:2]
+    add_message(target, one, "carried back", '{"step_id": "turn_9"}')
+    insert = "INSERT INTO events (session_id, event_type, event_time, reward) VALUES (?, 'environment', 1.0, 1.5)"
+    change(target, insert, one)
+    take_back(sessionlift, target, "--session", one)
+    (message,) = v2(source, "SELECT max(id) FROM messages")[0]
+    (event,) = v2(source, "SELECT max(id) FROM events")[0]
+    change_source(source, f"DELETE FROM messages WHERE id = {message}")
+    change_source(source, f"DELETE FROM events WHERE id = {event}")
+    # the new program counts its rewards by themselves, and comes to any id
+    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'of another session')"
+    change(target, insert, message, two)
+    insert = "INSERT INTO event_rewards (id, event_id, session_id, reward_value, created_at) VALUES (?, 1, ?, 9.0, '')"
+    change(target, insert, event, two)
+    moved(sessionlift, source, target)
+    assert ledger(target)[one] == "moved"
+    assert query(target, "SELECT content, metadata FROM messages WHERE id = ?", message) == [
+        ("of another session", None)
+    ]
+    assert query(target, "SELECT session_id, reward_value FROM event_rewards WHERE id = ?", event) == [(two, 9.0)]
+
+
 def test_a_deletion_that_is_carried_back_while_the_others_stay_is_known_as_one(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

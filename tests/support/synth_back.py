@@ -156,7 +156,7 @@ def move_again(target: V3Target, legacy: LegacyStore, batches: Sequence[Backward
         for batch in batches:
             for unit in batch.units:
                 if unit.kept:
-                    SynthPutBack().put_back(target.store, json.loads(json.dumps(unit.kept)))
+                    SynthPutBack().put_back(target.store, unit.session_id, json.loads(json.dumps(unit.kept)))
 
 
 def texts(legacy: LegacyStore) -> Mapping[str, list[Row]]:

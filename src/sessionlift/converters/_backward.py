@@ -178,7 +178,7 @@ class Backward(Protocol):
 class PutBack(Protocol):
     """The last step of a move forward that comes after a way back."""
 
-    def put_back(self, store: Store, kept: Mapping[str, Any]) -> int:
+    def put_back(self, store: Store, session_id: str, kept: Mapping[str, Any]) -> int:
         """Give a unit that was just written into the target what ``kept`` holds; returns how many values and rows.
 
         Belongs into the transaction that wrote it. A value is put back only where the move has made what it made

@@ -228,7 +228,7 @@ class Transfer:
             return
         if self._giver is not None:
             for key in there:
-                self._giver.put_back(self._target, self._kept[key])
+                self._giver.put_back(self._target, key, self._kept[key])
         for key, digest in self._rows.digests(self._target, SESSION, there).items():
             self._ledger.put_back(key, self._kept[key], digest)
         example = {"session_id": there[0]}

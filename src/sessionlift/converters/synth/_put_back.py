@@ -15,34 +15,40 @@ _NAMES = {"timestep_id": "session_timesteps", "event_id": "events", "message_id"
 _Anew = dict[tuple[str, Value], Value]
 """By table and id the id that the row has now."""
 
+_Place = tuple[str, tuple[Value, ...]]
+"""SQL that picks a row of the unit, and its parameters."""
+
 
 class SynthPutBack:
     """Puts values and rows back that ``SynthBackward`` kept."""
 
-    def put_back(self, store: Store, kept: Mapping[str, Any]) -> int:
+    def put_back(self, store: Store, session_id: str, kept: Mapping[str, Any]) -> int:
         """Give a unit that was just written what ``kept`` holds; returns how many values and rows.
 
         Belongs into the transaction that wrote it. A value goes back only where the move has made what it made when
-        the value was kept; a row only where nothing has its key. What the old program has changed since, stands.
+        the value was kept; a row only where nothing has its key. What the old program has changed since, stands; where
+        it has deleted a row, another session may have the id by now, and is left alone.
         Rows that follow each other by their ids get these back all together, or keep those that they have.
         """
         done = 0
         anew = _not_free(store, kept.get("cells", ()))
         for table, key in kept.get("gone", ()):
-            done += store.execute(f"DELETE FROM {quote_identifier(table)} WHERE {_where(table)}", _bound(table, key))
+            where, bound = _place(table, key, session_id)
+            done += store.execute(f"DELETE FROM {quote_identifier(table)} WHERE {where}", bound)
         # ids last: the other cells of a row are found by the id that it has now
         cells = sorted(kept.get("cells", ()), key=lambda cell: cell[2] == "id")
         for table, key, column, was, value in cells:
             if column != "id" or (table, value) not in anew:
-                done += self._cell(store, table, key, column, was, _named(column, unpack(value), anew))
+                place = _place(table, key, session_id)
+                done += self._cell(store, table, place, column, was, _named(column, unpack(value), anew))
         for table, rows in kept.get("rows", {}).items():
             for row in rows:
                 named = {column: _named(column, unpack(value), anew) for column, value in row.items()}
                 done += self._row(store, table, named)
         return done
 
-    def _cell(self, store: Store, table: str, key: Any, column: str, was: str, value: Value) -> int:
-        name, where, bound = quote_identifier(column), _where(table), _bound(table, key)
+    def _cell(self, store: Store, table: str, place: _Place, column: str, was: str, value: Value) -> int:
+        name, (where, bound) = quote_identifier(column), place
         found = next(iter(store.read_table(table, (column,), where=where, params=bound)), None)
         if found is None or fingerprint(found[0]) != was:
             return 0
@@ -81,16 +87,13 @@ def _exists(store: Store, table: str, key: Value) -> bool:
     return bool(store.query(f"SELECT 1 FROM {quote_identifier(table)} WHERE {name} = ?", (key,)))
 
 
-def _where(table: str) -> str:
-    if table == "experimental_systems":
-        return "experiment_id = ? AND system_id = ?"
-    if table == "outcome_rewards":
-        return "session_id = ?"
-    return f"{quote_identifier(KEY_OF[table])} = ?"
-
-
-def _bound(table: str, key: Any) -> tuple[Value, ...]:
+def _place(table: str, key: Any, session_id: str) -> _Place:
     if table == "experimental_systems":
         experiment, system = key.split("\x1f", 1)
-        return (experiment, system)
-    return (key,)
+        return "experiment_id = ? AND system_id = ?", (experiment, system)
+    if table == "outcome_rewards":
+        return "session_id = ?", (session_id,)
+    name = quote_identifier(KEY_OF[table])
+    if table in _NUMBERED:
+        return f"{name} = ? AND session_id = ?", (key, session_id)
+    return f"{name} = ?", (key,)
