@@ -201,6 +201,23 @@ def test_a_deletion_that_is_carried_back_while_the_others_stay_is_known_as_one(
     assert ledger(target)[one] == "deleted"
     found = sessionlift("verify", source, target, "--json")
     assert found.code == 0, found.out
+    assert take_back(sessionlift, target, "--all").code == 0
+    assert sessionlift("schema", "downgrade", target, "base").code == 0
+
+
+def test_rows_of_a_deleted_session_that_the_target_keeps_are_taken_back_by_a_later_rollback(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    change(target, "DELETE FROM session_traces WHERE session_id = ?", one)
+    assert take_back(sessionlift, target, "--all", "--keep-target").code == 0
+    assert query(target, "SELECT 1 FROM messages WHERE session_id = ? LIMIT 1", one) == [(1,)]
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.code == 0, answer.report["errors"]
+    assert ledger(target)[one] == "deleted"
+    assert query(target, "SELECT 1 FROM messages WHERE session_id = ?", one) == []
 
 
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])

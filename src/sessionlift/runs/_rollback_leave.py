@@ -10,7 +10,7 @@ from sessionlift.converters import KEPT, SESSION, Loss, TargetRows
 from sessionlift.ledger import Attempts, Ledger, LedgerUnit, TakenBack
 from sessionlift.reports import utc_now
 from sessionlift.runs._rollback_options import Turn
-from sessionlift.runs._rollback_rows import Watched
+from sessionlift.runs._rollback_rows import NO_ROWS, Watched
 from sessionlift.stores import Store
 
 DISCARDED = "discarded"
@@ -58,10 +58,9 @@ class Leaver:
             left.losses = [*losses(left.done), *self._discard(left.done)]
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
             going = [turn for turn in going if turn.state != "quarantined"]
-            if self._keep:
-                self._stay(going, units)
-            else:
-                self._go(going)
+            stays = {turn.session_id: self._keep and not self._is_deleted(turn) for turn in going}
+            self._stay([turn for turn in going if stays[turn.session_id]], units)
+            self._go([turn for turn in going if not stays[turn.session_id]])
             self._ledger.add_losses(self._run_id, SESSION, left.losses)
         return left
 
@@ -91,6 +90,13 @@ class Leaver:
             else:
                 left.done.append(turn)
         return units
+
+    def _is_deleted(self, turn: Turn) -> bool:
+        """Whether a deletion was carried into the store that sessions came from, and nothing is left to stay: from now
+        on the session is in neither store."""
+        if turn.action != "remove" or not self._came_from(None):
+            return False
+        return self._watched.digests([turn.session_id])[turn.session_id] == NO_ROWS
 
     def _discard(self, turns: Sequence[Turn]) -> list[Loss]:
         """Keep what is not carried back, and tell of it; where the target keeps its rows, nothing is left behind."""
@@ -128,9 +134,6 @@ class Leaver:
         """
         for turn in turns:
             unit = units.get(turn.session_id)
-            if turn.action == "remove" and unit is not None:
-                # its deletion was carried: from now on it is in neither store
-                self._ledger.bury(turn.session_id, run_id=self._run_id, at=utc_now(), source_digest=unit.source_digest)
             if turn.action != "discard" and turn.digest is not None and self._came_from(unit):
                 self._ledger.carried(
                     SESSION,
