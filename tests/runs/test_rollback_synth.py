@@ -220,6 +220,28 @@ def test_rows_of_a_deleted_session_that_the_target_keeps_are_taken_back_by_a_lat
     assert query(target, "SELECT 1 FROM messages WHERE session_id = ?", one) == []
 
 
+def test_a_session_that_is_begun_again_after_it_was_left_behind_goes_back_as_it_is_now(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    moved(sessionlift, source, target)
+    trace = (
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES ('own', '2031-05-06T07:08:09.123456+00:00', 0, 1, 0)"
+    )
+    # a column that a move leaves NULL, and that is in no digest
+    event = "INSERT INTO events (session_id, event_type, event_time, call_records) VALUES ('own', 'cais', 1.0, '[]')"
+    change(target, trace)
+    change(target, event)
+    assert take_back(sessionlift, target, "--session", "own", "--discard-new").code == 0
+    change(target, trace)
+    change(target, event)
+    answer = take_back(sessionlift, target, "--session", "own")
+    assert answer.code == 0, answer.report["errors"]
+    assert v2(source, "SELECT count(*) FROM events WHERE session_id = 'own'") == [(1,)]
+    assert ledger(target)["own"] == "rolled_back"
+
+
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Legacy, target: Path, dress: str) -> None:
     source = legacy(sessions=20, dress=dress)

@@ -41,8 +41,9 @@ class Remembered:
     def lies_as_moved(self, digest: str) -> bool:
         """Whether the unit, whose target rows have ``digest`` now, has not been written to since it was moved, so that
         its legacy rows follow from those of the target. What a move has put back does not follow from the rows alone.
+        No digest is no likeness: the application has begun such a session, and left it, and filled what digests omit.
         """
-        return digest == self.target_digest and KEPT not in self.complement
+        return digest == self.target_digest != "" and KEPT not in self.complement
 
     def lies_in_both(self, digest: str, there: str | None) -> bool:
         """Whether it lies as it was moved in the target and in a legacy store, where its rows have the digest
