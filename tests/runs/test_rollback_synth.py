@@ -258,6 +258,33 @@ def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, legacy: Le
     assert rows["systems"] == v3_rows(target)["systems"]
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--quiet"])
+def test_what_moved_once_is_not_counted_as_written_since_where_it_is_rebuilt(
+    sessionlift: Warm, legacy: Legacy, target: Path, option: str
+) -> None:
+    source = legacy(sessions=6, traps="all")
+    moved(sessionlift, source, target)
+    source.unlink()
+    one = living(target)[0]
+    add_message(target, one, "said after the move")
+    change(
+        target,
+        "INSERT INTO session_traces SELECT 'native', created_at, 0, 0, 1, metadata, NULL, NULL FROM session_traces "
+        "WHERE session_id = ?",
+        one,
+    )
+    add_message(target, "native", "begun in the new store")
+    change(target, "INSERT INTO systems (system_id, name) VALUES ('s', 'of the application')")
+    answer = take_back(sessionlift, target, "--all", "--to", target.with_name("rebuilt.duckdb"), option)
+    assert answer.facts == {
+        ("carried_added", "messages"): 1,
+        ("carried_added", "session_traces"): 1,
+        ("carried_added", "systems"): 1,
+        ("carried_whole", "sessions"): 1,
+    }
+    assert answer.sessions[one]["rebuilt"]
+
+
 def test_a_part_goes_into_a_file_of_its_own_and_comes_back_from_there(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

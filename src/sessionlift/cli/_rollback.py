@@ -127,7 +127,9 @@ def _tell_sessions(result: RollbackResult) -> None:
 
 def _said(line: dict[str, Any]) -> str:
     parts = [_WORDS[line["action"]] + (f" ({line['error']})" if "error" in line else "")]
-    if line["found"] != "unchanged":
+    if line.get("rebuilt"):
+        parts.append("written to since it moved, and rebuilt whole")
+    elif line["found"] not in ("unchanged", "quarantined"):
         for name in ("added", "changed", "deleted"):
             parts += [f"{count:,} {table} {name}" for table, count in line[name].items()]
     return "; ".join(parts)

@@ -136,6 +136,10 @@ FACTS: dict[str, str] = {
     "carried_added": "rows that the application wrote after the move; the legacy store has them now",
     "carried_changed": "rows that the application changed after the move; the legacy store has the change now",
     "carried_deleted": "rows that the application deleted after the move; they are deleted in the legacy store, too",
+    "carried_whole": (
+        "sessions that were written to after the move, rebuilt in a store that had nothing of them: what of their rows "
+        "is new cannot be told there"
+    ),
     "deleted_in_target": "the session was moved once and deleted there since: it does not come back by itself",
     "rolled_back": "the session was moved once and taken back: it is moved again when someone says so",
     "recorded_counts_differ": (

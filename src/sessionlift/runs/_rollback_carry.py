@@ -201,6 +201,7 @@ class Carrier:
         if there is None:
             if self._came_from(unit):
                 return self._conflict(turn, there, LEGACY_LACKS, "the legacy store has lost it since it was moved")
+            turn.rebuilt = unit is not None and made.found == "changed"
             return turn
         if there == made.source_digest or (made.found == "unchanged" and there == before):
             return replace(turn, action="there", digest=there)

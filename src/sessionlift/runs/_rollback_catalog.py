@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sessionlift.converters import CATALOG, Backward, Changes, Loss, TargetRows
+from sessionlift.converters import CATALOG, Backward, BackwardBatch, Changes, Loss, Remembered, TargetRows
 from sessionlift.ledger import Intents, Ledger
 from sessionlift.reports import utc_now
 from sessionlift.runs._rollback_carry import FirstWrite
@@ -53,7 +53,7 @@ def carry_catalog(
         return CarriedCatalog()
     if legacy is None:
         added = {table: len(rows) for table, rows in batch.rows.items() if rows}
-        return CarriedCatalog(changes=Changes(added=added), losses=batch.losses)
+        return CarriedCatalog(changes=_since_the_move(Changes(added=added), batch, memory), losses=batch.losses)
     there = way.rows.digests(legacy, CATALOG, [""])[""]
     changes = way.rows.compare(legacy, batch).get("", Changes())
     made = batch.units[0].source_digest if batch.units else None
@@ -70,7 +70,18 @@ def carry_catalog(
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
     whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept
     noted = digest if made is None or there in known else made
-    return CarriedCatalog(digest, noted, batch.owned, whole, changes, batch.losses)
+    return CarriedCatalog(digest, noted, batch.owned, whole, _since_the_move(changes, batch, memory), batch.losses)
+
+
+def _since_the_move(changes: Changes, batch: BackwardBatch, memory: Remembered | None) -> Changes:
+    """Without the rows that a move made, where the legacy store had none of a table: it is another one."""
+    owned = {} if memory is None else memory.complement.get("owned", {})
+    added = dict(changes.added)
+    for table, rows in batch.rows.items():
+        if rows and added.get(table) == len(rows):
+            made = owned.get(table, ())
+            added[table] = min(len(rows), sum(1 for key in batch.owned.get(table, ()) if key not in made))
+    return replace(changes, added={table: count for table, count in added.items() if count})
 
 
 def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, run_id: str) -> None:

@@ -85,7 +85,8 @@ class Turn:
 
     ``before`` is the ledger's word at the beginning, ``seen`` a digest of all its rows in the target then. ``digest``
     is what the legacy store has to hold at the end (None: nothing), ``state`` what the ledger will say. ``rows``
-    counts the rows that were made, by legacy table.
+    counts the rows that were made, by legacy table. ``rebuilt``: it was moved from elsewhere and written to since, and
+    this legacy store has none of it, so that what of its rows is new cannot be told.
     """
 
     session_id: str
@@ -100,12 +101,15 @@ class Turn:
     rows: Mapping[str, int] = field(default_factory=dict)
     code: str = ""
     why: str = ""
+    rebuilt: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The session's line, ready for JSON."""
         told: dict[str, Any] = {"session_id": self.session_id, "action": self.action, "found": self.found}
         for name in ("added", "changed", "deleted"):
             told[name] = dict(getattr(self.changes, name))
+        if self.rebuilt:
+            told["rebuilt"] = True
         if self.why:
             told.update(code=self.code, error=self.why)
         return told

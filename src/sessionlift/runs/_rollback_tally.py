@@ -49,6 +49,7 @@ class RollbackTally:
         before = self._begun.pop(turn.session_id, None)
         if before is None or not before.changes:
             return
+        turn.rebuilt = turn.rebuilt or before.rebuilt
         turn.changes = Changes(
             *(
                 dict(Counter(getattr(before.changes, name)) + Counter(getattr(turn.changes, name)))
@@ -105,14 +106,20 @@ class RollbackTally:
 
     def _carried(self, changes: Changes, session_id: str | None, turn: Turn | None) -> None:
         """Rows that are not in the legacy store as they were: only where someone has written them since the move."""
-        if turn is not None and turn.found == "unchanged":
+        if turn is not None and turn.found in ("unchanged", "quarantined"):
+            return
+        if turn is not None and turn.rebuilt:
+            self._tell("carried_whole", "sessions", 1, session_id)
             return
         for name in ("added", "changed", "deleted"):
             for table, count in getattr(changes, name).items():
-                found = self._facts.setdefault((f"carried_{name}", table), [0, []])
-                found[0] += count
-                if session_id is not None and len(found[1]) < EXAMPLES:
-                    found[1].append({"session_id": session_id})
+                self._tell(f"carried_{name}", table, count, session_id)
+
+    def _tell(self, code: str, table: str, count: int, session_id: str | None) -> None:
+        found = self._facts.setdefault((code, table), [0, []])
+        found[0] += count
+        if session_id is not None and len(found[1]) < EXAMPLES:
+            found[1].append({"session_id": session_id})
 
     def _lose(self, loss: Loss) -> None:
         found = self._losses.setdefault((loss.code, loss.table, loss.column), [0, []])
