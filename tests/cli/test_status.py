@@ -80,6 +80,32 @@ def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, 
     assert len(json.loads(sessionlift("status", new, "--json").out)["runs"]) == 1
 
 
+def test_a_ledger_that_was_left_alone_is_told_of(sessionlift: Warm, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
+    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    assert sessionlift("rollback", new, "--all", "--quiet").code == 0
+    assert sessionlift("schema", "downgrade", new, "langswarm.v2@base").code == 0
+    told = sessionlift("status", new, old)
+    assert told.code == 0, told.err
+    assert "the ledger alone" in told.out
+    assert "3 sessions rolled back" in told.out
+
+
+def test_a_dry_run_shows_first_what_needs_a_look(sessionlift: Warm, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 60).code == 0
+    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    ids = [key for (key,) in query(new, "SELECT session_id FROM sessions ORDER BY rowid")]
+    change(old, "UPDATE sessions SET metadata = replace(metadata, 'active', 'archived') WHERE session_id = ?", ids[-1])
+    change(new, "UPDATE sessions SET model = 'm' WHERE session_id = ?", ids[-2])
+    change(new, "DELETE FROM sessions WHERE session_id = ?", ids[-3])
+    lines = sessionlift("rollback", new, "--all", "--dry-run").out.splitlines()
+    assert lines[0].startswith(f"{ids[-1]!r}: CONFLICT")
+    assert {line.split(":")[0] for line in lines[1:3]} == {repr(ids[-2]), repr(ids[-3])}
+    assert lines[50] == "... and 10 more; --json has them"
+
+
 def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_names(
     sessionlift: Warm, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ _WORDS = {
     "conflict": "CONFLICT",
     "refused": "REFUSED",
 }
+_WEIGHT = {"conflict": 0, "refused": 0, "settled": 2, "aside": 2}
 
 
 @click.command(cls=Command)
@@ -117,7 +118,9 @@ def rollback(
 
 
 def _tell_sessions(result: RollbackResult) -> None:
-    for line in result.sessions[:_SHOWN]:
+    # what needs a look comes first: of many sessions only the first are shown
+    lines = sorted(result.sessions, key=lambda line: (_WEIGHT.get(line["action"], 1), line["found"] == "unchanged"))
+    for line in lines[:_SHOWN]:
         click.echo(f"{line['session_id']!r}: {_said(line)}")
     more = len(result.sessions) - _SHOWN + result.more
     if more > 0:

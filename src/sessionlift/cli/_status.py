@@ -56,7 +56,7 @@ def status(target: str, source: str | None, as_json: bool) -> None:
 
 def _waiting(found: TargetStatus) -> list[str]:
     waiting = found.waiting
-    lines = [] if waiting.left is None else [f"  {waiting.left:>10,} sessions left in the legacy store"]
+    lines = [] if waiting.left is None else [f"  {waiting.left:>10,} sessions left in the legacy store, never moved"]
     for code, count in waiting.failed.items():
         lines.append(f"  {count:>10,} sessions failed to move ({code}); they are served from the legacy store")
     if waiting.conflicts:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sessionlift.errors import WrongGenerationError
+from sessionlift.errors import UnknownGenerationError, WrongGenerationError
 from sessionlift.generations import chain_of, detect
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
 from sessionlift.runs._known import has_ledger
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._roads import road_to
-from sessionlift.stores import Store, open_store, parse_store_url, quote_identifier
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, quote_identifier
+
+LEDGER_ALONE = "the ledger alone; the next move makes the other tables again"
+_OTHER_TABLES = (
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 12) <> 'sessionlift_' "
+    "AND substr(name, 1, 7) <> 'sqlite_'"
+)
 
 
 @dataclass(frozen=True)
@@ -55,28 +61,39 @@ def status(target: str, source: str | None = None) -> TargetStatus:
     Raises WrongGenerationError where there is no ledger.
     """
     where = parse_store_url(target)
-    found = detect(where, role="target")
+    generation = _generation(where)
     with open_store(where, mode="ro", role="target") as store:
         if not has_ledger(store):
             raise WrongGenerationError(
-                f"{where.redacted} holds {found.generation}, but no ledger: nothing was moved into it",
+                f"{where.redacted} holds {generation}, but no ledger: nothing was moved into it",
                 hint="`sessionlift session-buddy history STORE` tells what was done to a store that is changed in place"
-                if chain_of(found.generation)
+                if chain_of(generation)
                 else "name the target of a migration; `sessionlift detect STORE` tells what a store holds",
                 store=where.redacted,
                 role="target",
             )
         ledger = Ledger(store)
-        left = None if source is None else _left(store, found.generation, source)
+        left = None if source is None or generation == LEDGER_ALONE else _left(store, generation, source)
         return TargetStatus(
             where.redacted,
-            found.generation,
+            generation,
             ledger.states(),
             ledger.quarantine_size(),
             ledger.runs(),
             _waiting(store, left),
-            _native(store, found.generation),
+            _native(store, generation),
         )
+
+
+def _generation(where: StoreURL) -> str:
+    """The target's generation; a ledger is left alone where ``schema downgrade`` has taken the other tables away."""
+    try:
+        return detect(where, role="target").generation
+    except UnknownGenerationError:
+        with open_store(where, mode="ro", role="target") as store:
+            if has_ledger(store) and not store.query(_OTHER_TABLES):
+                return LEDGER_ALONE
+        raise
 
 
 def _waiting(store: Store, left: int | None) -> Waiting:
