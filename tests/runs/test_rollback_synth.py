@@ -14,6 +14,10 @@ from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import checked_again, ledger, notes, smaller_loss, take_back
 from tests.support.warm import Warm
 
+from sessionlift.converters.synth import SynthRows
+from sessionlift.ledger import Ledger
+from sessionlift.stores import open_store
+
 OWN_IDS = {"outcome_rewards", "experimental_systems"}
 
 
@@ -218,6 +222,24 @@ def test_rows_of_a_deleted_session_that_the_target_keeps_are_taken_back_by_a_lat
     assert answer.code == 0, answer.report["errors"]
     assert ledger(target)[one] == "deleted"
     assert query(target, "SELECT 1 FROM messages WHERE session_id = ?", one) == []
+
+
+def test_a_session_that_was_deleted_in_both_stores_stands_in_no_ones_way(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    with open_store(str(target), mode="rw", role="target") as store, store.transaction():
+        # as a bridge does
+        SynthRows().remove(store, "session", [one])
+        Ledger(store).bury(one, run_id="", at="", source_digest="")
+    for table in ("messages", "events", "session_timesteps", "session_traces"):
+        change_source(source, f"DELETE FROM {table} WHERE session_id = '{one}'")
+    assert take_back(sessionlift, target, "--all").code == 0
+    assert ledger(target)[one] == "deleted"
+    assert take_back(sessionlift, target, "--all").sessions[one]["action"] == "settled"
+    assert sessionlift("schema", "downgrade", target, "base").code == 0
 
 
 def test_a_session_that_is_begun_again_after_it_was_left_behind_goes_back_as_it_is_now(

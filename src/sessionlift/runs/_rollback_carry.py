@@ -137,7 +137,7 @@ class Carrier:
                 turn = self._judge(key, *seen_as, self._ours.get(key))
             turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
             turns.append(turn)
-        self._refuse_rows_left([turn for turn in turns if turn.action == "settled" and turn.before is not None])
+        self._refuse_rows_left([turn for turn in turns if turn.before is not None and _has_left(turn)])
         return _Ready(Batch(turns, mark=mark), legacy, made, memory, there)
 
     def _refuse_rows_left(self, settled: Sequence[Turn]) -> None:
@@ -224,7 +224,9 @@ class Carrier:
     def _gone(self, turn: Turn, there: str | None, before: str | None, own: set[str]) -> Turn:
         """A session that was deleted in the target: so it is in the legacy store, unless that went on with it."""
         turn.state, turn.digest = "deleted", None
-        settled = turn.before is not None and turn.before.state == "deleted"
+        unit = turn.before
+        # of one that was deleted through a bridge the ledger is still to say that the legacy store does not have it
+        settled = unit is not None and unit.state == "deleted" and unit.run_id not in self._origins
         if there is None:
             return replace(turn, action="settled" if settled else "remove")
         if self._options.discard_new and there == before:
@@ -311,6 +313,12 @@ class Carrier:
             self._intend([turns[each.session_id] for each in one.units])
             changes.update(self._write(legacy, replace(ready, made=one)))
         return changes
+
+
+def _has_left(turn: Turn) -> bool:
+    """Whether the session had left both stores before this run."""
+    deleted = turn.before is not None and turn.before.state == "deleted"
+    return turn.action == "settled" or (turn.action == "remove" and deleted and not turn.changes)
 
 
 def _may_lose(turn: Turn) -> bool:
