@@ -275,6 +275,28 @@ def test_what_was_discarded_stays_in_the_ledger_over_moves_and_ways_back(session
     assert sessionlift("schema", "downgrade", v2, "base").code == 4
 
 
+def test_what_was_discarded_stays_in_the_ledger_when_both_sides_are_laid_together(
+    sessionlift: Warm, tmp_path: Path
+) -> None:
+    v1 = tmp_path / "v1.db"
+    make_langswarm_v1(v1, sessions=2, traps="none")
+    v2 = moved(sessionlift, v1, tmp_path / "v2.db")
+    one = living(v2)[0]
+    change(v2, V2_MESSAGE, one, "left", "left behind")
+    take_back(sessionlift, v2, "--session", one, "--discard-new")
+    moved(sessionlift, v1, v2)
+    change(v2, V2_MESSAGE, one, "new", "from v2")
+    history = json.loads(query(v1, "SELECT history FROM sessions WHERE session_id = ?", one)[0][0])
+    history["messages"].append({**history["messages"][-1], "content": "from v1", "timestamp": "2032-01-01T00:00:00"})
+    change(v1, "UPDATE sessions SET history = ? WHERE session_id = ?", json.dumps(history), one)
+    done = sessionlift("catch-up", v1, v2, "--on-conflict", "append_legacy", "--quiet")
+    assert done.code == 0, done.err
+    assert query(v2, "SELECT 1 FROM session_messages WHERE content = 'from v1'") == [(1,)]
+    data = query(v2, "SELECT data FROM sessionlift_complement WHERE session_id = ?", one)
+    rows = json.loads(data[0][0])["discarded"]["session_messages"]
+    assert "left behind" in {row["content"] for row in rows}
+
+
 def test_the_target_keeps_its_sessions_when_asked(sessionlift: Warm, v1: Path, v2: Path) -> None:
     one = living(v2)[0]
     change(v2, V2_MESSAGE, one, "new", "from v2")

@@ -10,6 +10,7 @@ from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._mover import Converted, SessionMover
+from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed
 from sessionlift.stores import quote_identifier
 
@@ -93,6 +94,7 @@ class CatchUp:
                 f"UPDATE {quote_identifier(table)} SET {places} WHERE session_id = ?", (*values.values(), session_id)
             )
         ledger = Ledger(store)
+        before = ledger.complement(session_id)
         ledger.renew(
             unit,
             again.unit,
@@ -102,6 +104,8 @@ class CatchUp:
             whole=continued.renew,
             quarantine=continued.quarantine,
         )
+        if before.get(DISCARDED):
+            ledger.complete(SESSION, session_id, with_discarded(ledger.complement(session_id), before))
         ledger.add_losses(run_id, SESSION, [Loss(*each) for each in _losses(continued)])
         Attempts(store).settled(session_id)
 
