@@ -171,6 +171,18 @@ def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, tmp_path: 
 
 
 @pytest.mark.fixtures
+@pytest.mark.parametrize("dress", ["dump", "enhanced"])
+def test_sessions_that_move_again_from_another_dress_are_as_they_should_be(
+    sessionlift: Warm, tmp_path: Path, dress: Any
+) -> None:
+    source = tmp_path / "v1.old"
+    make_langswarm(source, sessions=6, seed=11, traps="usual", dress=dress)
+    target, new = moved(sessionlift, source, tmp_path / "v2.db"), tmp_path / "rebuilt.db"
+    assert take_back(sessionlift, target, "--all", "--to", new).code == 0
+    moved(sessionlift, new, target)
+    well(sessionlift, new, target)
+
+
 def test_a_real_store_is_rebuilt_row_for_row(sessionlift: Warm, real_stores: Path, tmp_path: Path) -> None:
     for name in ("v1_small.db", "v1_corrupt.db"):
         source, new = tmp_path / name, tmp_path / f"new-{name}"
