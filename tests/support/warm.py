@@ -255,6 +255,9 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
 
 
 def main() -> None:
+    # who runs the tests in the background, or by nohup, has these ignored; then a run ignores them, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.dont_write_bytecode = True
     for module in PRELOADED:
         importlib.import_module(module)
