@@ -170,7 +170,6 @@ def test_a_new_file_holds_every_row_of_the_old_one(sessionlift: Warm, tmp_path: 
     assert v2_rows(target)["sessions"] == []
 
 
-@pytest.mark.fixtures
 @pytest.mark.parametrize("dress", ["dump", "enhanced"])
 def test_sessions_that_move_again_from_another_dress_are_as_they_should_be(
     sessionlift: Warm, tmp_path: Path, dress: Any
@@ -183,6 +182,7 @@ def test_sessions_that_move_again_from_another_dress_are_as_they_should_be(
     well(sessionlift, new, target)
 
 
+@pytest.mark.fixtures
 def test_a_real_store_is_rebuilt_row_for_row(sessionlift: Warm, real_stores: Path, tmp_path: Path) -> None:
     for name in ("v1_small.db", "v1_corrupt.db"):
         source, new = tmp_path / name, tmp_path / f"new-{name}"
