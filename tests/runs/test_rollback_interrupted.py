@@ -101,13 +101,17 @@ def test_an_interrupted_rollback_ends_in_order(
     ended = sessionlift("rollback", target, "--all", "--json", at=PLACES[place](moved.seen) + 1, do=name)
 
     assert "Traceback" not in ended.err
-    assert ended.code == 130, ended.out + ended.err
-    assert "Run the same command again" in ended.err
+    # all is done when the ledger is about to say so: then it ends as it would have. (Which of two runs makes the more
+    # temporary files moves the place by one.)
+    done = ended.code == 0 and place == "as the ledger is closed"
+    assert done or ended.code == 130, ended.out + ended.err
+    assert done or "Run the same command again" in ended.err
     (path,) = target.with_name("new.db.reports").glob("rollback-*Z-????????.json")
     assert check_file(path) == []
-    assert json.loads(path.read_text())["status"] == "interrupted"
+    status = "completed" if done else "interrupted"
+    assert json.loads(path.read_text())["status"] == status
     runs = query(target, "SELECT status FROM sessionlift_runs WHERE kind = 'rollback'")
-    assert runs in ([], [("interrupted",)]), "no run is left running"
+    assert runs in ([], [(status,)]), "no run is left running"
     living = moved.system.living(target)
     for key, state in ledger(target).items():
         if state in ("rolled_back", "deleted"):

@@ -179,7 +179,6 @@ class _Run:
                 self._move()
             with self.interrupts.held():
                 self._finish()
-                self.interrupts.over()
                 return MigrateResult(self._report, self._write())
 
     def _begin(self) -> None:
@@ -250,6 +249,8 @@ class _Run:
                     self._summarise()
                     self._report.finish()
                     self._end(ledger, self._report.status)
+                    # a report that is interrupted would gainsay the ledger
+                    self.interrupts.over()
             except KeyboardInterrupt:
                 self._end_broken(ledger, "interrupted")
                 raise

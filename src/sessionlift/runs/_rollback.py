@@ -325,6 +325,8 @@ class _Rollback:
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=self._ledger.size())
                 self._report.finish()
                 self._end(self._report.status)
+                # a report that is interrupted would gainsay the ledger
+                self._interrupts.over()
         except BaseException as error:
             with self._interrupts.held(), suppress(SessionliftError):
                 self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
