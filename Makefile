@@ -3,7 +3,7 @@
 #   make demo     a made-up legacy store: planned, migrated, verified, reported (writes only into demo/)
 #   make test     the whole suite but the peers      make quick    without the slow ones
 #   make torture  the proof in its long form: every kill, further searches, a sample of faults, crowds (about an hour
-#                 on two idle cores; TORTURE=20 takes more of everything but kills, and hours)
+#                 on two cores; TORTURE=20 takes more of everything but kills, and hours)
 #   make lint     ruff                               make types    mypy
 #   make peers    the real synth-ai, LangSwarm and Session-Buddy on our stores (needs PyPI, about two minutes
 #                 at first; Session-Buddy needs a Python 3.13, and is skipped without one)
@@ -29,7 +29,7 @@ PYTEST_ARGS ?= -n auto
 DEMO_SESSIONS ?= 2000
 BENCH_ARGS ?=
 # How many times the usual effort the searches of `make torture` make.
-TORTURE ?= 5
+TORTURE ?= 2
 
 .PHONY: demo test quick torture lint types peers bench clean
 
