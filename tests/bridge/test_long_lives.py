@@ -21,7 +21,7 @@ from sessionlift.reports import check_file
 from sessionlift.runs import verify
 from sessionlift.stores import open_store
 
-USES = int(os.environ.get("SESSIONLIFT_USES", "100000"))
+USES = int(os.environ.get("SESSIONLIFT_USES", "40000"))
 """How many uses of moved sessions the memory of a process must survive; a million takes minutes."""
 
 

@@ -19,8 +19,8 @@ from sessionlift.reports import check_file
 
 pytestmark = [pytest.mark.torture, pytest.mark.slow]
 
-BYTES = tries(3 if not TORTURE else 20)
-CELLS = tries(2 if not TORTURE else 20)
+BYTES = tries(6 if not TORTURE else 20)
+CELLS = tries(4 if not TORTURE else 20)
 SECONDS = 60
 
 

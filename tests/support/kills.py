@@ -75,7 +75,7 @@ class Operation:
     final: Callable[[State], Any] = _itself
     between: Callable[[Any, Any, Any], bool] = _never
     also: Callable[[Path, State], None] = _nothing
-    short: int = 6
+    short: int = 5
 
 
 class Sweep:
@@ -205,13 +205,13 @@ def _difference(one: State, other: State) -> str:
 
 
 def sample(boundaries: Sequence[str], size: int) -> list[int]:
-    """The numbers of ``size`` boundaries or a few more: the first, the last, about the commits, after the
+    """The numbers of ``size`` boundaries or a few more: the last, about the commits, after the
     last commit into DuckDB's log, and evenly between."""
     last = len(boundaries)
     commits = [number for number, what in enumerate(boundaries, 1) if what in ("COMMIT", "COMMIT in DuckDB")]
     middle = commits[len(commits) // 2 :][:1]
     logged = [number + 1 for number, what in enumerate(boundaries, 1) if what == "COMMIT in DuckDB"]
-    found = {1, last, *middle, *(number + 1 for number in middle), *commits[-1:], *logged[-1:]}
+    found = {last, *middle, *(number + 1 for number in middle), *commits[-1:], *logged[-1:]}
     free = [number for number in range(1, last + 1) if number not in found]
     wanted = max(1, size - len(found))
     found.update(free[(2 * n + 1) * len(free) // (2 * wanted)] for n in range(wanted if free else 0))
