@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,9 @@ from sessionlift.errors import StoreCorruptError, StoreError
 from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
 
 ALGORITHM = "sha256; docs/backup.md says what exactly is hashed"
-_ROWS = 2_000
-_TEXT = 1_000_000
-"""Characters that are hashed together: many small rows, and few large ones."""
+_TOGETHER = 64
+_SMALL = 4_000
+"""So many rows are hashed together, if they have fewer than so many characters each; larger ones go one by one."""
 
 _HINT = "see whether the disk works, then run the same command again; a damaged store comes from a backup"
 
@@ -37,25 +37,21 @@ class _Hasher:
 
     def row(self, row: Sequence[Any]) -> None:
         # None, integers, doubles in their shortest form, texts and bytes: each has one spelling
-        self._add([f"{tuple(row)!r}\n"])
+        self._add([tuple(row)])
 
-    def _add(self, lines: Sequence[str]) -> None:
-        self._digest.update("".join(lines).encode("utf-8", "surrogateescape"))
+    def _add(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        text = "\n".join(map(repr, rows)) + "\n"
+        self._digest.update(text.encode("utf-8", "surrogateescape"))
+        return len(text)
 
-    def table(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def table(self, name: str, fetch: Callable[[int], Sequence[tuple[Any, ...]]]) -> None:
+        """Add the rows of a table; ``fetch`` gives at most so many of the next ones."""
         self.row(("table", name))
-        count = size = 0
-        lines: list[str] = []
-        for row in rows:
-            line = f"{row!r}\n"
-            lines.append(line)
-            count += 1
-            size += len(line)
-            if size > _TEXT:
-                self._add(lines)
-                size = 0
-                lines.clear()
-        self._add(lines)
+        count, together = 0, 1
+        while rows := fetch(together):
+            size = self._add(rows)
+            count += len(rows)
+            together = min(2 * together, _TOGETHER) if size < _SMALL * len(rows) else 1
         self.rows[name] = count
 
     def content(self) -> Content:
@@ -108,11 +104,11 @@ def _sqlite_read(path: Path, url: StoreURL, text: Callable[[bytes], str]) -> Con
         for kind, name, _, sql in objects:
             # the rows of a virtual table lie in tables of its own
             if kind == "table" and not str(sql).upper().startswith("CREATE VIRTUAL"):
-                hasher.table(name, _sqlite_rows(db, name))
+                hasher.table(name, _sqlite_rows(db, name).fetchmany)
     return hasher.content()
 
 
-def _sqlite_rows(db: sqlite3.Connection, table: str) -> Iterable[tuple[Any, ...]]:
+def _sqlite_rows(db: sqlite3.Connection, table: str) -> sqlite3.Cursor:
     name = quote_identifier(table)
     try:
         return db.execute(f"SELECT rowid, * FROM {name} NOT INDEXED ORDER BY rowid")
@@ -139,13 +135,8 @@ def _duckdb(url: StoreURL) -> Content:
         ).fetchall()
         for schema, table in tables:
             name = f"{quote_identifier(schema)}.{quote_identifier(table)}"
-            result = db.execute(f"SELECT columns(*)::VARCHAR FROM {name} ORDER BY rowid")
-
-            def rows(found: Any = result) -> Iterable[tuple[Any, ...]]:
-                while part := found.fetchmany(_ROWS):
-                    yield from part
-
-            hasher.table(table if schema == "main" else f"{schema}.{table}", rows())
+            found = db.execute(f"SELECT columns(*)::VARCHAR FROM {name} ORDER BY rowid")
+            hasher.table(table if schema == "main" else f"{schema}.{table}", found.fetchmany)
     return hasher.content()
 
 
