@@ -266,7 +266,7 @@ class SqliteFileStore(Store):
 
     def expect_changes(self) -> None:
         # index pages are met in no order, again and again
-        self._rows("PRAGMA cache_size = -24576")
+        self._rows("PRAGMA cache_size = -16384")
 
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")

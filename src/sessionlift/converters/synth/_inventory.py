@@ -20,8 +20,8 @@ CHILD_BYTES = {
 """Child tables of a session, and SQL for about how many bytes a row of theirs takes."""
 
 
-MAX_ROWS = 60_000
-MAX_BYTES = 16_000_000
+MAX_ROWS = 45_000
+MAX_BYTES = 12_000_000
 
 
 @dataclass(frozen=True)
