@@ -58,9 +58,9 @@ class Leaver:
             left.losses = [*losses(left.done), *self._discard(left.done)]
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
             going = [turn for turn in going if turn.state != "quarantined"]
-            stays = {turn.session_id: self._keep and not self._is_deleted(turn) for turn in going}
-            self._stay([turn for turn in going if stays[turn.session_id]], units)
-            self._go([turn for turn in going if not stays[turn.session_id]])
+            staying = {turn.session_id for turn in going} - self._deleted(going) if self._keep else set()
+            self._stay([turn for turn in going if turn.session_id in staying], units)
+            self._go([turn for turn in going if turn.session_id not in staying])
             self._ledger.add_losses(self._run_id, SESSION, left.losses)
         return left
 
@@ -91,12 +91,12 @@ class Leaver:
                 left.done.append(turn)
         return units
 
-    def _is_deleted(self, turn: Turn) -> bool:
-        """Whether a deletion was carried into the store that sessions came from, and nothing is left to stay: from now
-        on the session is in neither store."""
-        if turn.action != "remove" or not self._came_from(None):
-            return False
-        return self._watched.digests([turn.session_id])[turn.session_id] == NO_ROWS
+    def _deleted(self, turns: Sequence[Turn]) -> set[str]:
+        """Those whose deletion was carried into the store that sessions came from, with nothing left to stay: from now
+        on they are in neither store."""
+        removed = [turn.session_id for turn in turns if turn.action == "remove" and self._came_from(None)]
+        found = self._watched.digests(removed) if removed else {}
+        return {key for key, digest in found.items() if digest == NO_ROWS}
 
     def _discard(self, turns: Sequence[Turn]) -> list[Loss]:
         """Keep what is not carried back, and tell of it; where the target keeps its rows, nothing is left behind."""
