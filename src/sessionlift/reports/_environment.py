@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from sessionlift.reports._model import Environment
@@ -35,6 +34,8 @@ def current_environment(fidelity: Mapping[str, Any] | None = None) -> Environmen
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata  # takes long to load, and only reports of runs need it
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

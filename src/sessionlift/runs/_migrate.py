@@ -32,6 +32,7 @@ from sessionlift.reports import (
 )
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, goes_on_from_nothing
 from sessionlift.runs._broken import told_when_broken
+from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import Known, what_is_known
@@ -153,6 +154,7 @@ class _Run:
         self._peaks: dict[str, float] = {}
         self._caught_up: list[str] = []
         self._total = self._bytes = 0
+        self._last_ids: dict[str, int] = {}
         self._begun = time.monotonic()
         self._known = Known()
         self._started = False
@@ -283,6 +285,7 @@ class _Run:
                 options={**self._report.options, "backups": self._backup.noted()},
                 started_at=self._report.started_at,
             )
+            self._report.assumptions += keep_ids_free(self._road.rows, store, self._last_ids)
 
     def _end(self, ledger: Ledger, status: str) -> None:
         ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
@@ -347,6 +350,7 @@ class _Run:
 
     def _take_inventory(self, message: Message) -> None:
         self._total, self._bytes = message["sessions"], message["bytes"]
+        self._last_ids = message["last_ids"]
         if message["snapshot"] is not None:
             self._snapshot = replace(self._source, path=Path(message["snapshot"]))
         self._report.total_sessions = self._total

@@ -16,6 +16,7 @@ from sessionlift.generations import Detection, detect, prepare_target, require_g
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
+from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions
@@ -122,6 +123,9 @@ class SessionMover:
                 started_at=utc_now(),
             )
             self._forward = self._legacy.forward(self.options, KeptInLedger(self.ledger))
+            with self._legacy.mapped():
+                last_ids = self._forward.last_ids()
+            self.kept_free: list[str] = keep_ids_free(self.road.rows, self.store, last_ids)
             self._transfer = Transfer(
                 self.store,
                 self.road.rows,

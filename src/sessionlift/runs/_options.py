@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sessionlift.converters import TypeMapping
-from sessionlift.converters.langswarm import LangswarmOptions
-from sessionlift.converters.synth import SynthOptions
+
+if TYPE_CHECKING:  # each process loads the converter of its own system only
+    from sessionlift.converters.langswarm import LangswarmOptions
+    from sessionlift.converters.synth import SynthOptions
 
 OnError = Literal["quarantine", "stop"]
 
@@ -31,9 +33,13 @@ class TransferOptions:
     salvage: bool = False
 
     def synth(self) -> SynthOptions:
+        from sessionlift.converters.synth import SynthOptions
+
         return SynthOptions(timezone=self.timezone, mapping=self.mapping, only=self.only)
 
     def langswarm(self) -> LangswarmOptions:
+        from sessionlift.converters.langswarm import LangswarmOptions
+
         return LangswarmOptions(timezone=self.timezone, only=self.only, salvage=self.salvage)
 
     def to_message(self) -> dict[str, Any]:

@@ -140,6 +140,10 @@ class LangswarmForward:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
         self._known.update((key, bytes.fromhex(digest)) for key, digest in known)
 
+    def last_ids(self) -> dict[str, int]:
+        """No row of V1's keeps an id that V1 has drawn."""
+        return {}
+
     def foreign(self) -> tuple[int, int, str | None]:
         """How many sessions are known, how many of them the store does not hold, and one of those."""
         gone = [each for each in self._known if self._source.place_of(each) is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters._digest import TargetDigests
@@ -39,6 +39,10 @@ class LangswarmRows:
             for row in rows:
                 digests.rows([row], 0)
         return dict(digests.hexdigests())
+
+    def keep_free(self, store: Store, last_ids: Mapping[str, int]) -> dict[str, int]:  # noqa: ARG002
+        """V2 rows get the ids that the target draws, whoever writes them."""
+        return {}
 
     def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""

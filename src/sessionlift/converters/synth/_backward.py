@@ -14,6 +14,7 @@ from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import load_zone
 from sessionlift.converters.synth._catalog_back import catalog_back
 from sessionlift.converters.synth._columns import (
+    GIVEN_BY_HAND,
     V2_COLUMNS,
     V2_SESSION_TABLES,
     V3_COLUMNS,
@@ -21,7 +22,7 @@ from sessionlift.converters.synth._columns import (
     V3_LEFT_NULL,
     V3_SESSION_TABLES,
 )
-from sessionlift.converters.synth._legacy import GIVEN_BY_HAND, SEQUENCES, has_foreign_keys
+from sessionlift.converters.synth._legacy import SEQUENCES, has_foreign_keys
 from sessionlift.converters.synth._rebuild import Rebuilder
 from sessionlift.converters.synth._reshape_back import unshape
 from sessionlift.converters.synth._scratch import Scratch

@@ -17,6 +17,7 @@ from sessionlift.converters._times import LocalTime, load_zone, local_time
 from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
 from sessionlift.converters.synth._columns import (
     DERIVED_TABLES,
+    GIVEN_BY_HAND,
     REAL_IN_DIGEST,
     V2_CATALOG_TABLES,
     V2_SESSION_TABLES,
@@ -136,6 +137,17 @@ class SynthForward:
                 [_sql.bind_texts(ids)],
             ).fetchall()
         ]
+
+    def last_ids(self) -> dict[str, int]:
+        """By table of v3 whose rows keep v2's ids the highest of them, ids given by hand aside; 0 for none."""
+        found = {}
+        for table in TEMP:
+            row = self._db.execute(
+                f"SELECT coalesce(max(id), 0)::BIGINT FROM {table} WHERE id <= ?", [GIVEN_BY_HAND]
+            ).fetchone()
+            found[table] = row[0] if row is not None else 0
+        # a derived reward has the id of its event
+        return {**found, "event_rewards": found["events"]}
 
     def foreign(self) -> tuple[int, int, str | None]:
         """How many sessions are known, how many of them the store does not hold, and one of those."""

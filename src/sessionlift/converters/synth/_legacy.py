@@ -14,15 +14,13 @@ from sessionlift.converters._backward import BackwardBatch, Changes
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters.synth import _load, _sql
 from sessionlift.converters.synth._catalog import catalog_digest, tables_with_orphans
-from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
+from sessionlift.converters.synth._columns import GIVEN_BY_HAND, V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
 from sessionlift.errors import StoreConstraintError, UsageError
 from sessionlift.stores import DuckdbStore, Store, quote_identifier
 
 SEQUENCES = {"session_timesteps": "timestep_id_seq", "events": "event_id_seq", "messages": "message_id_seq"}
 """The sequence from which the old program draws the ids of a table."""
 
-GIVEN_BY_HAND = 2**30
-"""Ids above are none that any program has counted up to: after the last of v2's 32 bits nothing could follow."""
 MAX_GAP = 5_000_000
 """How far a sequence is ever advanced. An id beyond that was given by hand, and the old program is far from it."""
 

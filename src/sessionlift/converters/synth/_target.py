@@ -11,6 +11,7 @@ from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
+    GIVEN_BY_HAND,
     REAL_IN_DIGEST,
     V3_CATALOG_TABLES,
     V3_COLUMNS,
@@ -20,6 +21,9 @@ from sessionlift.converters.synth._columns import (
 )
 from sessionlift.stores import Store, Value, listed, quote_identifier
 
+ROOM = 1_000_000
+"""Ids left free above v2's last one: the old program may go on for a while when the new one writes already. A way back
+draws as many from v2's sequences for a row that the new program has added, which takes part of a second."""
 _TOGETHER = 500
 """Rows of one session that are hashed together; it may have very many."""
 
@@ -74,6 +78,27 @@ class SynthRows:
         for _ in hashed_rows(store, ids, digests):
             pass  # the digests are all that is asked for
         return dict(digests.hexdigests())
+
+    def keep_free(self, store: Store, last_ids: Mapping[str, int]) -> dict[str, int]:
+        """Set the counters of v3's AUTOINCREMENT tables ``ROOM`` above v2's last ids, where they are less than half as
+        far; none is ever set back."""
+        drawn: dict[str, int] = {}
+        for name, seq in store.query("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'"):
+            drawn[str(name)] = max(drawn.get(str(name), 0), int(str(seq)))
+        free = {
+            table: last + ROOM
+            for table, last in last_ids.items()
+            if drawn.get(table, 0) - last < ROOM // 2 and last + ROOM <= GIVEN_BY_HAND
+        }
+        if free:
+            with store.transaction():
+                for table, last in free.items():
+                    if table not in drawn:
+                        store.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+                        store.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
+                    else:
+                        store.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, table))
+        return free
 
     def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""

@@ -91,14 +91,15 @@ class Told:
         for table, suspects in gathered.loose.items():
             temp, names = columns[table]
             loose: dict[str, int] = {}
-            for column in names:
-                for session_id, text in self._db.execute(
-                    f"SELECT r.session_id, r.{column}::VARCHAR FROM {temp} AS r WHERE r.session_id IN "
-                    f"({_sql.texts()}) AND {_sql.looks_loose(f'r.{column}::VARCHAR')}",
-                    [_sql.bind_texts(suspects)],
-                ).fetchall():
-                    if not is_strict(text):
-                        loose[session_id] = loose.get(session_id, 0) + 1
+            looks = {f"r.{column}::VARCHAR": _sql.looks_loose(f"r.{column}::VARCHAR") for column in names}
+            for session_id, *texts in self._db.execute(
+                f"SELECT r.session_id, {', '.join(f'CASE WHEN {look} THEN {text} END' for text, look in looks.items())}"
+                f" FROM {temp} AS r WHERE r.session_id IN ({_sql.texts()}) AND ({' OR '.join(looks.values())})",
+                [_sql.bind_texts(suspects)],
+            ).fetchall():
+                count = sum(text is not None and not is_strict(text) for text in texts)
+                if count:
+                    loose[session_id] = loose.get(session_id, 0) + count
             batch.facts.extend(Fact(key, "json_not_strict", table, count) for key, count in loose.items())
 
     def exceptions(self, units: dict[str, Unit]) -> None:

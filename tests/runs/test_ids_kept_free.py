@@ -1,0 +1,171 @@
+"""A legacy program that goes on writing while the new one writes, too: neither takes the other's ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.moved import add_session, change, query, session_ids
+from tests.support.run_fixtures import Legacy
+from tests.support.traces import make_traces
+from tests.support.warm import Warm
+
+from sessionlift.bridge.synth import SyncTraceBridge
+from sessionlift.stores import open_store
+
+ROOM = 1_000_000
+COUNTED = {
+    "session_timesteps": "session_timesteps",
+    "events": "events",
+    "messages": "messages",
+    "event_rewards": "events",
+}
+"""The target's tables whose rows keep their ids, and the legacy tables that those come from."""
+
+
+def last_ids(source: Path) -> dict[str, int]:
+    with duckdb.connect(str(source), read_only=True) as db:
+        return {
+            table: db.execute(f"SELECT coalesce(max(id), 0) FROM {legacy}").fetchall()[0][0]
+            for table, legacy in COUNTED.items()
+        }
+
+
+def counters(target: Path) -> dict[str, int]:
+    found = query(target, "SELECT name, seq FROM sqlite_sequence")
+    return {name: seq for name, seq in found if name in COUNTED}
+
+
+def new_session(target: Path, session_id: str) -> None:
+    """A session as the new program writes it: it draws every id."""
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES (?, '2031-01-01T00:00:00.000000+00:00', 1, 1, 1)",
+        session_id,
+    )
+    change(target, "INSERT INTO session_timesteps (session_id, step_id, step_index) VALUES (?, 'a', 0)", session_id)
+    change(target, "INSERT INTO events (session_id, event_type, reward) VALUES (?, 'environment', 1.0)", session_id)
+    change(
+        target,
+        "INSERT INTO event_rewards (event_id, session_id, reward_value, created_at) "
+        "SELECT max(id), session_id, 1.0, '' FROM events WHERE session_id = ?",
+        session_id,
+    )
+    change(target, "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'hi')", session_id)
+
+
+def report(outcome: Any) -> dict[str, Any]:
+    return dict(json.loads(outcome.out)["report"])
+
+
+def said(assumptions: list[str]) -> list[str]:
+    return [line for line in assumptions if "own ids begin above" in line]
+
+
+def test_what_both_programs_write_after_a_move_can_still_move(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=3, traps="none")
+    first = report(sessionlift("migrate", source, target, "--json"))
+    before = last_ids(source)
+    assert counters(target) == {table: last + ROOM for table, last in before.items()}
+    (line,) = said(first["assumptions"])
+    assert f"(session_timesteps {before['session_timesteps'] + ROOM + 1:,}, events " in line
+
+    for number in range(3):
+        new_session(target, f"new-{number}")
+        add_session(source, f"old-{number}", session_ids(source)[0])
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert again.code == 0, again.out
+    assert (report(again)["migrated_sessions"], report(again)["failed_sessions"]) == (3, 0)
+    assert said(report(again)["assumptions"]) == []
+    for table, legacy_table in COUNTED.items():
+        if table == legacy_table:
+            ids = query(target, f"SELECT id FROM {table} WHERE session_id LIKE 'old-%' ORDER BY id")
+            with duckdb.connect(str(source), read_only=True) as db:
+                sql = f"SELECT id FROM {table} WHERE session_id LIKE 'old-%' ORDER BY id"
+                assert ids == db.execute(sql).fetchall(), table
+
+
+def test_sessions_move_one_by_one_beside_those_that_the_new_program_began_before_them(tmp_path: Path) -> None:
+    traces = make_traces(tmp_path)
+    with SyncTraceBridge(*traces.both) as bridge:
+        new_session(traces.target, "new")
+        assert all(bridge.get_session_trace(each) is not None for each in traces.ids)
+        assert bridge.get_session_trace("new") is not None
+    assert query(traces.target, "SELECT state, count(*) FROM sessionlift_units WHERE unit = 'session'") == [
+        ("moved", len(traces.ids))
+    ]
+    (written,) = (traces.target.parent / f"{traces.target.name}.reports").glob("bridge-*[0-9a-f].json")
+    (line,) = said(json.loads(written.read_text())["assumptions"])
+    assert "what the legacy program still writes keeps its ids" in line
+
+
+@pytest.mark.parametrize(("left", "set_again"), [(ROOM // 2, False), (ROOM // 2 - 1, True)])
+def test_a_counter_is_set_again_when_more_than_half_of_the_room_is_used_up(
+    sessionlift: Warm, legacy: Legacy, target: Path, left: int, set_again: bool
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    sessionlift("migrate", source, target, "--json")
+    last = last_ids(source)["messages"]
+    change(target, "UPDATE sqlite_sequence SET seq = ? WHERE name = 'messages'", last + left)
+    again = sessionlift("migrate", source, target, "--json")
+    assert counters(target)["messages"] == last + (ROOM if set_again else left)
+    assert bool(said(report(again)["assumptions"])) == set_again
+
+
+def test_no_counter_is_ever_set_back(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=2, traps="none")
+    sessionlift("migrate", source, target, "--only", session_ids(source)[0], "--json")
+    change(target, "UPDATE sqlite_sequence SET seq = 77000000 WHERE name = 'events'")
+    change(target, "DELETE FROM sqlite_sequence WHERE name = 'messages'")
+    sessionlift("migrate", source, target, "--json")
+    found = counters(target)
+    assert (found["events"], found["messages"]) == (77_000_000, last_ids(source)["messages"] + ROOM)
+
+
+@pytest.mark.parametrize(("given", "moved_on"), [(2**30 - ROOM + 1, False), (2**31 - 5, True)])
+def test_ids_that_were_given_by_hand_move_no_counter(
+    sessionlift: Warm, legacy: Legacy, target: Path, given: int, moved_on: bool
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    (one,) = session_ids(source)[:1]
+    before = last_ids(source)["messages"]
+    with duckdb.connect(str(source)) as db:
+        sql = "INSERT INTO messages SELECT * REPLACE (? AS id) FROM messages WHERE session_id = ? LIMIT 1"
+        db.execute(sql, [given, one])
+    outcome = sessionlift("migrate", source, target, "--json")
+    assert outcome.code == 0, outcome.out
+    # the row itself takes the counter with it, as in any table of SQLite's
+    assert counters(target)["messages"] == given
+    (line,) = said(report(outcome)["assumptions"])
+    assert (f"messages {before + ROOM + 1:,}" in line) == moved_on
+
+
+def test_what_the_new_program_added_goes_back_under_its_own_ids_and_the_old_one_draws_higher_ones(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    sessionlift("migrate", source, target, "--json")
+    new_session(target, "new")
+    ids = query(target, "SELECT id FROM messages WHERE session_id = 'new'")
+    assert ids[0][0] > ROOM
+    outcome = sessionlift("rollback", target, "--all", "--json")
+    assert outcome.code == 0, outcome.out
+    with duckdb.connect(str(source)) as db:
+        assert db.execute("SELECT id FROM messages WHERE session_id = 'new'").fetchall() == ids
+        assert db.execute("SELECT nextval('message_id_seq')").fetchall()[0] > ids[0]
+
+
+@pytest.mark.sqld
+def test_a_server_keeps_ids_free_too(sessionlift: Warm, legacy: Legacy, sqld: str, tmp_path: Path) -> None:
+    source = legacy(sessions=2, traps="none")
+    outcome = sessionlift("migrate", source, sqld, "--json", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    with open_store(sqld, mode="ro", role="target") as store:
+        found = {str(name): seq for name, seq in store.query("SELECT name, seq FROM sqlite_sequence")}
+    for table, last in last_ids(source).items():
+        assert found[table] == last + ROOM, table
