@@ -31,6 +31,9 @@ BENCH_ARGS ?=
 # How many times the usual effort the searches of `make torture` make.
 TORTURE ?= 2
 
+# Every test that starts a process would compile our modules again: a sixth of the suite's time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test quick torture lint types peers bench clean
 
 # --- environments: made once, again when the metadata changes -------------------------------------------------
@@ -72,7 +75,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 peers: $(VENV)/.dev
-	$(PYTEST) -m peers
+	$(PYTEST) -m peers $(PYTEST_ARGS) --dist loadfile
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.migrate_synth $(BENCH_ARGS)

@@ -203,9 +203,9 @@ def run(
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=options.folder))
     # this tree's own package, whatever else is installed
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    env = {**os.environ, "PYTHONPATH": path, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(folder)}
     # what an installer compiles once is not compiled again by each process of each run
-    bytecode = {"PYTHONPYCACHEPREFIX": str(options.folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
-    env = {**os.environ, "PYTHONPATH": path, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(folder), **bytecode}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     target = folder / "v3.db"
     try:
         if contestant.needs_schema:

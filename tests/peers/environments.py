@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -94,17 +97,27 @@ def environment(name: str, interpreter: str) -> Path:
     python = folder / "bin" / "python"
     stamp = folder / "made-from"
     recipe = hashlib.sha256(pins.read_bytes()).hexdigest() + f" {interpreter}"
-    if not stamp.is_file() or stamp.read_text() != recipe:
-        shutil.rmtree(folder, ignore_errors=True)
-        for command in (
-            [interpreter, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(pins)],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-            if done.returncode != 0:
-                give_up(f"cannot make an environment with {name}: {done.stderr.strip()[-800:]}")
-        stamp.write_text(recipe)
+    with _alone(name):
+        if not stamp.is_file() or stamp.read_text() != recipe:
+            shutil.rmtree(folder, ignore_errors=True)
+            for command in (
+                [interpreter, "-m", "venv", str(folder)],
+                [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(pins)],
+            ):
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+                if done.returncode != 0:
+                    give_up(f"cannot make an environment with {name}: {done.stderr.strip()[-800:]}")
+            stamp.write_text(recipe)
     return python
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Within this no other process of the suite makes the environment ``name``."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def interpreter() -> str:
