@@ -10,7 +10,7 @@ import pytest
 
 from sessionlift._demo import make_synth_v2
 from sessionlift.errors import OtherSourceError
-from sessionlift.runs import TransferOptions, migrate
+from sessionlift.runs import RollbackOptions, TransferOptions, migrate, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +49,26 @@ def test_the_same_store_at_another_place_has_to_be_said(moved: tuple[Path, Path]
     link.symlink_to(there)
     assert migrate(str(link), str(moved[1]), TransferOptions()).report.skipped_sessions == 4
     assert migrate(str(there), str(moved[1]), TransferOptions()).report.skipped_sessions == 4
+
+
+def test_another_place_has_to_be_said_after_every_session_was_taken_back_too(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    yesterday = source.with_name("yesterday.duckdb")
+    shutil.copy(source, yesterday)
+    rollback(str(target), RollbackOptions(everything=True))
+    before = target.read_bytes()
+    # else what the old program has written since would be passed over without a word
+    with pytest.raises(OtherSourceError, match=r"was filled from .*taken back"):
+        migrate(str(yesterday), str(target), TransferOptions())
+    assert target.read_bytes() == before
+    assert migrate(str(source), str(target), TransferOptions()).report.migrated_sessions == 4
+    rollback(str(target), RollbackOptions(everything=True))
+    told = migrate(str(yesterday), str(target), TransferOptions(same_source=True)).report
+    assert told.migrated_sessions == 4
+
+
+def test_a_store_that_sessions_were_taken_back_to_is_known(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    new = source.with_name("rebuilt.duckdb")
+    rollback(str(target), RollbackOptions(everything=True, to=str(new)))
+    assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 4

@@ -21,7 +21,8 @@ from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sni
 class Known:
     """``digests`` is a file with what was moved, one [id, digest] a line, and ``kept`` one with what ways back kept,
     one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` says which units with
-    rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why)."""
+    rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why). ``sessions`` counts those
+    that the ledger names, whether they live in the target or have left it."""
 
     filled: bool = False
     digests: Path | None = None
@@ -30,6 +31,7 @@ class Known:
     retry: Retry = field(default_factory=Retry)
     unwell: list[tuple[str, str, str]] = field(default_factory=list)
     kept: Path | None = None
+    sessions: int = 0
 
     @property
     def sources(self) -> set[str]:
@@ -43,16 +45,19 @@ class Known:
         ``message`` is the converter's count of what it knows. Returns what the report has to say of sessions that are
         gone from the source. Raises OtherSourceError.
         """
-        if not message["known"]:
+        if not self.sessions:
             return []
         told = source.place in _places(self.sources) or options.same_source
         # a rollback may have taken a part of the sessions into a store of its own
         taken_back_to = {run.source for run in self.runs if run.kind == "rollback"}
-        stranger = message["foreign"] == message["known"] and source.place not in _places(taken_back_to)
-        if stranger or not told:
+        none_shared = message["known"] and message["foreign"] == message["known"]
+        if (none_shared and source.place not in _places(taken_back_to)) or not told:
+            of_those = (
+                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source"
+            )
             raise OtherSourceError(
                 f"{target.redacted} was filled from {', '.join(sorted(self.sources))}; "
-                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source",
+                + (of_those if message["known"] else "what it got there was taken back, or waits in quarantine"),
                 hint="give each source a target of its own; if it is the same store, moved, say --same-source",
                 store=target.redacted,
                 role="target",
@@ -98,6 +103,7 @@ def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -
                 retry,
                 ledger.unwell(),
                 _written(temporary / "kept.jsonl", ledger.kept()),
+                sum(ledger.states().values()),
             )
     except StoreNotFoundError:
         return Known()
