@@ -105,6 +105,8 @@ class BackwardBatch:
     """by target table the keys of the catalog rows that the old generation has a row for, as a move would own them"""
     sequences: dict[str, int] = field(default_factory=dict)
     """by sequence the number that the old program would have drawn next"""
+    counters: dict[str, int] = field(default_factory=dict)
+    """by table the last id that the new program has drawn, where rows of its own may be among those of the batch"""
     refused: list[Refused] = field(default_factory=list)
     """sessions that are among no units, since they cannot be read"""
     lying: list[BackUnit] = field(default_factory=list)

@@ -78,8 +78,9 @@ class Forward(Protocol):
     def know(self, known: Iterable[tuple[str, str]]) -> None:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
 
-    def last_ids(self) -> dict[str, int]:
-        """By table of the target whose rows get the ids that the legacy program draws, the last one it has come to."""
+    def next_ids(self) -> dict[str, int]:
+        """By table whose rows keep their ids the first that the legacy program has not come to; ids given by hand
+        aside."""
 
     def foreign(self) -> tuple[int, int, str | None]:
         """How many sessions are known, how many of them the store does not hold, and one of those."""
@@ -116,9 +117,9 @@ class TargetRows(Protocol):
     def remove(self, store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> None:
         """Delete the rows of units. Belongs into a transaction."""
 
-    def keep_free(self, store: Store, last_ids: Mapping[str, int]) -> dict[str, int]:
-        """Let the new program draw ids well above ``last_ids``, so that the legacy one's next rows can move, too.
+    def keep_free(self, store: Store, next_ids: Mapping[str, int]) -> dict[str, int]:
+        """Let the new program draw ids well above ``next_ids``, so that the legacy one's next rows can move, too.
 
-        A transaction of its own, where there is anything to do. Returns by table the id after which the new program's
-        begin from now on.
+        ``next_ids`` has by table whose rows keep their ids the one that the legacy program draws next. A transaction of
+        its own, where there is anything to do. Returns by table the id with which the new program's begin from now on.
         """

@@ -88,17 +88,22 @@ def schema_downgrade(
     revision: str,
     *,
     settled: Callable[[Store, Sequence[str]], Settled] | None = None,
+    after: Callable[[Store, Sequence[str]], None] | None = None,
 ) -> list[str]:
     """Bring the store back to ``revision`` (``base``, ``ledger@base``, ..); returns its stamps afterwards.
 
     Refuses with GenerationError while the tables that would go hold rows, but for those of parts that ``settled``
-    lets go: it is asked with the store and its stamps, in the same transaction. One transaction.
+    lets go: it is asked with the store and its stamps, in the same transaction. ``after`` is called in it too, with
+    the stamps that are left. One transaction.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
     with open_store(where, mode="rw", role="target") as store, over(store) as connection, connection.begin():
         attributes = {} if settled is None else {"settled": settled(store, stamps_in(connection))}
         run("downgrade", connection, revision, store=where.redacted, attributes=attributes)
-        return stamps_in(connection)
+        stamps = stamps_in(connection)
+        if after is not None:
+            after(store, stamps)
+        return stamps
 
 
 def schema_verify(url: StoreURL | str) -> list[str]:

@@ -81,7 +81,7 @@ class ConvertWorker:
                 "orphans": inventory.orphans,
                 "bytes": inventory.bytes,
                 "missing": self._converter.missing(self._options.only or ()),
-                "last_ids": self._converter.last_ids(),
+                "next_ids": self._converter.next_ids(),
                 "snapshot": str(snapshot) if self._source.snapshot(snapshot) else None,
                 **self._foreign(),
             },

@@ -154,7 +154,7 @@ class _Run:
         self._peaks: dict[str, float] = {}
         self._caught_up: list[str] = []
         self._total = self._bytes = 0
-        self._last_ids: dict[str, int] = {}
+        self._next_ids: dict[str, int] = {}
         self._begun = time.monotonic()
         self._known = Known()
         self._started = False
@@ -271,8 +271,8 @@ class _Run:
         there = f"SELECT count(*) FROM {quote_identifier(self._road.home)}"
         return store.query(moved) != store.query(there)
 
-    def _start(self, store: Store, ledger: Ledger) -> None:
-        """Begin to write: the first thing is that the ledger knows of the run."""
+    def _start(self, store: Store, ledger: Ledger, *, writes: bool = True) -> None:
+        """Begin to write: the first thing is that the ledger knows of the run. Unless it ``writes``, the only one."""
         with self.interrupts.held():
             self._started = True
             store.begin_bulk()
@@ -285,7 +285,8 @@ class _Run:
                 options={**self._report.options, "backups": self._backup.noted()},
                 started_at=self._report.started_at,
             )
-            self._report.assumptions += keep_ids_free(self._road.rows, store, self._last_ids)
+            if writes and not self._dry_run:
+                self._report.assumptions += keep_ids_free(self._road.rows, store, self._next_ids)
 
     def _end(self, ledger: Ledger, status: str) -> None:
         ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
@@ -346,11 +347,11 @@ class _Run:
                 break
             self._hear_verifier()
         if not self._started:
-            self._start(store, ledger)
+            self._start(store, ledger, writes=False)
 
     def _take_inventory(self, message: Message) -> None:
         self._total, self._bytes = message["sessions"], message["bytes"]
-        self._last_ids = message["last_ids"]
+        self._next_ids = message["next_ids"]
         if message["snapshot"] is not None:
             self._snapshot = replace(self._source, path=Path(message["snapshot"]))
         self._report.total_sessions = self._total

@@ -124,8 +124,8 @@ class SessionMover:
             )
             self._forward = self._legacy.forward(self.options, KeptInLedger(self.ledger))
             with self._legacy.mapped():
-                last_ids = self._forward.last_ids()
-            self.kept_free: list[str] = keep_ids_free(self.road.rows, self.store, last_ids)
+                next_ids = self._forward.next_ids()
+            self.kept_free: list[str] = keep_ids_free(self.road.rows, self.store, next_ids)
             self._transfer = Transfer(
                 self.store,
                 self.road.rows,

@@ -22,6 +22,7 @@ from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, unfinished
 from sessionlift.runs._broken import told_when_broken
+from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._progress import Progress
@@ -320,6 +321,11 @@ class _Rollback:
             self._take_catalog(rounds, store, back)
             rounds.take_back(self._chosen.ids)
             with self._interrupts.held():
+                if carrier.may_write:
+                    # what the new program has added may have taken the legacy store's counters to its own
+                    with self._legacy_store(write=False) as legacy:
+                        following = self._way.rows.next_ids(legacy)
+                    self._report.assumptions += keep_ids_free(self._road.rows, store, following)
                 self._settle_intents(store)
                 self._summarise()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=self._ledger.size())

@@ -140,7 +140,7 @@ class LangswarmForward:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
         self._known.update((key, bytes.fromhex(digest)) for key, digest in known)
 
-    def last_ids(self) -> dict[str, int]:
+    def next_ids(self) -> dict[str, int]:
         """No row of V1's keeps an id that V1 has drawn."""
         return {}
 

@@ -40,7 +40,7 @@ class LangswarmRows:
                 digests.rows([row], 0)
         return dict(digests.hexdigests())
 
-    def keep_free(self, store: Store, last_ids: Mapping[str, int]) -> dict[str, int]:  # noqa: ARG002
+    def keep_free(self, store: Store, next_ids: Mapping[str, int]) -> dict[str, int]:  # noqa: ARG002
         """V2 rows get the ids that the target draws, whoever writes them."""
         return {}
 

@@ -217,9 +217,6 @@ DERIVED_TABLES: tuple[str, ...] = ("event_rewards", "outcome_rewards")
 REAL_IN_DIGEST = {"events": ("cost_usd", "latency_ms"), "outcome_rewards": ("total_reward",)}
 """INTEGER columns that hold fractions too: hashed as doubles, since SQLite turns 29.0 into 29 on its own."""
 
-GIVEN_BY_HAND = 2**30
-"""Ids above are none that any program has counted up to: after the last of v2's 32 bits nothing could follow."""
-
 V3_KEYS = {
     "session_traces": "session_id",
     "session_timesteps": "id",

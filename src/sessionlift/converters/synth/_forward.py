@@ -17,7 +17,6 @@ from sessionlift.converters._times import LocalTime, load_zone, local_time
 from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
 from sessionlift.converters.synth._columns import (
     DERIVED_TABLES,
-    GIVEN_BY_HAND,
     REAL_IN_DIGEST,
     V2_CATALOG_TABLES,
     V2_SESSION_TABLES,
@@ -25,6 +24,7 @@ from sessionlift.converters.synth._columns import (
 )
 from sessionlift.converters.synth._foresee import foresee
 from sessionlift.converters.synth._gathered import TEMP, Gathered
+from sessionlift.converters.synth._ids import next_ids
 from sessionlift.converters.synth._inventory import (
     MAX_BYTES,
     MAX_ROWS,
@@ -138,16 +138,9 @@ class SynthForward:
             ).fetchall()
         ]
 
-    def last_ids(self) -> dict[str, int]:
-        """By table of v3 whose rows keep v2's ids the highest of them, ids given by hand aside; 0 for none."""
-        found = {}
-        for table in TEMP:
-            row = self._db.execute(
-                f"SELECT coalesce(max(id), 0)::BIGINT FROM {table} WHERE id <= ?", [GIVEN_BY_HAND]
-            ).fetchone()
-            found[table] = row[0] if row is not None else 0
-        # a derived reward has the id of its event
-        return {**found, "event_rewards": found["events"]}
+    def next_ids(self) -> dict[str, int]:
+        """By table the first id that neither v2's rows nor its sequence have come to; ids given by hand aside."""
+        return next_ids(self._db)
 
     def foreign(self) -> tuple[int, int, str | None]:
         """How many sessions are known, how many of them the store does not hold, and one of those."""

@@ -14,15 +14,10 @@ from sessionlift.converters._backward import BackwardBatch, Changes
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters.synth import _load, _sql
 from sessionlift.converters.synth._catalog import catalog_digest, tables_with_orphans
-from sessionlift.converters.synth._columns import GIVEN_BY_HAND, V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
+from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
+from sessionlift.converters.synth._ids import GIVEN_BY_HAND, MAX_GAP, SEQUENCES, advance, drawn, next_ids
 from sessionlift.errors import StoreConstraintError, UsageError
 from sessionlift.stores import DuckdbStore, Store, quote_identifier
-
-SEQUENCES = {"session_timesteps": "timestep_id_seq", "events": "event_id_seq", "messages": "message_id_seq"}
-"""The sequence from which the old program draws the ids of a table."""
-
-MAX_GAP = 5_000_000
-"""How far a sequence is ever advanced. An id beyond that was given by hand, and the old program is far from it."""
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "session_traces": ("session_id",),
@@ -51,16 +46,7 @@ class SynthLegacyRows:
 
     def next_ids(self, store: Store) -> dict[str, int]:
         """By table the first id that neither its rows nor its sequence have come to; ids given by hand aside."""
-        drawn = _drawn(_open(store))
-        found = {}
-        for table, sequence in SEQUENCES.items():
-            row = (
-                _open(store)
-                .execute(f"SELECT coalesce(max(id), 0) FROM {quote_identifier(table)} WHERE id <= ?", [GIVEN_BY_HAND])
-                .fetchone()
-            )
-            found[table] = max(drawn.get(sequence, (0, False))[0], row[0] if row is not None else 0) + 1
-        return found
+        return next_ids(_open(store))
 
     def compare(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
         """By session what ``write`` would add, change and delete; sessions that are as they should be are left out.
@@ -316,31 +302,22 @@ def _insert_rows(db: duckdb.DuckDBPyConnection, table: str) -> None:
     )
 
 
-def _drawn(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, bool]]:
-    """By sequence a number that it has come to, and whether that was drawn for sure.
-
-    In a store that was opened anew, DuckDB gives the next number as both the first and the last; only after other
-    draws are they two. What waits in a write-ahead log may be further on.
-    """
-    rows = db.execute("SELECT sequence_name, start_value, last_value FROM duckdb_sequences()").fetchall()
-    return {name: (last or 0, last not in (None, start)) for name, start, last in rows}
-
-
 def _advance(db: duckdb.DuckDBPyConnection, batch: BackwardBatch) -> None:
-    """Draw from the sequences until no row has an id that is still to come."""
-    drawn = _drawn(db)
+    """Draw from the sequences until no row has an id that is still to come.
+
+    A row that v3 has added takes a sequence to where v3's own counter stands, not only to its id: else v2 would draw
+    the ids of rows that v3 has added to sessions which stay there.
+    """
+    come_to = drawn(db)
     for table, sequence in SEQUENCES.items():
-        if sequence not in drawn:
+        if sequence not in come_to:
             continue
-        least, sure = drawn[sequence]
+        least, _ = come_to[sequence]
         ids = (row[0] for row in batch.rows.get(table, ()))
         want = max((each for each in ids if each <= least + MAX_GAP), default=0)
-        want = max(want, batch.sequences.get(sequence, 1) - 1)
-        if want > least or (want == least > 0 and not sure):
-            # where it really stands only a draw tells
-            row = db.execute(f"SELECT nextval({_sql.literal(sequence)})").fetchone()
-            if row is not None and row[0] < want:
-                db.execute(f"SELECT max(nextval({_sql.literal(sequence)})) FROM range(?)", [want - row[0]])
+        if want > least:
+            want = max(want, min(batch.counters.get(table, 0), least + MAX_GAP, GIVEN_BY_HAND))
+        advance(db, table, max(want, batch.sequences.get(sequence, 1) - 1), least_sure=come_to[sequence])
 
 
 def _session_digests(db: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
-    GIVEN_BY_HAND,
     REAL_IN_DIGEST,
     V3_CATALOG_TABLES,
     V3_COLUMNS,
@@ -19,11 +18,9 @@ from sessionlift.converters.synth._columns import (
     V3_LEFT_NULL,
     V3_SESSION_TABLES,
 )
+from sessionlift.converters.synth._ids import GIVEN_BY_HAND, ROOM, set_v3_counters, v3_counters
 from sessionlift.stores import Store, Value, listed, quote_identifier
 
-ROOM = 1_000_000
-"""Ids left free above v2's last one: the old program may go on for a while when the new one writes already. A way back
-draws as many from v2's sequences for a row that the new program has added, which takes part of a second."""
 _TOGETHER = 500
 """Rows of one session that are hashed together; it may have very many."""
 
@@ -79,26 +76,26 @@ class SynthRows:
             pass  # the digests are all that is asked for
         return dict(digests.hexdigests())
 
-    def keep_free(self, store: Store, last_ids: Mapping[str, int]) -> dict[str, int]:
-        """Set the counters of v3's AUTOINCREMENT tables ``ROOM`` above v2's last ids, where they are less than half as
-        far; none is ever set back."""
-        drawn: dict[str, int] = {}
-        for name, seq in store.query("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'"):
-            drawn[str(name)] = max(drawn.get(str(name), 0), int(str(seq)))
-        free = {
-            table: last + ROOM
-            for table, last in last_ids.items()
-            if drawn.get(table, 0) - last < ROOM // 2 and last + ROOM <= GIVEN_BY_HAND
-        }
-        if free:
-            with store.transaction():
-                for table, last in free.items():
-                    if table not in drawn:
-                        store.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-                        store.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
-                    else:
-                        store.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, table))
-        return free
+    def keep_free(self, store: Store, next_ids: Mapping[str, int]) -> dict[str, int]:
+        """Set the counters of v3's AUTOINCREMENT tables ``ROOM`` above v2's, where they are less than half as far, and
+        that of the rewards above all ids that events count up to: a moved reward has the id of its event."""
+        if not next_ids:
+            return {}
+        wanted = {table: following - 1 + ROOM for table, following in next_ids.items()}
+        wanted = {table: last for table, last in wanted.items() if last <= GIVEN_BY_HAND}
+        least = {table: last - ROOM // 2 for table, last in wanted.items()}
+        wanted["event_rewards"] = least["event_rewards"] = GIVEN_BY_HAND
+
+        def short() -> dict[str, int]:
+            now = v3_counters(store)
+            return {table: last for table, last in wanted.items() if now.get(table, 0) < least[table]}
+
+        if not short():
+            return {}
+        with store.transaction():
+            free = short()  # another process may have been quicker
+            set_v3_counters(store, free)
+        return {table: last + 1 for table, last in free.items()}
 
     def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""
