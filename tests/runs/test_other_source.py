@@ -7,10 +7,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.moved import change, query
 
 from sessionlift._demo import make_synth_v2
 from sessionlift.errors import OtherSourceError
-from sessionlift.runs import RollbackOptions, TransferOptions, migrate, rollback
+from sessionlift.runs import RollbackOptions, TransferOptions, migrate, plan, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -72,3 +73,23 @@ def test_a_store_that_sessions_were_taken_back_to_is_known(moved: tuple[Path, Pa
     new = source.with_name("rebuilt.duckdb")
     rollback(str(target), RollbackOptions(everything=True, to=str(new)))
     assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 4
+
+
+def test_what_lives_in_another_store_by_now_does_not_come_from_the_old_one(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    new = source.with_name("rebuilt.duckdb")
+    (session,) = query(target, "SELECT session_id FROM messages LIMIT 1")[0]
+    say = "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'said after the move')"
+    change(target, say, session)
+    rollback(str(target), RollbackOptions(everything=True, to=str(new)))
+    # the old store is as it was before the move
+    assert plan(str(source), str(target), TransferOptions()).migrated_sessions == 0
+    stale = migrate(str(source), str(target), TransferOptions()).report
+    assert (stale.migrated_sessions, stale.skipped_sessions) == (0, 4)
+    (line,) = [line for line in stale.assumptions if "taken back into" in line]
+    assert line.startswith(f"4 sessions were taken back into duckdb://{new} and live there")
+    assert query(target, "SELECT count(*) FROM session_traces") == [(0,)]
+
+    assert plan(str(new), str(target), TransferOptions()).migrated_sessions == 4
+    assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 4
+    assert query(target, "SELECT count(*) FROM messages WHERE content = 'said after the move'") == [(1,)]

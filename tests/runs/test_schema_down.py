@@ -137,3 +137,18 @@ def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, legacy: 
     assert downgrade_schema(str(target), "synth.v3@base") == ["ledger_1"]
     assert downgrade_schema(str(target), "base") == []
     assert query(target, OBJECTS) == []
+
+
+def test_the_next_move_brings_what_no_session_owns_again_though_the_ledger_was_left(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(traps="usual")
+    moved(sessionlift, source, target)
+    systems = query(target, "SELECT * FROM systems ORDER BY 1")
+    assert systems
+    assert take_back(sessionlift, target, "--all").code in (0, 1)
+    downgrade_schema(str(target), "synth.v3@base")
+    assert moved(sessionlift, source, target) == target
+    assert query(target, "SELECT * FROM systems ORDER BY 1") == systems
+    verified = sessionlift("verify", source, target)
+    assert verified.code == 0, verified.out

@@ -28,6 +28,7 @@ from sessionlift.converters._continue import Continuation, Continued, OnConflict
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
+from sessionlift.converters._times import load_zone
 
 __all__ = [
     "CATALOG",
@@ -64,4 +65,5 @@ __all__ = [
     "UnitState",
     "encode_rows",
     "load_mapping",
+    "load_zone",
 ]

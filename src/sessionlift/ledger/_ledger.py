@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -124,16 +124,18 @@ class Ledger:
 
     # --- units ------------------------------------------------------------------------------------------------
 
-    def digests(self, kind: str, *, retry: Retry | None = None, revive: bool = False) -> Iterator[tuple[str, str]]:
+    def digests(
+        self, kind: str, *, retry: Retry | None = None, revive: Collection[str] = ()
+    ) -> Iterator[tuple[str, str]]:
         """(session id, digest of the source rows as read) of every unit of ``kind``.
 
-        Units that ``retry`` wants are left out, and with ``revive`` those that were rolled back.
+        Units that ``retry`` wants are left out, and those that were rolled back by the runs ``revive``.
         """
         retry = retry or Retry()
         for session_id, digest, state, run_id in self._store.read_table(
             "sessionlift_units", ("session_id", "source_digest", "state", "run_id"), where="unit = ?", params=(kind,)
         ):
-            if revive and state == "rolled_back":
+            if state == "rolled_back" and str(run_id) in revive:
                 continue
             if not retry.wants(str(session_id), str(state), str(run_id)):
                 yield str(session_id), str(digest)
@@ -152,6 +154,13 @@ class Ledger:
         """The runs to which a session in the target goes back; a run that was killed may be one of them."""
         rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")
         return {str(run_id) for (run_id,) in rows}
+
+    def taken_back_by(self, run_id: str) -> int:
+        """How many sessions the run has taken back that have not come again since."""
+        counted = (
+            "SELECT count(*) FROM sessionlift_units WHERE unit = 'session' AND state = 'rolled_back' AND run_id = ?"
+        )
+        return int(str(self._store.query(counted, (run_id,))[0][0]))
 
     def refused(self) -> frozenset[str]:
         """The sessions in quarantine whose rows the target has refused."""

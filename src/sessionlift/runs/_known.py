@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION
+from sessionlift.converters import CATALOG, SESSION, load_zone
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
@@ -22,7 +23,8 @@ class Known:
     """``digests`` is a file with what was moved, one [id, digest] a line, and ``kept`` one with what ways back kept,
     one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` says which units with
     rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why). ``sessions`` counts those
-    that the ledger names, whether they live in the target or have left it."""
+    that the ledger names, whether they live in the target or have left it; ``revived`` are the runs that took some
+    back into this source, ``elsewhere`` counts by store those that were taken back into others."""
 
     filled: bool = False
     digests: Path | None = None
@@ -32,6 +34,8 @@ class Known:
     unwell: list[tuple[str, str, str]] = field(default_factory=list)
     kept: Path | None = None
     sessions: int = 0
+    revived: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sources(self) -> set[str]:
@@ -62,17 +66,25 @@ class Known:
                 store=target.redacted,
                 role="target",
             )
+        told_of = [
+            f"{count:,} sessions were taken back into {store} and live there, so they were not moved from here; name "
+            "that store as the source, or say --same-source if this one is it"
+            for store, count in sorted(self.elsewhere.items())
+        ]
         if not message["foreign"]:
-            return []
+            return told_of
         return [
+            *told_of,
             f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
-            "are no longer in the source; they stay in the target"
+            "are no longer in the source; they stay in the target",
         ]
 
 
-def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -> Known:
-    """What ``target`` holds; the files are made in ``temporary``. Raises UsageError where it was filled under another
-    zone than ``options`` has."""
+def what_is_known(source: StoreURL, target: StoreURL, options: TransferOptions, temporary: Path) -> Known:
+    """What ``target`` holds, for a move from ``source``; the files are made in ``temporary``.
+
+    Raises UsageError where it was filled under another zone than ``options`` has.
+    """
     if is_blank(target):
         return Known()
     _roll_back(target)
@@ -85,8 +97,7 @@ def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -
                 return Known(filled)
             ledger = Ledger(store)
             runs = ledger.runs()
-            movers = ledger.movers()
-            _refuse_other_zone([run for run in runs if run.run_id in movers], options, target)
+            refuse_other_zone(ledger, options, target)
             # another mapping may find a place for what the last one could not convert, and --salvage for a part
             mapping = options.to_message()["mapping"]
             others = frozenset(
@@ -95,15 +106,18 @@ def what_is_known(target: StoreURL, options: TransferOptions, temporary: Path) -
                 if run.options.get("mapping") != mapping or (options.salvage and not run.options.get("salvage"))
             )
             retry = Retry(others, ledger.refused())
+            revived = taken_back_into(source, runs, options)
             return Known(
                 filled,
-                _written(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=True)),
+                _written(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=revived)),
                 next((digest for _, digest in ledger.digests(CATALOG)), None),
                 runs,
                 retry,
                 ledger.unwell(),
                 _written(temporary / "kept.jsonl", ledger.kept()),
                 sum(ledger.states().values()),
+                revived,
+                _elsewhere(ledger, runs, revived),
             )
     except StoreNotFoundError:
         return Known()
@@ -134,17 +148,47 @@ def has_ledger(store: Store) -> bool:
     return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
 
 
-def _refuse_other_zone(runs: Sequence[LedgerRun], options: TransferOptions, target: StoreURL) -> None:
-    """Sessions of one target must not be moved under two readings of the same clock."""
+def refuse_other_zone(ledger: Ledger, options: TransferOptions, target: StoreURL) -> None:
+    """Sessions of one target must not be moved under two readings of the same clock. Raises UsageError."""
+    load_zone(options.timezone)
+    movers = ledger.movers()
+    runs = {
+        str(run.options["timezone"]): run.run_id for run in ledger.runs() if run.run_id in movers and _has_zone(run)
+    }
+    others = sorted(runs.keys() - {options.timezone})
+    if others:
+        told = (
+            "say --timezone " + others[0] if len(runs) == 1 else "`sessionlift rollback --all`, and then migrate again"
+        )
+        raise UsageError(
+            f"{target.redacted} holds sessions that were moved with --timezone {' and '.join(others)}; "
+            f"now it is {options.timezone}",
+            hint=f"{told} (in Python: TransferOptions(timezone=...)), or name a new target",
+            run_id=runs[others[0]],
+        )
+
+
+def _has_zone(run: LedgerRun) -> bool:
+    return run.options.get("timezone") is not None
+
+
+def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:
+    """The rollbacks into ``source``: what they took back lives there now, and comes from there only. A copy of the
+    store that it once came from would bring it as it was then."""
+    return frozenset(
+        run.run_id
+        for run in runs
+        if run.kind == "rollback" and (options.same_source or source.place in _places([run.source]))
+    )
+
+
+def _elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset[str]) -> dict[str, int]:
+    """By store how many sessions were taken back into it, and so do not come from the source of this run."""
+    found: Counter[str] = Counter()
     for run in runs:
-        zone = run.options.get("timezone")
-        if zone not in (None, options.timezone):
-            raise UsageError(
-                f"{target.redacted} holds sessions that were moved with --timezone {zone}; "
-                f"now it is {options.timezone}",
-                hint=f"say --timezone {zone}, or name a new target",
-                run_id=run.run_id,
-            )
+        if run.kind == "rollback" and run.run_id not in revived:
+            found[run.source] += ledger.taken_back_by(run.run_id)
+    return {store: count for store, count in found.items() if count}
 
 
 def _places(named: Iterable[str]) -> set[str]:

@@ -193,7 +193,7 @@ class _Run:
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
         self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
-        self._known = what_is_known(self._asked_target, self._options, self._temporary)
+        self._known = what_is_known(self._source, self._asked_target, self._options, self._temporary)
         # the source is counted while the driver is probed, and everything is refused before the target is made
         self._converter.tell(self._converter_request())
         fidelity = probe_fidelity(self._target)
@@ -326,7 +326,7 @@ class _Run:
             self._run_id,
             self._committed,
             retry=self._known.retry,
-            revive=True,
+            revive=self._known.revived,
             giver=put_back_of(self._road.target),
             home=self._road.home,
         )

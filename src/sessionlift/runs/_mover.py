@@ -17,6 +17,7 @@ from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._free_ids import keep_ids_free
+from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions
@@ -113,6 +114,7 @@ class SessionMover:
             self.store: Store = stack.enter_context(open_store(self.target, mode="rw", role="target"))
             self.store.be_patient(self.wait)
             self.ledger = Ledger(self.store)
+            refuse_other_zone(self.ledger, self.options, self.target)
             self.ledger.start_run(
                 self.run_id,
                 kind=self.kind,

@@ -15,7 +15,7 @@ from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Ledger
 from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
-from sessionlift.runs._known import has_ledger, is_blank
+from sessionlift.runs._known import has_ledger, is_blank, refuse_other_zone, taken_back_into
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
@@ -56,7 +56,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     )
     if goal is not None:
         generations.check_target(goal, road.target)
-    known, known_catalog = _moved_before(goal) if goal is not None else (set(), None)
+    known, known_catalog = _moved_before(where, goal, options) if goal is not None else (set(), None)
     with road.open_source(where, 2) as store, store.mapped():
         # as in the run: the catalog is whole, whichever sessions are chosen
         whole = store.forward(replace(options, only=None))
@@ -91,8 +91,9 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     return report
 
 
-def _moved_before(goal: StoreURL) -> tuple[set[str], str | None]:
-    """The sessions that the target's ledger names, and the digest of the catalog as it was moved."""
+def _moved_before(source: StoreURL, goal: StoreURL, options: TransferOptions) -> tuple[set[str], str | None]:
+    """The sessions that the target's ledger names and a run leaves alone, and the digest of the catalog as it was
+    moved. Raises UsageError where a run would refuse the zone."""
     if is_blank(goal):
         return set(), None
     try:
@@ -100,7 +101,9 @@ def _moved_before(goal: StoreURL) -> tuple[set[str], str | None]:
             if not has_ledger(store):
                 return set(), None
             ledger = Ledger(store)
-            return {key for key, _ in ledger.digests(SESSION, revive=True)}, next(
+            refuse_other_zone(ledger, options, goal)
+            revived = taken_back_into(source, ledger.runs(), options)
+            return {key for key, _ in ledger.digests(SESSION, revive=revived)}, next(
                 (each for _, each in ledger.digests(CATALOG)), None
             )
     except StoreNotFoundError:

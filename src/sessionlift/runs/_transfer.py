@@ -49,7 +49,7 @@ class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
     Units with rows in quarantine that ``retry`` wants are replaced, though their source is the same. With
-    ``revive`` sessions that were rolled back are moved again; without it they stay in the legacy store. What the
+    ``revive`` sessions that those runs have rolled back are moved again; others stay where they are. What the
     older shape could not hold while they were there is put back by ``giver`` in the same transaction (None where
     the converter has done it), and stays in the complement for those who look at the rows later.
 
@@ -73,7 +73,7 @@ class Transfer:
         committed: Callable[[Committed], None],
         *,
         retry: Retry | None = None,
-        revive: bool = False,
+        revive: Collection[str] = (),
         read_back: bool = False,
         giver: PutBack | None = None,
         home: str = "sessions",
@@ -235,7 +235,7 @@ class Transfer:
         message["facts"].append([None, PUT_BACK, self._home, len(there), example])
 
     def _comes_back(self, unit: LedgerUnit) -> bool:
-        return self._revive and unit.state == "rolled_back"
+        return unit.state == "rolled_back" and unit.run_id in self._revive
 
     def _owned(self) -> dict[str, list[Any]]:
         for (data,) in self._target.read_table(

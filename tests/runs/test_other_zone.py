@@ -1,0 +1,74 @@
+"""One target, one reading of the legacy store's clock: whoever moves sessions into it, by whichever way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.moved import change_source, query, session_ids
+from tests.support.run_fixtures import Legacy
+from tests.support.warm import Warm
+
+from sessionlift.bridge.synth import SyncTraceBridge
+from sessionlift.errors import UsageError
+from sessionlift.runs import TransferOptions
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def moved(sessionlift: Warm, legacy: Legacy, target: Path) -> Path:
+    """A store of which one session was moved by the clock of Berlin, and has changed since."""
+    source = legacy(sessions=3, traps="none")
+    first = session_ids(source)[0]
+    done = sessionlift("migrate", source, target, "--only", first, "--timezone", "Europe/Berlin", "--json")
+    assert done.code == 0, done.out
+    change_source(source, f"UPDATE session_traces SET num_messages = num_messages + 1 WHERE session_id = '{first}'")
+    return source
+
+
+def times(target: Path) -> list[tuple[object, ...]]:
+    return query(target, "SELECT session_id, created_at FROM session_traces ORDER BY 1")
+
+
+@pytest.mark.parametrize("command", ["migrate", "catch-up", "plan"])
+def test_another_zone_is_refused_by_every_command_that_moves_or_plans(
+    sessionlift: Warm, moved: Path, target: Path, command: str
+) -> None:
+    before = times(target)
+    refused = sessionlift(command, moved, target)
+    assert refused.code == 2, refused.out
+    assert "were moved with --timezone Europe/Berlin; now it is UTC" in refused.err
+    assert "say --timezone Europe/Berlin" in refused.err
+    assert times(target) == before
+    assert query(target, "SELECT count(*) FROM sessionlift_runs") == [(1,)]
+    assert sessionlift(command, moved, target, "--timezone", "Europe/Berlin").code == 0
+
+
+def test_a_backfill_in_another_zone_is_refused(sessionlift: Warm, moved: Path, target: Path) -> None:
+    assert sessionlift("backfill", moved, target).code == 2
+    assert len(times(target)) == 1
+    assert sessionlift("backfill", moved, target, "--timezone", "Europe/Berlin").code == 0
+    assert len(times(target)) == 3
+
+
+def test_a_bridge_in_another_zone_does_not_open(moved: Path, target: Path) -> None:
+    with pytest.raises(UsageError, match=r"timezone Europe/Berlin; now it is UTC"):
+        SyncTraceBridge(str(moved), str(target)).close()
+    assert len(times(target)) == 1
+    zone = TransferOptions(timezone="Europe/Berlin", timezone_given=True)
+    ids = session_ids(moved)
+    with SyncTraceBridge(str(moved), str(target), zone) as bridge:
+        assert all(bridge.get_session_trace(each) for each in ids)
+    assert len(times(target)) == 3
+
+
+def test_a_zone_that_there_is_not_is_told_as_such(sessionlift: Warm, moved: Path, target: Path) -> None:
+    refused = sessionlift("migrate", moved, target, "--timezone", "Mars/Olympus")
+    assert refused.code == 2
+    assert "no time zone named 'Mars/Olympus'" in refused.err
+
+
+def test_after_everything_was_taken_back_another_zone_may_be_said(sessionlift: Warm, moved: Path, target: Path) -> None:
+    assert sessionlift("rollback", target, "--all", "--on-conflict", "keep-legacy").code == 0
+    assert sessionlift("migrate", moved, target, "--timezone", "America/New_York").code == 0
