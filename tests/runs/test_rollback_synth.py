@@ -419,3 +419,34 @@ def test_a_row_that_another_session_has_taken_in_the_legacy_store_gets_a_new_id(
     moved(sessionlift, source, target)
     again = v3_rows(target)["messages"]
     assert [row[1:] for row in again if one in row] == [row[1:] for row in before if one in row]
+
+
+@pytest.mark.parametrize("to", [(), ("--to", "new.duckdb")], ids=["to its own store", "to a new one"])
+def test_a_session_that_the_application_began_under_the_id_of_one_in_quarantine_is_told(
+    sessionlift: Warm, legacy: Legacy, target: Path, to: tuple[str, ...]
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    ids = [key for (key,) in v2(source, "SELECT session_id FROM session_traces ORDER BY rowid")]
+    moved(sessionlift, source, target, "--only", ids[0])
+    trace = (
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES (?, '2031-05-06T07:08:09.123456+00:00', 0, 0, 0)"
+    )
+    change(target, trace, ids[1])
+    add_message(target, ids[1], "of the new program")
+    sessionlift("migrate", source, target, "--json")
+    assert ledger(target)[ids[1]] == "quarantined"
+
+    answer = take_back(
+        sessionlift, target, "--all", *(str(target.with_name(each)) if "." in each else each for each in to)
+    )
+
+    assert answer.code == 1
+    assert [(line["session_id"], line["code"]) for line in answer.report["errors"]] == [(ids[1], "rows_left")]
+    assert query(target, "SELECT content FROM messages WHERE session_id = ?", ids[1]) == [("of the new program",)]
+    change(target, "DELETE FROM messages WHERE session_id = ?", ids[1])
+    change(target, "DELETE FROM session_traces WHERE session_id = ?", ids[1])
+    again = take_back(
+        sessionlift, target, "--all", *(str(target.with_name(each)) if "." in each else each for each in to)
+    )
+    assert again.code == 0, again.report["errors"]

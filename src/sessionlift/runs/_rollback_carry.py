@@ -31,6 +31,10 @@ LEGACY_LACKS = "legacy_lacks_session"
 LEGACY_REFUSED = "legacy_refused"
 ROWS_LEFT = "rows_left"
 _ROWS_LEFT_WHY = "rows were written under its id into the target after it had left; they stay there"
+_ID_IN_QUARANTINE_WHY = (
+    "the application has begun a session of its own under this id, while that of the legacy store lies in quarantine; "
+    "it has no place there, and stays in the target"
+)
 
 
 @dataclass
@@ -137,14 +141,15 @@ class Carrier:
                 turn = self._judge(key, *seen_as, self._ours.get(key))
             turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
             turns.append(turn)
-        self._refuse_rows_left([turn for turn in turns if turn.before is not None and _has_left(turn)])
+        self._refuse_rows_left([turn for turn in turns if turn.before is not None and _has_left(turn)], _ROWS_LEFT_WHY)
+        self._refuse_rows_left([turn for turn in turns if turn.state == "quarantined"], _ID_IN_QUARANTINE_WHY)
         return _Ready(Batch(turns, mark=mark), legacy, made, memory, there)
 
-    def _refuse_rows_left(self, settled: Sequence[Turn]) -> None:
+    def _refuse_rows_left(self, settled: Sequence[Turn], why: str) -> None:
         seen = self._watched.digests([turn.session_id for turn in settled]) if settled else {}
         for turn in settled:
             if seen[turn.session_id] != NO_ROWS:
-                turn.action, turn.code, turn.why = "refused", ROWS_LEFT, _ROWS_LEFT_WHY
+                turn.action, turn.code, turn.why = "refused", ROWS_LEFT, why
 
     def _refuse_left(self, ids: Sequence[str], units: Mapping[str, LedgerUnit], found: Mapping[str, BackUnit]) -> None:
         """Raise StoreOvertakenError where rows are not there for the reason that another run has just taken them back.
