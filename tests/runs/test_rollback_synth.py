@@ -450,3 +450,38 @@ def test_a_session_that_the_application_began_under_the_id_of_one_in_quarantine_
         sessionlift, target, "--all", *(str(target.with_name(each)) if "." in each else each for each in to)
     )
     assert again.code == 0, again.report["errors"]
+
+
+def test_the_timesteps_of_what_the_new_program_wrote_stay_known_when_the_old_one_goes_on_with_the_session(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    moved(sessionlift, source, target)
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES ('own', '2031-05-06T07:08:09.123456+00:00', 2, 2, 0)",
+    )
+    for index in range(2):
+        change(
+            target,
+            "INSERT INTO session_timesteps (session_id, step_id, step_index, num_events) VALUES ('own', ?, ?, 1)",
+            f"step_{index}",
+            index,
+        )
+    change(
+        target,
+        "INSERT INTO events (session_id, timestep_id, event_type, event_time) "
+        "SELECT session_id, id, 'runtime', 1.0 FROM session_timesteps WHERE session_id = 'own'",
+    )
+    links = query(target, "SELECT id, timestep_id FROM events WHERE session_id = 'own' ORDER BY id")
+    assert take_back(sessionlift, target, "--session", "own").code == 0
+    # the old program counts nothing that it adds later
+    change_source(
+        source,
+        "INSERT INTO events SELECT * REPLACE (nextval('event_id_seq') AS id, NULL AS timestep_id) FROM events "
+        "WHERE session_id = 'own' LIMIT 1",
+    )
+    moved(sessionlift, source, target)
+    now = query(target, "SELECT id, timestep_id FROM events WHERE session_id = 'own' ORDER BY id")
+    assert (now[:2], now[2][1]) == (links, None)

@@ -196,13 +196,16 @@ class SynthBackward:
             groups.setdefault(key, []).append(one)
         for (zone, _), members in groups.items():
             rebuilder = Rebuilder(load_zone(zone), self._scratch.is_json)
+            links = {one.unit.session_id: {} if foreign_keys else _own_links(one) for one in members}
             for one in members:
-                one.make(rebuilder, {})
+                one.make(rebuilder, links[one.unit.session_id])
             again, digests = self._forward(members, zone)
             dropped = []
             for one in members:
                 drops = _no_longer_kept(one, again[one.unit.session_id], foreign_keys=foreign_keys)
                 if drops:
+                    for row, columns in links[one.unit.session_id].items():
+                        drops.setdefault(row, set()).update(columns)
                     one.make(rebuilder, drops)
                     dropped.append(one)
             if dropped:
@@ -317,6 +320,21 @@ def _no_longer_kept(one: _Made, again: Mapping[str, Mapping[Any, Any]], *, forei
                     continue
                 drops.setdefault((table, key), set()).add(column)
     return drops
+
+
+def _own_links(one: _Made) -> _Drops:
+    """The rows of a session that v3 has begun, whose timestep is to be said.
+
+    v2's counts would lead to it too, but only for as long as its program adds nothing without counting it.
+    """
+    if one.unit.found != "new":
+        return {}
+    return {
+        (table, row[V3_KEYS[table]]): {"timestep_id"}
+        for table in ("events", "messages")
+        for row in one.now[table]
+        if _fits(one, row["timestep_id"])
+    }
 
 
 def _fits(one: _Made, timestep: Any) -> bool:
