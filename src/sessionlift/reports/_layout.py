@@ -44,7 +44,11 @@ def columns(
 def paragraph(text: str, width: int, *, indent: str = "  ", first: str | None = None) -> list[str]:
     """``text`` wrapped to ``width``; ``first`` stands before the first line instead of ``indent``."""
     return textwrap.wrap(
-        printable(text), width, initial_indent=indent if first is None else first, subsequent_indent=indent
+        printable(text),
+        width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,  # an option that is cut in two can be copied by nobody
     )
 
 

@@ -393,12 +393,19 @@ def _about_errors(report: Report) -> list[str]:
         )
     if "history_unreadable" in codes:
         steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
-    if "session_conflict" in codes:
+    laid_together = report.source is not None and report.source.generation == "langswarm.v1"
+    if codes & {"session_conflict", "changed_on_both_sides"} and not laid_together and report.kind != "rollback":
+        steps.append(
+            "Both sides went on with a session: `sessionlift rollback TARGET --session ID --on-conflict keep-legacy`, "
+            "and then `sessionlift migrate`, takes the legacy store's; what the new program wrote is kept in the "
+            "ledger."
+        )
+    elif "session_conflict" in codes:
         steps.append(
             "Both sides went on with a session: `sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts "
             "the legacy messages behind the new ones, `--on-conflict keep_new` keeps them in quarantine."
         )
-    if "changed_on_both_sides" in codes and report.source is not None and report.source.generation == "langswarm.v1":
+    if "changed_on_both_sides" in codes and laid_together:
         steps.append("`sessionlift catch-up SOURCE TARGET` lays both sides of a session together, or says why not.")
     return steps
 

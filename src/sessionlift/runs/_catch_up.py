@@ -7,14 +7,16 @@ from pathlib import Path
 
 from sessionlift.converters import OnConflict
 from sessionlift.errors import SessionConflictError, SessionliftError
+from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
-from sessionlift.runs._catch_up_one import CatchUp
+from sessionlift.runs._catch_up_one import CatchUp, refuse_unsettling
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._mover import SessionMover
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path
+from sessionlift.runs._roads import SOURCES, road_from
 from sessionlift.runs._window import Window
 from sessionlift.stores import parse_store_url
 
@@ -47,6 +49,11 @@ def catch_up(
     """
     options = options or TransferOptions()
     progress, interrupts = progress or Progress(quiet=True), interrupts or Interrupts()
+    if on_conflict != "raise":
+        # a way that the system does not have is refused before there is a run of it
+        found = detect(parse_store_url(source))
+        require_generation(found, *SOURCES, store=parse_store_url(source).redacted, role="source")
+        refuse_unsettling(road_from(found.generation), on_conflict)
     where, run_id = parse_store_url(target), new_run_id("catch_up")
     path = report_path(where, run_id, report_file, source=parse_store_url(source))
     window = Window("catch_up", run_id, path, {**options.to_message(), "on_conflict": on_conflict})

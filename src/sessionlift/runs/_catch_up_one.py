@@ -10,6 +10,7 @@ from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._mover import Converted, SessionMover
+from sessionlift.runs._roads import Road
 from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed
 from sessionlift.stores import quote_identifier
@@ -29,6 +30,21 @@ class CaughtUp:
     error: SessionConflictError | None = None
 
 
+_KEEP_LEGACY = (
+    "`sessionlift rollback TARGET --session ID --on-conflict keep-legacy`, and then `sessionlift migrate`, takes the "
+    "legacy store's; what the new program wrote is kept in the ledger"
+)
+
+
+def refuse_unsettling(road: Road, on_conflict: OnConflict) -> None:
+    """Raise UsageError where conflicts are to be settled in a way that the system does not have."""
+    if on_conflict != "raise" and road.continuation is None:
+        raise UsageError(
+            f"sessions of {road.source} that both sides changed cannot be laid together",
+            hint=f"leave --on-conflict at raise; of a session that it tells, {_KEEP_LEGACY}",
+        )
+
+
 class CatchUp:
     """Brings what the legacy store got after the move into the new one; conflicts by ``on_conflict``.
 
@@ -37,11 +53,7 @@ class CatchUp:
     """
 
     def __init__(self, mover: SessionMover, on_conflict: OnConflict = "raise") -> None:
-        if on_conflict != "raise" and mover.road.continuation is None:
-            raise UsageError(
-                f"sessions of {mover.road.source} that both sides changed cannot be laid together",
-                hint="leave --on-conflict at raise, and settle each of them by hand",
-            )
+        refuse_unsettling(mover.road, on_conflict)
         self._mover, self._on_conflict = mover, on_conflict
 
     def take(self, session_id: str, digest: str) -> CaughtUp:
@@ -114,7 +126,9 @@ def _conflict(session_id: str, found: Continued | None) -> SessionConflictError:
     why = "both sides changed it" if found is None else found.conflict
     return SessionConflictError(
         f"session {session_id!r} went on in the legacy store and in the new one: {why}",
-        hint="`sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts the legacy messages behind the "
+        hint=_KEEP_LEGACY
+        if found is None
+        else "`sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts the legacy messages behind the "
         "new ones; keep_new leaves them in quarantine",
         session_id=session_id,
         legacy=[] if found is None else found.legacy_tail[:_TAIL],

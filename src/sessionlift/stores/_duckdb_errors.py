@@ -170,8 +170,8 @@ def _locked(text: str, path: Path, common: dict[str, Any]) -> StoreLockedError:
     who = f"process {pid}" + (f" ({program})" if program else "") if pid else "another process"
     return StoreLockedError(
         f"{path} is held open by {who}",
-        hint=f"end it, or take a snapshot: stop its writes for a moment and copy {path.name} and "
-        f"{path.name}.wal together, then name the copy",
+        hint=f"end it; where the store is only to be read, a snapshot does: stop its writes for a moment and copy "
+        f"{path.name} and {path.name}.wal together, then name the copy",
         holder_pid=pid,
         holder=program,
         **common,
