@@ -11,8 +11,8 @@ SEQUENCES = {"session_timesteps": "timestep_id_seq", "events": "event_id_seq", "
 """The sequence from which the old program draws the ids of a table."""
 GIVEN_BY_HAND = 2**30
 """Ids above are none that any program has counted up to: after the last of v2's 32 bits nothing could follow."""
-MAX_GAP = 100_000_000
-"""How far a sequence is ever advanced, which takes five seconds then. An id beyond that was given by hand, and the old
+MAX_GAP = 20_000_000
+"""How far a sequence is ever advanced, which takes a second then. An id beyond that was given by hand, and the old
 program is far from it."""
 ROOM = 1_000_000
 """Ids left free above v2's, for the rows that the old program writes while the new one does so already."""
