@@ -466,3 +466,20 @@ def test_a_target_that_a_killed_writer_left_half_made_is_made_again(
     assert target.stat().st_size, "nothing was written yet"
     assert sessionlift("migrate", legacy(sessions=4, traps="usual"), target, "--quiet").code == 0
     assert sessionlift("status", target).out.count("4 sessions moved") == 2
+
+
+def test_an_id_that_both_programs_gave_a_system_ends_the_run_with_the_way_out(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    sessionlift("migrate", source, target, "--json")
+    change_source(source, "INSERT INTO systems (id, name, description) VALUES ('nine', 'of the old program', '')")
+    change(target, "INSERT INTO systems (system_id, name) VALUES ('nine', 'of the new program')")
+    ended = sessionlift("migrate", source, target)
+    assert ended.code == 4, ended.err
+    assert "system_id" in ended.err
+    assert "rename it there, or move into a new target" in ended.err
+    assert query(target, "SELECT name FROM systems WHERE system_id = 'nine'") == [("of the new program",)]
+
+    change(target, "UPDATE systems SET system_id = 'ten' WHERE system_id = 'nine'")
+    assert sessionlift("migrate", source, target).code == 0

@@ -247,6 +247,11 @@ class Transfer:
 
     def _refused(self, kind: str, message: Message, error: StoreConstraintError) -> Message:
         """What to do after the target refused a row: find its session, then put that session aside."""
+        if kind == CATALOG:
+            error.hint = (
+                "the application has a system, version or experiment of its own under an id, or a name, that the "
+                f"source brings: rename it there, or move into a new target ({error.hint})"
+            )
         if kind == CATALOG or all(state == "quarantined" for _, _, state in message["units"]):
             # nothing of a session is left to put aside: the ledger's own rows were refused
             raise error
