@@ -10,8 +10,9 @@ import pytest
 from tests.support.moved import change, query
 
 from sessionlift._demo import make_synth_v2
+from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.errors import OtherSourceError
-from sessionlift.runs import RollbackOptions, TransferOptions, migrate, plan, rollback
+from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +25,17 @@ def moved(tmp_path: Path) -> tuple[Path, Path]:
     return source, target
 
 
-def test_a_store_with_other_sessions_is_refused_even_if_said_to_be_the_same(moved: tuple[Path, Path]) -> None:
-    other = moved[0].with_name("other.duckdb")
-    make_synth_v2(other, sessions=4, seed=99)
-    with duckdb.connect(str(other)) as store:
+def make_other(path: Path) -> None:
+    """A store that has none of the sessions that others have."""
+    make_synth_v2(path, sessions=4, seed=99)
+    with duckdb.connect(str(path)) as store:
         for table in ("session_traces", "session_timesteps", "events", "messages"):
             store.execute(f"UPDATE {table} SET session_id = 'other-' || session_id")
+
+
+def test_a_store_with_other_sessions_is_refused_even_if_said_to_be_the_same(moved: tuple[Path, Path]) -> None:
+    other = moved[0].with_name("other.duckdb")
+    make_other(other)
     before = moved[1].read_bytes()
     for options in (TransferOptions(), TransferOptions(same_source=True)):
         with pytest.raises(OtherSourceError, match="was filled from") as refused:
@@ -64,8 +70,10 @@ def test_another_place_has_to_be_said_after_every_session_was_taken_back_too(mov
     assert target.read_bytes() == before
     assert migrate(str(source), str(target), TransferOptions()).report.migrated_sessions == 4
     rollback(str(target), RollbackOptions(everything=True))
-    told = migrate(str(yesterday), str(target), TransferOptions(same_source=True)).report
-    assert told.migrated_sessions == 4
+    same = TransferOptions(same_source=True)
+    assert migrate(str(yesterday), str(target), same).report.migrated_sessions == 0, "the store itself is still there"
+    source.unlink()
+    assert migrate(str(yesterday), str(target), same).report.migrated_sessions == 4
 
 
 def test_a_store_that_sessions_were_taken_back_to_is_known(moved: tuple[Path, Path]) -> None:
@@ -93,3 +101,52 @@ def test_what_lives_in_another_store_by_now_does_not_come_from_the_old_one(moved
     assert plan(str(new), str(target), TransferOptions()).migrated_sessions == 4
     assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 4
     assert query(target, "SELECT count(*) FROM messages WHERE content = 'said after the move'") == [(1,)]
+
+
+def test_what_came_from_another_store_is_not_replaced_by_what_the_old_one_has(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    new = source.with_name("rebuilt.duckdb")
+    (session,) = query(target, "SELECT session_id FROM messages LIMIT 1")[0]
+    say = "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'said after the move')"
+    change(target, say, session)
+    rollback(str(target), RollbackOptions(sessions=(session,), to=str(new)))
+    assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 1
+    for again in range(2):
+        stale = migrate(str(source), str(target), TransferOptions()).report
+        assert [(line.session_id, line.code) for line in stale.errors] == [(session, "lives_elsewhere")], again
+        assert query(target, "SELECT count(*) FROM messages WHERE content = 'said after the move'") == [(1,)]
+    assert migrate(str(new), str(target), TransferOptions()).report.failed_sessions == 0
+    with SyncTraceBridge(str(source), str(target)) as bridge:
+        assert bridge.get_session_trace(session)
+    assert catch_up(str(source), str(target)).report.migrated_sessions == 0
+    assert query(target, "SELECT count(*) FROM messages WHERE content = 'said after the move'") == [(1,)]
+
+
+def test_a_renamed_store_that_sessions_were_taken_back_to_can_be_said_to_be_the_same(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    new, renamed = source.with_name("rebuilt.duckdb"), source.with_name("renamed.duckdb")
+    (session,) = query(target, "SELECT session_id FROM session_traces LIMIT 1")[0]
+    rollback(str(target), RollbackOptions(sessions=(session,), to=str(new)))
+    shutil.move(new, renamed)
+    same = TransferOptions(same_source=True)
+    assert migrate(str(renamed), str(target), same).report.migrated_sessions == 1
+
+
+def test_a_store_with_other_sessions_is_refused_after_everything_was_taken_back_too(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    rollback(str(target), RollbackOptions(everything=True))
+    other = source.with_name("other.duckdb")
+    make_other(other)
+    source.unlink()
+    with pytest.raises(OtherSourceError, match="4 of the 4 sessions"):
+        migrate(str(other), str(target), TransferOptions(same_source=True))
+
+
+def test_a_bridge_and_a_catch_up_refuse_a_store_at_another_place(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    yesterday = source.with_name("yesterday.duckdb")
+    shutil.copy(source, yesterday)
+    with pytest.raises(OtherSourceError, match="was filled from"):
+        SyncTraceBridge(str(yesterday), str(target)).close()
+    with pytest.raises(OtherSourceError, match="was filled from"):
+        catch_up(str(yesterday), str(target))

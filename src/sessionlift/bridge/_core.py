@@ -133,7 +133,7 @@ class BridgeCore:
                 f"{len(others):,} other run(s) are not at their end (such as {others[-1]}): "
                 "still at work in another process, or killed"
             )
-        self._window.begun(mover, [*told, *mover.kept_free])
+        self._window.begun(mover, [*told, *mover.notes])
 
     # --- where a session lives --------------------------------------------------------------------------------
 

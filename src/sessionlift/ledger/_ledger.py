@@ -129,15 +129,15 @@ class Ledger:
     ) -> Iterator[tuple[str, str]]:
         """(session id, digest of the source rows as read) of every unit of ``kind``.
 
-        Units that ``retry`` wants are left out, and those that were rolled back by the runs ``revive``.
+        Units that ``retry`` wants are left out; those that the runs ``revive`` have rolled back have an empty digest.
         """
         retry = retry or Retry()
         for session_id, digest, state, run_id in self._store.read_table(
             "sessionlift_units", ("session_id", "source_digest", "state", "run_id"), where="unit = ?", params=(kind,)
         ):
             if state == "rolled_back" and str(run_id) in revive:
-                continue
-            if not retry.wants(str(session_id), str(state), str(run_id)):
+                yield str(session_id), ""
+            elif not retry.wants(str(session_id), str(state), str(run_id)):
                 yield str(session_id), str(digest)
 
     def moved(self) -> list[tuple[str, str]]:

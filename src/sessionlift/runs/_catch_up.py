@@ -60,7 +60,7 @@ def catch_up(
     mover = SessionMover(source, where, options, kind="catch_up", run_id=run_id, committed=window.committed)
     secrets = () if where.token is None else (where.token,)
     with mover:
-        window.begun(mover, [*assumptions(options), *mover.kept_free])
+        window.begun(mover, [*assumptions(options), *mover.notes])
         result = CatchUpResult(Report(kind="catch_up", run_id=run_id), None)
         try:
             _look_at_all(mover, window, CatchUp(mover, on_conflict), result, progress, interrupts)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._places import live_elsewhere, moved_from_others, places, taken_back_into
 from sessionlift.runs._protocol import Message
-from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sniff
+from sessionlift.stores import Store, StoreURL, open_store, sniff
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Known:
     one [id, what] a line; None where there is no ledger, or nothing was kept. ``retry`` says which units with
     rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why). ``sessions`` counts those
     that the ledger names, whether they live in the target or have left it; ``revived`` are the runs that took some
-    back into this source, ``elsewhere`` counts by store those that were taken back into others."""
+    back into this source, ``others`` those that moved some from another store where they live since, ``elsewhere`` says
+    which were taken back into others."""
 
     filled: bool = False
     digests: Path | None = None
@@ -35,7 +36,8 @@ class Known:
     kept: Path | None = None
     sessions: int = 0
     revived: frozenset[str] = frozenset()
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+    elsewhere: Sequence[str] = ()
 
     @property
     def sources(self) -> set[str]:
@@ -51,11 +53,11 @@ class Known:
         """
         if not self.sessions:
             return []
-        told = source.place in _places(self.sources) or options.same_source
+        told = source.place in places(self.sources) or options.same_source
         # a rollback may have taken a part of the sessions into a store of its own
         taken_back_to = {run.source for run in self.runs if run.kind == "rollback"}
         none_shared = message["known"] and message["foreign"] == message["known"]
-        if (none_shared and source.place not in _places(taken_back_to)) or not told:
+        if (none_shared and source.place not in places(taken_back_to)) or not told:
             of_those = (
                 f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source"
             )
@@ -66,17 +68,13 @@ class Known:
                 store=target.redacted,
                 role="target",
             )
-        told_of = [
-            f"{count:,} sessions were taken back into {store} and live there, so they were not moved from here; name "
-            "that store as the source, or say --same-source if this one is it"
-            for store, count in sorted(self.elsewhere.items())
-        ]
+        told_of = list(self.elsewhere)
         if not message["foreign"]:
             return told_of
         return [
             *told_of,
             f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
-            "are no longer in the source; they stay in the target",
+            "are no longer in the source; what the target has of them stays",
         ]
 
 
@@ -117,7 +115,8 @@ def what_is_known(source: StoreURL, target: StoreURL, options: TransferOptions, 
                 _written(temporary / "kept.jsonl", ledger.kept()),
                 sum(ledger.states().values()),
                 revived,
-                _elsewhere(ledger, runs, revived),
+                moved_from_others(source, runs),
+                live_elsewhere(ledger, runs, revived),
             )
     except StoreNotFoundError:
         return Known()
@@ -170,27 +169,3 @@ def refuse_other_zone(ledger: Ledger, options: TransferOptions, target: StoreURL
 
 def _has_zone(run: LedgerRun) -> bool:
     return run.options.get("timezone") is not None
-
-
-def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:
-    """The rollbacks into ``source``: what they took back lives there now, and comes from there only. A copy of the
-    store that it once came from would bring it as it was then."""
-    return frozenset(
-        run.run_id
-        for run in runs
-        if run.kind == "rollback" and (options.same_source or source.place in _places([run.source]))
-    )
-
-
-def _elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset[str]) -> dict[str, int]:
-    """By store how many sessions were taken back into it, and so do not come from the source of this run."""
-    found: Counter[str] = Counter()
-    for run in runs:
-        if run.kind == "rollback" and run.run_id not in revived:
-            found[run.source] += ledger.taken_back_by(run.run_id)
-    return {store: count for store, count in found.items() if count}
-
-
-def _places(named: Iterable[str]) -> set[str]:
-    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
-    return {parse_store_url(each).place for each in named}

@@ -327,6 +327,7 @@ class _Run:
             self._committed,
             retry=self._known.retry,
             revive=self._known.revived,
+            others=self._known.others,
             giver=put_back_of(self._road.target),
             home=self._road.home,
         )

@@ -21,10 +21,11 @@ from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._places import live_elsewhere, moved_from_others, refuse_unknown_place, taken_back_into
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, road_from
-from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, SOURCE_SPOILED, Committed, Transfer
+from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, LIVES_ELSEWHERE, SOURCE_SPOILED, Committed, Transfer
 from sessionlift.runs._ways_back import KeptInLedger, put_back_of
 from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
 
@@ -115,6 +116,9 @@ class SessionMover:
             self.store.be_patient(self.wait)
             self.ledger = Ledger(self.store)
             refuse_other_zone(self.ledger, self.options, self.target)
+            runs = self.ledger.runs()
+            refuse_unknown_place(self.source, self.ledger, runs, self.options, self.target)
+            self.notes = live_elsewhere(self.ledger, runs, taken_back_into(self.source, runs, self.options))
             self.ledger.start_run(
                 self.run_id,
                 kind=self.kind,
@@ -127,13 +131,14 @@ class SessionMover:
             self._forward = self._legacy.forward(self.options, KeptInLedger(self.ledger))
             with self._legacy.mapped():
                 next_ids = self._forward.next_ids()
-            self.kept_free: list[str] = keep_ids_free(self.road.rows, self.store, next_ids)
+            self.notes += keep_ids_free(self.road.rows, self.store, next_ids)
             self._transfer = Transfer(
                 self.store,
                 self.road.rows,
                 self.run_id,
                 self.told,
                 read_back=True,
+                others=moved_from_others(self.source, runs),
                 giver=put_back_of(self.road.target),
                 home=self.road.home,
             )
@@ -174,7 +179,11 @@ class SessionMover:
                 answer = self._offer(partial(self._forward.convert, group, rejected=rejected), SESSION)
             unit = self._unit(session_id)
             if unit is not None and (answer["type"] == "ok" or answer["known"]):
-                both = answer.get("aside", {}).get(session_id) in (CHANGED_ON_BOTH_SIDES, SOURCE_SPOILED)
+                both = answer.get("aside", {}).get(session_id) in (
+                    CHANGED_ON_BOTH_SIDES,
+                    SOURCE_SPOILED,
+                    LIVES_ELSEWHERE,
+                )
                 return _moved(unit, now=answer["type"] == "ok", both=both)
             rejected.update({key: (code, reason) for key, code, reason in answer.get("rejected", [])})
         raise StoreLockedError(

@@ -15,9 +15,10 @@ from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Ledger
 from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
-from sessionlift.runs._known import has_ledger, is_blank, refuse_other_zone, taken_back_into
+from sessionlift.runs._known import has_ledger, is_blank, refuse_other_zone
 from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions, assumptions
+from sessionlift.runs._places import taken_back_into
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
 from sessionlift.runs._roads import SOURCES, road_from
 from sessionlift.stores import StoreURL, open_store, parse_store_url
@@ -103,7 +104,7 @@ def _moved_before(source: StoreURL, goal: StoreURL, options: TransferOptions) ->
             ledger = Ledger(store)
             refuse_other_zone(ledger, options, goal)
             revived = taken_back_into(source, ledger.runs(), options)
-            return {key for key, _ in ledger.digests(SESSION, revive=revived)}, next(
+            return {key for key, digest in ledger.digests(SESSION, revive=revived) if digest}, next(
                 (each for _, each in ledger.digests(CATALOG)), None
             )
     except StoreNotFoundError:

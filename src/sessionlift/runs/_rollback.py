@@ -315,17 +315,13 @@ class _Rollback:
                 self._tally,
                 open_legacy=self._legacy_store,
                 before_first_write=self._back_up_legacy,
+                written=lambda legacy: self._keep_ids_free(store, legacy),
                 interrupts=self._interrupts,
                 progress=self._progress,
             )
             self._take_catalog(rounds, store, back)
             rounds.take_back(self._chosen.ids)
             with self._interrupts.held():
-                if carrier.may_write:
-                    # what the new program has added may have taken the legacy store's counters to its own
-                    with self._legacy_store(write=False) as legacy:
-                        following = self._way.rows.next_ids(legacy)
-                    self._report.assumptions += keep_ids_free(self._road.rows, store, following)
                 self._settle_intents(store)
                 self._summarise()
                 self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=self._ledger.size())
@@ -361,6 +357,10 @@ class _Rollback:
         self._backup.before_writing(self._legacy, self._runs)
         with self._interrupts.held():
             self._ledger.note_options(self._run_id, self._ledger_options())
+
+    def _keep_ids_free(self, store: Store, legacy: Store) -> None:
+        """What the new program has added may have taken the legacy store's counters to its own."""
+        self._report.assumptions += keep_ids_free(self._road.rows, store, self._way.rows.next_ids(legacy))
 
     def _ledger_options(self) -> dict[str, Any]:
         return {**self._report.options, "backups": self._backup.noted()}

@@ -46,6 +46,7 @@ class Rounds:
 
     ``open_legacy`` opens that for reading, or (``write=True``) for writing; ``before_first_write`` is called once,
     while it is closed, when it is about to be written for the first time, unless the carrier may write already.
+    ``written`` is called with it after each part, before any session of that leaves.
     """
 
     target: Store
@@ -56,6 +57,7 @@ class Rounds:
     tally: RollbackTally
     open_legacy: Callable[[bool], Store]
     before_first_write: Callable[[], None]
+    written: Callable[[Store], None]
     interrupts: Interrupts
     progress: Progress
 
@@ -106,6 +108,8 @@ class Rounds:
         """Carry a part, and give it as one batch: its sessions leave the target together."""
         with without_collector():
             batches = list(carried(self.carrier, ids, legacy, self.interrupts, write=True))
+        with self.interrupts.held():
+            self.written(legacy)
         turns = [turn for batch in batches for turn in batch.turns]
         # who wrote to the target since the first look at it is noticed by all that were looked at later, too
         return Batch(turns, [loss for batch in batches for loss in batch.losses], batches[0].mark)

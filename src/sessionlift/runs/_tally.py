@@ -24,6 +24,12 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
         "it has changed in the source since it was moved, and cannot be converted any more; what was moved stays",
         True,
     ),
+    "lives_elsewhere": (
+        "lives_elsewhere",
+        "it was moved from another store, into which a rollback had taken it, and this source has it otherwise; it was "
+        "left as it is (name that store as the source, or put it away if this one has taken its place)",
+        True,
+    ),
     "deleted_but_changed": (
         "deleted_but_changed",
         "it was deleted in the target, and has changed in the source since; it was not moved again",

@@ -20,6 +20,8 @@ CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
 SOURCE_SPOILED = "source_spoiled"
 """The source's rows can no longer be converted; what was moved of them before stays."""
 DELETED_BUT_CHANGED = "deleted_but_changed"
+LIVES_ELSEWHERE = "lives_elsewhere"
+"""It was moved from another store into which a rollback had taken it; what this source has of it may be older."""
 PUT_BACK = "put_back"
 GONE = ("deleted", "rolled_back")
 """States of sessions that were in the target once, and are no longer."""
@@ -49,7 +51,9 @@ class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
     Units with rows in quarantine that ``retry`` wants are replaced, though their source is the same. With
-    ``revive`` sessions that those runs have rolled back are moved again; others stay where they are. What the
+    ``revive`` sessions that those runs have rolled back are moved again; others stay where they are. What the runs
+    ``others`` have moved lives in another store than this source, and is left alone where the source has it
+    otherwise. What the
     older shape could not hold while they were there is put back by ``giver`` in the same transaction (None where
     the converter has done it), and stays in the complement for those who look at the rows later.
 
@@ -74,6 +78,7 @@ class Transfer:
         *,
         retry: Retry | None = None,
         revive: Collection[str] = (),
+        others: Collection[str] = (),
         read_back: bool = False,
         giver: PutBack | None = None,
         home: str = "sessions",
@@ -86,6 +91,7 @@ class Transfer:
         self._run_id = run_id
         self._committed = committed
         self._retry, self._revive, self._read_back = retry or Retry(), revive, read_back
+        self._others = others
 
     def take(self, message: Message) -> Message:
         """Commit the batch in the stage file that ``message`` names, and remove the file; see ``commit``."""
@@ -199,6 +205,8 @@ class Transfer:
         for key in spoiled.intersection(changed).difference(conflicts):
             if before[key].state != "quarantined":
                 conflicts[key] = SOURCE_SPOILED
+        if kind == SESSION:
+            conflicts.update({key: LIVES_ELSEWHERE for key in changed if before[key].run_id in self._others})
         left = [key for key in gone if key not in done and not self._comes_back(before[key])]
         carried = self._carried(offered, conflicts) if kind == SESSION else []
         for key in carried:

@@ -1,0 +1,74 @@
+"""Where the sessions of a target live, and which store may bring them: the one they came from, by its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from sessionlift.errors import OtherSourceError
+from sessionlift.ledger import Ledger, LedgerRun
+from sessionlift.runs._options import TransferOptions
+from sessionlift.stores import StoreURL, parse_store_url
+
+
+def places(named: Iterable[str]) -> set[str]:
+    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
+    return {parse_store_url(each).place for each in named}
+
+
+def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:
+    """The rollbacks into ``source``: what they took back lives there now, and comes from there only. A copy of the
+    store that it once came from would bring it as it was then.
+
+    Said to be the same, it also stands for a store that is no longer at its place.
+    """
+    return frozenset(
+        run.run_id
+        for run in runs
+        if run.kind == "rollback"
+        and (source.place in places([run.source]) or (options.same_source and not _is_there(run.source)))
+    )
+
+
+def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[str]:
+    """The runs that moved sessions from another store, into which a rollback had taken some: what ``source`` has of
+    those may be older, so it replaces nothing. Not while that store is gone from its place."""
+    runs = list(runs)
+    living = places(run.source for run in runs if run.kind == "rollback") - {source.place}
+    return frozenset(
+        run.run_id for run in runs if run.kind != "rollback" and places([run.source]) & living and _is_there(run.source)
+    )
+
+
+def live_elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset[str]) -> list[str]:
+    """What a report has to say of sessions that were taken back into other stores than the source of this run."""
+    found: Counter[str] = Counter()
+    for run in runs:
+        if run.kind == "rollback" and run.run_id not in revived:
+            found[run.source] += ledger.taken_back_by(run.run_id)
+    return [
+        f"{count:,} sessions were taken back into {store} and live there, so they do not come from this source; name "
+        "that store as the source, or, if this one has taken its place, put it away and say --same-source"
+        for store, count in sorted(found.items())
+        if count
+    ]
+
+
+def refuse_unknown_place(
+    source: StoreURL, ledger: Ledger, runs: Iterable[LedgerRun], options: TransferOptions, target: StoreURL
+) -> None:
+    """Raise OtherSourceError for a store at a place that no session of the target came from or was taken back to."""
+    named = sorted({run.source for run in runs})
+    if options.same_source or not named or source.place in places(named) or not ledger.states():
+        return
+    raise OtherSourceError(
+        f"{target.redacted} was filled from {', '.join(named)}, and not from {source.redacted}",
+        hint="name that store; if this is the same one, moved, say so once: `sessionlift migrate ... --same-source`",
+        store=target.redacted,
+        role="target",
+    )
+
+
+def _is_there(named: str) -> bool:
+    path = parse_store_url(named).path
+    return path is None or path.exists()
