@@ -18,6 +18,7 @@ from tests.peers.environments import Peer
 from sessionlift._demo import Dress, make_synth_v2
 from sessionlift.bridge import Rollout
 from sessionlift.bridge.synth import SyncTraceBridge
+from sessionlift.runs import TransferOptions
 
 pytestmark = pytest.mark.peers
 
@@ -45,7 +46,9 @@ def asked(peer: Peer, store: Path, workplace: Path) -> Texts:
 
 
 def of_bridge(source: Path, target: Path, ids: list[str], rollout: Rollout) -> Texts:
-    with SyncTraceBridge(str(source), str(target), rollout=rollout) as bridge:
+    # the targets were filled from copies of the source
+    same = TransferOptions(same_source=True)
+    with SyncTraceBridge(str(source), str(target), same, rollout=rollout) as bridge:
         return texts({each: bridge.get_session_trace(each) for each in ids})
 
 
