@@ -13,7 +13,7 @@ from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
-from sessionlift.runs._places import live_elsewhere, moved_from_others, places, taken_back_into
+from sessionlift.runs._places import is_told, live_elsewhere, moved_from_others, places, taken_back_into
 from sessionlift.runs._protocol import Message
 from sessionlift.stores import Store, StoreURL, open_store, sniff
 
@@ -53,7 +53,7 @@ class Known:
         """
         if not self.sessions:
             return []
-        told = source.place in places(self.sources) or options.same_source
+        told = is_told(source, self.runs, options)
         # a rollback may have taken a part of the sessions into a store of its own
         taken_back_to = {run.source for run in self.runs if run.kind == "rollback"}
         none_shared = message["known"] and message["foreign"] == message["known"]

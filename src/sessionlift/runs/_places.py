@@ -16,6 +16,12 @@ def places(named: Iterable[str]) -> set[str]:
     return {parse_store_url(each).place for each in named}
 
 
+def is_told(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> bool:
+    """Whether ``source`` is the store that the target's sessions came from, or were taken back to: by its place, or
+    because it is said."""
+    return options.same_source or source.place in places(run.source for run in runs)
+
+
 def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:
     """The rollbacks into ``source``: what they took back lives there now, and comes from there only. A copy of the
     store that it once came from would bring it as it was then.
@@ -58,9 +64,10 @@ def refuse_unknown_place(
     source: StoreURL, ledger: Ledger, runs: Iterable[LedgerRun], options: TransferOptions, target: StoreURL
 ) -> None:
     """Raise OtherSourceError for a store at a place that no session of the target came from or was taken back to."""
-    named = sorted({run.source for run in runs})
-    if options.same_source or not named or source.place in places(named) or not ledger.states():
+    runs = list(runs)
+    if not runs or is_told(source, runs, options) or not ledger.states():
         return
+    named = sorted({run.source for run in runs})
     raise OtherSourceError(
         f"{target.redacted} was filled from {', '.join(named)}, and not from {source.redacted}",
         hint="name that store; if this is the same one, moved, say so once: `sessionlift migrate ... --same-source`",

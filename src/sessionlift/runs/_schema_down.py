@@ -14,7 +14,7 @@ from sessionlift.runs._rollback_leave import DISCARDED
 from sessionlift.runs._ways_back import TARGETS, way_back_from
 from sessionlift.stores import Store, StoreURL, parse_store_url, quote_identifier
 
-LEDGER = "ledger_1"
+_LEDGER_REVISION = "ledger_1"
 _LEDGER = "the ledger"
 _TAKE_BACK = "`sessionlift rollback STORE --all` takes it back to the legacy store; the same command then goes through"
 
@@ -35,7 +35,7 @@ def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = 
 def _forget_catalog(store: Store, stamps: Sequence[str]) -> None:
     """A ledger that is left alone must not say that the rows of no session are there: they went with their tables, and
     a move forward brings them again."""
-    if LEDGER in stamps and not any(each.replace(".", "_") in stamps for each in TARGETS):
+    if _LEDGER_REVISION in stamps and not any(each.replace(".", "_") in stamps for each in TARGETS):
         Ledger(store).forget(CATALOG, [""])
 
 
@@ -54,7 +54,7 @@ class _Left:
 
 def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
     """Which parts may go with the rows that they still have, and why the others may not. Reads only."""
-    if LEDGER not in stamps:
+    if _LEDGER_REVISION not in stamps:
         return Settled()
     # the ledger may have been left alone, by an earlier downgrade
     generation = next((each for each in TARGETS if each.replace(".", "_") in stamps), "")

@@ -51,11 +51,10 @@ class Transfer:
     """Commits batches into one opened target. ``committed`` is called after each.
 
     Units with rows in quarantine that ``retry`` wants are replaced, though their source is the same. With
-    ``revive`` sessions that those runs have rolled back are moved again; others stay where they are. What the runs
-    ``others`` have moved lives in another store than this source, and is left alone where the source has it
-    otherwise. What the
-    older shape could not hold while they were there is put back by ``giver`` in the same transaction (None where
-    the converter has done it), and stays in the complement for those who look at the rows later.
+    ``revive`` sessions that those runs have rolled back are moved again; others stay where they are. What the older
+    shape could not hold while they were there is put back by ``giver`` in the same transaction (None where the
+    converter has done it), and stays in the complement for those who look at the rows later. What the runs ``others``
+    have moved lives in another store than this source, and is left alone where the source has it otherwise.
 
     A batch's target rows, ledger rows, complement, quarantine and counts of losses are one transaction. Before a
     batch is written, the ledger is asked again inside that transaction: what another run has moved meanwhile is
