@@ -150,3 +150,18 @@ def test_a_bridge_and_a_catch_up_refuse_a_store_at_another_place(moved: tuple[Pa
         SyncTraceBridge(str(yesterday), str(target)).close()
     with pytest.raises(OtherSourceError, match="was filled from"):
         catch_up(str(yesterday), str(target))
+
+
+def test_what_a_bridge_moved_is_compared_with_its_own_store_only(moved: tuple[Path, Path]) -> None:
+    source = moved[0]
+    target, new = source.with_name("bridged.db"), source.with_name("rebuilt.duckdb")
+    ids = [session for (session,) in query(moved[1], "SELECT session_id FROM session_traces ORDER BY rowid")]
+    with SyncTraceBridge(str(source), str(target)) as bridge:
+        for session in ids[:3]:
+            assert bridge.get_session_trace(session)
+    rollback(str(target), RollbackOptions(sessions=(ids[0],), to=str(new)))
+    there = migrate(str(new), str(target), TransferOptions()).report
+    assert (there.status, there.migrated_sessions, there.verification.checked_sessions) == ("completed", 1, 1)
+    here = migrate(str(source), str(target), TransferOptions()).report
+    assert (here.status, here.migrated_sessions) == ("completed", 1)
+    assert here.verification.checked_sessions == 3, "the new one, and the two of the bridge that are still its own"

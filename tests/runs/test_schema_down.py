@@ -126,8 +126,22 @@ def test_what_no_session_owns_has_to_lie_in_the_legacy_store_too(
     assert "systems" in refused(target)["rows"]
     answer = take_back(sessionlift, target, "--all", "--no-backup")
     assert answer.facts["carried_added", "systems"] == 1
-    assert downgrade_schema(str(target), "base") == []
+    assert refused(target)["values"] == {"systems.created_at": 1}, "the old program knows no such time"
+    assert downgrade_schema(str(target), "base", drop_kept=True) == []
     assert query(target, OBJECTS) == []
+
+
+def test_what_the_legacy_store_cannot_hold_of_a_row_of_no_session_goes_only_when_that_is_said(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    moved(sessionlift, legacy(sessions=3), target)
+    change(target, "UPDATE systems SET system_type = 'agent' WHERE rowid = 1")
+    assert take_back(sessionlift, target, "--all", "--no-backup").code == 0
+    for revision in ("base", "synth.v3@base"):
+        said = refused(target, revision)
+        assert said["values"] == {"systems.system_type": 1}
+        assert "--drop-kept" in said["hint"]
+    assert downgrade_schema(str(target), "synth.v3@base", drop_kept=True) == ["ledger_1"]
 
 
 def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, legacy: Legacy, target: Path) -> None:

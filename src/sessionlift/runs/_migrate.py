@@ -37,6 +37,7 @@ from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import Known, what_is_known
 from sessionlift.runs._options import TransferOptions, assumptions
+from sessionlift.runs._places import is_of
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import (
@@ -380,7 +381,8 @@ class _Run:
         """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""
         if self._verifier is None or self._dry_run:
             return
-        runs = ledger.runs()
+        # what came from another store, into which some were taken back, is compared with that one
+        runs = [run for run in ledger.runs() if is_of(self._source, run, self._options)]
         seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
         # what failed is compared again until it passes, so that no later run can say that all is well
         seen |= {run.run_id for run in runs if run.summary.get("verification") == "passed"}

@@ -28,12 +28,12 @@ def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: Transf
 
     Said to be the same, it also stands for a store that is no longer at its place.
     """
-    return frozenset(
-        run.run_id
-        for run in runs
-        if run.kind == "rollback"
-        and (source.place in places([run.source]) or (options.same_source and not _is_there(run.source)))
-    )
+    return frozenset(run.run_id for run in runs if run.kind == "rollback" and is_of(source, run, options))
+
+
+def is_of(source: StoreURL, run: LedgerRun, options: TransferOptions) -> bool:
+    """Whether ``run`` had to do with ``source``, and not with another legacy store."""
+    return source.place in places([run.source]) or (options.same_source and not _is_there(run.source))
 
 
 def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[str]:

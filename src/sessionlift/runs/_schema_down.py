@@ -23,8 +23,8 @@ def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = 
     """Bring ``store`` back to ``revision``; returns its stamps afterwards. One transaction.
 
     A target of ours goes with the rows that are left when every session has been taken back: what no session owns, as
-    the legacy store has it too, and the ledger. What the ledger keeps for the next move forward goes only with
-    ``drop_kept``. Raises NotTakenBackError, and as ``generations.schema_downgrade`` does.
+    the legacy store has it too, and the ledger. What the ledger keeps for the next move forward, and values of rows
+    of no session that the legacy store has no place for, go only with ``drop_kept``. Raises NotTakenBackError, and as ``generations.schema_downgrade`` does.
     """
     where = parse_store_url(store) if isinstance(store, str) else store
     return schema_downgrade(
@@ -43,12 +43,14 @@ def _forget_catalog(store: Store, stamps: Sequence[str]) -> None:
 class _Left:
     """What has not been taken back: sessions, rows of no session, and what the ledger alone keeps, by session.
 
-    ``strays`` are ids under which there are rows, and no session.
+    ``strays`` are ids under which there are rows, and no session. ``unheld`` counts what the legacy store cannot hold of
+    the rows of no session, by table and column.
     """
 
     sessions: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     catalog: dict[str, int] = field(default_factory=dict)
+    unheld: dict[str, int] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
 
 
@@ -86,6 +88,15 @@ def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
             rows=left.catalog,
         )
         return Settled(refusals={generation: refusal, _LEDGER: refusal})
+    if left.unheld and not drop_kept:
+        counts = ", ".join(f"{place} {count:,}" for place, count in left.unheld.items())
+        refusal = NotTakenBackError(
+            f"the legacy store cannot hold some of what no session of {named} owns ({counts}), and nothing else has it",
+            hint="save what is wanted of it; --drop-kept lets it go",
+            store=named,
+            values=left.unheld,
+        )
+        return Settled(refusals={generation: refusal, _LEDGER: refusal})
     if left.kept and not drop_kept:
         refusal = NotTakenBackError(
             f"the ledger of {named} keeps what the legacy store cannot hold of {len(left.kept):,} sessions (such as "
@@ -107,7 +118,7 @@ def _left(store: Store, generation: str) -> _Left:
     if road is not None:
         found.sessions = [str(key) for (key,) in store.query(f"SELECT session_id FROM {quote_identifier(road.home)}")]
         found.strays = _strays(store, road.home, way_back_from(generation).tables)
-        found.catalog = _changed_catalog(store, ledger, runs, generation)
+        found.catalog, found.unheld = _catalog_of_its_own(store, ledger, runs, generation)
     lying = set(found.sessions)
     for unit in ledger.sessions():
         # one that was deleted here is to be deleted there, too
@@ -130,15 +141,17 @@ def _strays(store: Store, home: str, tables: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def _changed_catalog(store: Store, ledger: Ledger, runs: Sequence[LedgerRun], generation: str) -> dict[str, int]:
-    """The rows of no session, by table, unless they make the very rows that the legacy store has of them."""
+def _catalog_of_its_own(
+    store: Store, ledger: Ledger, runs: Sequence[LedgerRun], generation: str
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The rows of no session, by table, unless they make the very rows that the legacy store has of them; and what it
+    has no place for, by table and column."""
     zones = [str(run.options["timezone"]) for run in runs if "timezone" in run.options]
     with way_back_from(generation).backward(zones[-1] if zones else "UTC", ledger.quarantined_ids()) as backward:
         memory = ledger.remembered(CATALOG, [""]).get("")
         batch = backward.catalog(store, memory)
     made = {unit.source_digest for unit in batch.units}
-    if not made and not any(batch.gone.values()):
-        return {}
-    if memory is not None and made == {memory.source_digest}:
-        return {}
-    return {table: len(rows) for table, rows in batch.rows.items() if rows}
+    unheld = {f"{loss.table}.{loss.column}": loss.count for loss in batch.losses if loss.code != "id_renumbered"}
+    if (not made and not any(batch.gone.values())) or (memory is not None and made == {memory.source_digest}):
+        return {}, unheld
+    return {table: len(rows) for table, rows in batch.rows.items() if rows}, unheld

@@ -230,6 +230,8 @@ def _staged(store: Store, folder: Path) -> Way:
         stage.unlink(missing_ok=True)
         try:
             with closing(sqlite3.connect(stage)) as connection, connection:
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute("PRAGMA journal_mode = OFF").fetchall()
                 connection.execute("CREATE TABLE probe (id, loose, number)")
                 connection.executemany("INSERT INTO probe VALUES (?, ?, ?)", _rows(values))
         except UnicodeEncodeError as error:

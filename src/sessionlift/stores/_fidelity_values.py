@@ -8,7 +8,7 @@ import struct
 
 from sessionlift.stores._value import Value
 
-_RANDOM_DOUBLES = 3000
+_RANDOM_DOUBLES = 1000
 _SEED = 20250117
 
 NAN = "NaN"

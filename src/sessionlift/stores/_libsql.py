@@ -18,6 +18,7 @@ from sessionlift.stores._value import INT32_MAX, INT32_MIN, Row, Value
 
 _READS = re.compile(r"\s*(select|with|values)\b", re.IGNORECASE)
 _SHAPES_KEPT = 256
+_MANY = 500
 
 
 def exact_columns(columns: Sequence[str]) -> str:
@@ -87,9 +88,10 @@ class LibsqlStore(SqliteFileStore):
     def round_trip_of_the_driver_alone(self, values: Sequence[Value]) -> list[Value]:
         """What the driver makes of the values without any of the ways round. For the probe only."""
         found: list[Value] = []
-        for value in values:
+        for start in range(0, len(values), _MANY):
+            some = tuple(values[start : start + _MANY])
             try:
-                found += self._connection.execute("SELECT ?", (value,)).fetchone()
+                found += self._connection.execute("SELECT " + ", ".join("?" * len(some)), some).fetchone()
             except ValueError as error:
                 raise self._mapped(error) from error
         return found
