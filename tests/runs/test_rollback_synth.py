@@ -350,6 +350,24 @@ def test_what_the_old_program_has_added_of_no_session_is_moved_again(
     assert sessionlift("verify", source, target, "--quiet").code == 0
 
 
+def test_a_row_of_no_session_that_both_have_is_verified_with_what_only_the_new_store_can_hold(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    (report,) = target.with_name(f"{target.name}.reports").glob("migrate-*.json")
+    change(target, "INSERT INTO systems (system_id, name, system_type) VALUES ('ten', 'of the new one', 'agent')")
+    assert take_back(sessionlift, target, "--all").code == 0
+    for _ in range(2):
+        assert sessionlift("verify", source, target, "--quiet").code == 0
+        assert sessionlift("verify", "--report", report, "--quiet").code == 0
+        moved(sessionlift, source, target)
+    change(target, "UPDATE systems SET system_type = 'another' WHERE system_id = 'ten'")
+    checked = sessionlift("verify", source, target, "--json")
+    assert checked.code == 1
+    assert "system_type is 'another', must be 'agent'" in checked.out
+
+
 @pytest.mark.parametrize("kind", [None, "of its own"])
 def test_what_both_have_added_of_no_session_is_moved_again_or_told(
     sessionlift: Warm, legacy: Legacy, target: Path, kind: str | None

@@ -320,6 +320,19 @@ def test_sessions_that_a_later_run_moved_again_are_told_and_not_blamed_on_the_fi
     assert verify(None, None, report_file=later.path).report.errors == []
 
 
+def test_rows_of_no_session_that_a_later_run_moved_again_are_not_blamed_on_the_first(road: Road) -> None:
+    road.in_source("INSERT INTO systems (id, name) VALUES ('new', 'of the old program')")
+    later = migrate(str(road.source), str(road.target), TransferOptions(same_source=True))
+    assert later.report.migrated_sessions == 0
+    report = road.verify_report().report
+    assert report.errors == []
+    assert any("rows of no session" in each for each in report.verification.cannot_see)
+    assert verify(None, None, report_file=later.path).report.errors == []
+    # what the catalog has no part in is held as exactly as before
+    road.rewrite(lambda data: data["tables"]["session_traces"].update(read=11, written=11))
+    assert codes(road.verify_report()) >= {"claim_read", "claim_written"}
+
+
 def test_what_is_impossible_is_told_though_a_later_run_moved_sessions_again(moved_twice: Road) -> None:
     road = moved_twice
     assert road.verify_report().report.errors == []

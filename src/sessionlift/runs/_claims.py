@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sessionlift.reports import Report
 from sessionlift.runs._protocol import Message
 
+_AT_LEAST = "at least "
 Broken = tuple[str, str, str | None]
 """A finding's code, its message and its table."""
 
@@ -32,9 +33,9 @@ def not_recounted(claimed: Report, audit: Message) -> list[str]:
     return told
 
 
-def _fits(said: int, found: int, audit: Message, most: int | None = None) -> bool:
+def _fits(said: int, found: int, bounds_only: int, most: int | None = None) -> bool:
     """True where the report may be right: exactly, or, of sessions that are no longer its own, within bounds."""
-    if not _lost(audit):
+    if not bounds_only:
         return said == found
     return said >= found and (most is None or said <= most)
 
@@ -44,13 +45,14 @@ def _lost(audit: Message) -> int:
     return int(audit["moved_again"] + audit["gone_since"])
 
 
-def _at_least(audit: Message) -> str:
-    return "at least " if _lost(audit) else ""
+def _lost_of(table: str, audit: Message) -> int:
+    """Whether some of a table's rows are no longer the report's own, since their session, or the catalog, is not."""
+    return _lost(audit) or int(audit["catalog_since"] and table in audit["catalog_tables"])
 
 
 def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
     moved, again = audit["units"] - audit["aside"], _lost(audit)
-    if not _fits(claimed.migrated_sessions, moved, audit, moved + again):
+    if not _fits(claimed.migrated_sessions, moved, again, moved + again):
         upto = f" to {moved + again:,}" if again else ""
         yield (
             "claim_sessions",
@@ -81,7 +83,7 @@ def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
 def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
     names = [*claimed.tables, *(set(audit["read"]) | set(audit["written"]) | set(audit["quarantined"]))]
     for table in dict.fromkeys(names):
-        counts = claimed.tables.get(table)
+        counts, lost = claimed.tables.get(table), _lost_of(table, audit)
         derived = table not in audit["read"] and (counts is None or not counts.read)
         found = {
             "read": audit["read"].get(table, 0),
@@ -96,14 +98,14 @@ def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
                 continue
             if name in ("written", "derived") and audit["given_back"] and said <= number:
                 continue  # rows that were given back have none of the source behind them
-            if not _fits(said, number, audit):
+            if not _fits(said, number, lost):
                 yield (
                     f"claim_{name}",
                     f"the report says {said:,} rows of {table} were {name}; "
-                    f"counted again they are {_at_least(audit)}{number:,}",
+                    f"counted again they are {_AT_LEAST if lost else ''}{number:,}",
                     table,
                 )
-        if _lost(audit) and counts is not None and counts.written > counts.read:
+        if lost and counts is not None and counts.written > counts.read:
             yield (
                 "claim_written",
                 f"the report says {counts.written:,} rows of {table} were written, of {counts.read:,} that were read",
@@ -114,10 +116,9 @@ def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
 def _losses(claimed: Report, audit: Message) -> Iterator[Broken]:
     said = {(loss.code, loss.table, loss.column or ""): loss.count for loss in claimed.losses}
     found = {(code, table, column): count for code, table, column, count in audit["losses"]}
-    given = "at least " if audit["given_back"] else ""
     for key in dict.fromkeys([*said, *found]):
         code, table, column = key
-        counts = claimed.tables.get(table)
+        counts, lost = claimed.tables.get(table), _lost_of(table, audit)
         # a table of derived rows has none that were read
         rows = 0 if counts is None else max(counts.read, counts.derived)
         if said.get(key, 0) > rows:
@@ -128,13 +129,13 @@ def _losses(claimed: Report, audit: Message) -> Iterator[Broken]:
                 table,
             )
             continue
-        if not audit["run_known"] or code in audit["not_counted"] or _fits(said.get(key, 0), found.get(key, 0), audit):
+        if not audit["run_known"] or code in audit["not_counted"] or _fits(said.get(key, 0), found.get(key, 0), lost):
             continue
         if audit["given_back"] and said.get(key, 0) >= found.get(key, 0):
             continue
         yield (
             "claim_losses",
             f"the report tells of {said.get(key, 0):,} values of {table}.{column} with the loss {code}; "
-            f"counted again they are {_at_least(audit) or given}{found.get(key, 0):,}",
+            f"counted again they are {_AT_LEAST if lost or audit['given_back'] else ''}{found.get(key, 0):,}",
             table,
         )

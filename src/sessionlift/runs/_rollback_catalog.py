@@ -20,12 +20,14 @@ class CarriedCatalog:
     ``known`` is the one that the ledger is to have. It is another where the old program has made rows of its own since
     the move: the target does not hold those, and the next move forward has to find them. ``owned`` are the target's
     rows that the legacy store has now; ``whole`` says that it has all of them: a move may make them again.
+    ``cells`` are the values that it has no place for.
     """
 
     digest: str | None = None
     known: str | None = None
     owned: dict[str, list[Any]] = field(default_factory=dict)
     whole: bool = False
+    cells: list[Any] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     losses: list[Loss] = field(default_factory=list)
     conflict: bool = False
@@ -70,7 +72,9 @@ def carry_catalog(
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
     whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept
     noted = digest if made is None or there in known else made
-    return CarriedCatalog(digest, noted, batch.owned, whole, _since_the_move(changes, batch, memory), batch.losses)
+    cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
+    since = _since_the_move(changes, batch, memory)
+    return CarriedCatalog(digest, noted, batch.owned, whole, cells, since, batch.losses)
 
 
 def _since_the_move(changes: Changes, batch: BackwardBatch, memory: Remembered | None) -> Changes:
@@ -89,7 +93,7 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
 
     What the application has added belongs to both from now on. Where the legacy store could not hold all of it, the
     ledger's digest of the target's rows stays what it was: so the next move sees that they are not what it would make,
-    and leaves them alone.
+    and leaves them alone. What they are, and which values are theirs alone, the complement says, for those who verify.
     """
     with target.transaction():
         ledger = Ledger(target)
@@ -109,6 +113,9 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
         for table, keys in carried.owned.items():
             own = owned.setdefault(table, [])
             own.extend(key for key in keys if key not in own)
-        ledger.complete(CATALOG, "", {**before.complement, "owned": owned})
+        digest = rows.digests(target, CATALOG, [""], owned)[""]
+        alone = {} if carried.whole else {"carried": {"digest": digest, "cells": carried.cells}}
+        rest = {name: value for name, value in before.complement.items() if name != "carried"}
+        ledger.complete(CATALOG, "", {**rest, "owned": owned, **alone})
         if carried.whole:
-            ledger.has_become(CATALOG, "", rows.digests(target, CATALOG, [""], owned)[""])
+            ledger.has_become(CATALOG, "", digest)

@@ -24,7 +24,9 @@ def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = 
 
     A target of ours goes with the rows that are left when every session has been taken back: what no session owns, as
     the legacy store has it too, and the ledger. What the ledger keeps for the next move forward, and values of rows
-    of no session that the legacy store has no place for, go only with ``drop_kept``. Raises NotTakenBackError, and as ``generations.schema_downgrade`` does.
+    of no session that the legacy store has no place for, go only with ``drop_kept``.
+
+    Raises NotTakenBackError, and as ``generations.schema_downgrade`` does.
     """
     where = parse_store_url(store) if isinstance(store, str) else store
     return schema_downgrade(
@@ -43,8 +45,8 @@ def _forget_catalog(store: Store, stamps: Sequence[str]) -> None:
 class _Left:
     """What has not been taken back: sessions, rows of no session, and what the ledger alone keeps, by session.
 
-    ``strays`` are ids under which there are rows, and no session. ``unheld`` counts what the legacy store cannot hold of
-    the rows of no session, by table and column.
+    ``strays`` are ids under which there are rows, and no session. ``unheld`` counts what the legacy store cannot hold
+    of the rows of no session, by table and column.
     """
 
     sessions: list[str] = field(default_factory=list)

@@ -249,6 +249,11 @@ class _VerifyRun:
                 "whether the report's counts are exact, since a later run has moved some of its sessions again: they "
                 "were held against what is left of them, and against what is possible"
             )
+        if audit["catalog_since"]:
+            report.verification.cannot_see.append(
+                "the report's claims about rows of no session, since a later run has moved those again, or a rollback "
+                "has carried them: `sessionlift verify SOURCE TARGET` compares them as they are"
+            )
         if audit["gone_since"]:
             report.verification.cannot_see.append(
                 "whether the report's counts are exact, since some of its sessions have left the target after it"

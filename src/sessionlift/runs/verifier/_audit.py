@@ -55,6 +55,8 @@ class Audit:
 
     sessions_table: str
     not_counted: tuple[str, ...]
+    catalog_tables: tuple[str, ...] = ()
+    """the tables whose counts a catalog has its part in"""
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
     notes: list[Note] = field(default_factory=list)
@@ -72,6 +74,8 @@ class Audit:
     """sessions of the report that were deleted or taken back since"""
     given_back: int = 0
     """sessions that got back what the older store could not hold: their losses are not counted again"""
+    catalog_since: bool = False
+    """whether a later run has moved the catalog again, or has taken it back to the older store"""
     later: int = 0
     """sessions that the ledger has from a run later than the report's, those moved again among them"""
     run_known: bool = True

@@ -58,6 +58,8 @@ class Auditor(ABC):
     """the other tables of the target that sessions have rows in"""
     digest_tables: ClassVar[tuple[str, ...]]
     """the target's tables in the order of the digest"""
+    catalog_tables: ClassVar[tuple[str, ...]]
+    """the tables that rows of no session are in, and are counted by"""
     not_counted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -71,10 +73,11 @@ class Auditor(ABC):
     ) -> None:
         self._target, self._checker, self._units = target, checker, units
         self._only, self._progress = only, progress
-        self._audit = Audit(self.sessions_table, self.not_counted)
-        runs = target.read("sessionlift_runs", ("run_id", "options", "started_at"))
-        self._options = {str(run): parsed(options) for run, options, _ in runs}
-        self._started = {str(run): str(started or "") for run, _, started in runs}
+        self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables)
+        runs = target.read("sessionlift_runs", ("run_id", "options", "started_at", "kind"))
+        self._options = {str(run): parsed(options) for run, options, _, _ in runs}
+        self._started = {str(run): str(started or "") for run, _, started, _ in runs}
+        self._rollbacks = [str(run) for run, _, _, kind in runs if kind == "rollback"]
 
     # --- what each system does in its own way -----------------------------------------------------------------
 
@@ -102,8 +105,11 @@ class Auditor(ABC):
 
     def ledger(self) -> Iterator[Unit]:
         """The units as the ledger has them."""
+        return self._units_where("")
+
+    def _units_where(self, where: str) -> Iterator[Unit]:
         columns = ("unit", "session_id", "run_id", "source_digest", "target_digest", "state")
-        for rows in self._ledger_rows(columns, "", ()):
+        for rows in self._ledger_rows(columns, where, ()):
             for row in rows:
                 yield Unit(*map(str, row))
 
@@ -121,9 +127,10 @@ class Auditor(ABC):
         """
         if lines is None:
             for unit in self.ledger():
-                if unit.run_id == run_id and not self._is_gone(unit.state):
+                if unit.run_id == run_id and not self._is_gone(unit.state) and not self._was_carried(unit, None):
                     yield unit
             return
+        catalog = next(self._units_where("unit = 'catalog'"), None)
         columns = ("unit", "session_id", "state", "run_id")
         other = "run_id <> ? OR state IN ('quarantined', 'deleted', 'rolled_back')"
         for rows in self._ledger_rows(columns, other, (run_id,)):
@@ -138,6 +145,9 @@ class Auditor(ABC):
                     continue
                 if run != run_id and self._is_later(run, run_id):
                     self._audit.moved_again += kind == "session"
+                    self._audit.catalog_since |= kind == "catalog"
+                    continue
+                if kind == "catalog" and catalog is not None and self._was_carried(catalog, line):
                     continue
                 if run != run_id:
                     # by whichever run the ledger has it, the rows have to be there
@@ -152,6 +162,18 @@ class Auditor(ABC):
         for run, sessions in self._units.remembered_by_run():
             if run != run_id and self._is_later(run, run_id):
                 self._audit.later += sessions
+
+    def _was_carried(self, unit: Unit, line: Mapping[str, str] | None) -> bool:
+        """True for a catalog that a rollback, later than the run that moved it, has carried; notes it.
+
+        Without the report's own ``line`` of it every later rollback counts.
+        """
+        if unit.kind != "catalog" or not any(self._is_later(run, unit.run_id) for run in self._rollbacks):
+            return False
+        if line is not None and line["source_digest"] == unit.source_digest:
+            return False
+        self._audit.catalog_since = True
+        return True
 
     def _is_gone(self, state: str) -> bool:
         """True for a session that left the target after the report was written; counts it."""

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import duckdb
 
 from sessionlift.runs.verifier import _digests, _losses, _quarantine
-from sessionlift.runs.verifier._audit import Finding, Unit, parsed
+from sessionlift.runs.verifier._audit import Finding, Unit
 from sessionlift.runs.verifier._auditor import Auditor, Checker
+from sessionlift.runs.verifier._catalog import carried, catalog_complement
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
@@ -83,6 +84,7 @@ class SynthAuditor(Auditor):
     sessions_table = "session_traces"
     child_tables = ("session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
     digest_tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
+    catalog_tables = (*_digests.CATALOG_TABLES, *_digests.SESSION_TABLES[1:])
     not_counted = _losses.NOT_COUNTED
 
     def __init__(
@@ -143,9 +145,8 @@ class SynthAuditor(Auditor):
         # a run that chose sessions left the rows of none alone
         only = self._options.get(unit.run_id, {}).get("only")
         self._catalog_orphans = only is None
-        owned: dict[str, Any] = {}
-        for (data,) in self._target.read("sessionlift_complement", ("data",), "unit = 'catalog'"):
-            owned = self._owned(data)
+        complement = catalog_complement(self._target)
+        owned = self._owned(complement)
         target = _digests.target_catalog_digest(self._target, owned)
         if unit.source_digest not in source:
             self._audit.find(
@@ -154,7 +155,7 @@ class SynthAuditor(Auditor):
                     "systems, versions, experiments or rows of no session changed in the source since the move",
                 )
             )
-        if unit.target_digest != target:
+        if target not in (unit.target_digest, carried(complement).get("digest")):
             self._audit.find(
                 Finding(
                     "changed_in_target",
@@ -162,9 +163,9 @@ class SynthAuditor(Auditor):
                 )
             )
 
-    def _owned(self, data: Any) -> dict[str, Any]:
+    def _owned(self, complement: dict[str, Any]) -> dict[str, Any]:
         """The keys of the catalog rows that the move made."""
-        owned = parsed(data).get("owned", {})
+        owned = complement.get("owned", {})
         if not isinstance(owned, dict) or not all(isinstance(keys, list) for keys in owned.values()):
             owned = {}
         if not owned:

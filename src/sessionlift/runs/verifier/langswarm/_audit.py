@@ -28,6 +28,7 @@ class LangswarmAuditor(Auditor):
 
     sessions_table = "sessions"
     child_tables = ("session_messages", "session_metrics")
+    catalog_tables = ("memory", "sessions")
     digest_tables = TABLES
 
     def __init__(
