@@ -24,8 +24,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 PYTEST ?= $(BIN)/python -m pytest
-# The tests are as many processes as the machine has cores; PYTEST_ARGS=-n0 for one.
-PYTEST_ARGS ?= -n auto
+# The tests are one process more than the machine has cores, since some of them wait; PYTEST_ARGS=-n0 for one.
+PYTEST_ARGS ?= -n auto --dist worksteal
 DEMO_SESSIONS ?= 2000
 BENCH_ARGS ?=
 # How many times the usual effort the searches of `make torture` make.

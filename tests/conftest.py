@@ -13,10 +13,23 @@ from tests.support.kills import COUNTED, table
 from tests.support.laws import tries
 from tests.support.probes import probe_once
 from tests.support.servers import REPOSITORY, running_sqld
+from tests.support.workers import forked_workers
 
 settings.register_profile("sessionlift", tries(100))
 probe_once()
 settings.load_profile("sessionlift")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests that wait for a time limit leave theirs to others."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_workers() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_synth_v2
 from tests.support.moved import change_source, session_ids
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.bridge import AsyncBridgeCore, BridgeCore, Rollout
 from sessionlift.bridge._signature import LegacyWatch
 from sessionlift.converters import SESSION

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_synth_v2
 from tests.support.moved import session_ids
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.bridge import BridgeCore, Rollout, backfill, change_setting, read_setting
 from sessionlift.errors import UsageError, WrongGenerationError
 from sessionlift.reports import check_file

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.errors import EXIT_INTERRUPTED, EXIT_OUTPUT, EXIT_PIPE
 
 pytestmark = pytest.mark.slow

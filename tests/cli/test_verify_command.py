@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.cli import main
 from sessionlift.runs import MigrateResult, TransferOptions, migrate
 

@@ -16,14 +16,9 @@ from typing import Any
 
 import duckdb
 from hypothesis import strategies as st
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import (
-    make_langswarm_dump,
-    make_langswarm_enhanced,
-    make_langswarm_v1,
-    make_session_buddy,
-    make_synth_v2,
-)
+from sessionlift._demo import make_langswarm_dump, make_langswarm_enhanced, make_langswarm_v1, make_session_buddy
 
 _KILLED = """
 import duckdb, os, sys

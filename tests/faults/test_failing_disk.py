@@ -17,13 +17,14 @@ import pytest
 from tests.support.buddy_stores import invoke
 from tests.support.failing_disk import BROKEN, FULL, HICCUP, NAME, UNREADABLE, FailingDisk, Fault, Seen
 from tests.support.laws import TORTURE, strided
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, content, difference, query, snapshot, tables
 from tests.support.roads_back import SWARM, SYNTH, System
 from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import ledger, notes
 from tests.support.warm import Outcome, Warm
 
-from sessionlift._demo import make_langswarm_v1, make_session_buddy, make_synth_v2
+from sessionlift._demo import make_langswarm_v1, make_session_buddy
 from sessionlift.reports import check_file
 
 pytestmark = [pytest.mark.torture, pytest.mark.slow]

@@ -13,8 +13,9 @@ import pytest
 from tests.kills.conftest import Kill
 from tests.support import left
 from tests.support.kills import Operation, State
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_langswarm_v1, make_synth_v2
+from sessionlift._demo import make_langswarm_v1
 from sessionlift.errors import BackupError
 from sessionlift.runs import check_backup, read_backup, take_backup
 

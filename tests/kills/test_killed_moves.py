@@ -13,11 +13,12 @@ import pytest
 from tests.kills.conftest import Kill
 from tests.support import left
 from tests.support.kills import Operation, State
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, change_source, content, difference, query, session_ids
 from tests.support.taken_back import V2_MESSAGE
 from tests.support.uses import use_all
 
-from sessionlift._demo import make_langswarm_v1, make_session_buddy, make_synth_v2
+from sessionlift._demo import make_langswarm_v1, make_session_buddy
 from sessionlift.bridge import BridgeCore
 
 pytestmark = [

@@ -12,11 +12,10 @@ import pytest
 from tests.kills.conftest import Kill
 from tests.support import left
 from tests.support.kills import Operation, State
+from tests.support.made import make_synth_v2
 from tests.support.roads_back import SWARM, SYNTH, System
 from tests.support.taken_back import notes
 from tests.support.uses import use_all
-
-from sessionlift._demo import make_synth_v2
 
 pytestmark = [
     pytest.mark.slow,

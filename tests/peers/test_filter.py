@@ -11,8 +11,7 @@ import pytest
 from tests.peers import legacy
 from tests.peers.environments import Peer
 from tests.peers.legacy import Message, Session
-
-from sessionlift._demo import make_synth_v2
+from tests.support.made import make_synth_v2
 
 pytestmark = pytest.mark.peers
 

@@ -14,8 +14,9 @@ import pytest
 from tests.peers import legacy
 from tests.peers.environments import Peer, Reading
 from tests.peers.legacy import Session
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import Dress, make_synth_v2
+from sessionlift._demo import Dress
 
 pytestmark = pytest.mark.peers
 

@@ -13,12 +13,13 @@ import pytest
 from tests.peers import environments
 from tests.peers.environments import HERE, Peer
 from tests.peers.swarm import SwarmV1, SwarmV2
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 from tests.support.swarm_bridge import Scripted
 from tests.support.taken_back import Answer, ledger, take_back
 from tests.support.warm import Warm, warm
 
-from sessionlift._demo import Dress, make_langswarm, make_synth_v2
+from sessionlift._demo import Dress, make_langswarm
 from sessionlift.bridge.langswarm import SyncSessionBridge
 
 pytestmark = pytest.mark.peers

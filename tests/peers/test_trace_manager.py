@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from tests.peers import environments
 from tests.peers.environments import Peer
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import Dress, make_synth_v2
+from sessionlift._demo import Dress
 from sessionlift.bridge import Rollout
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.runs import TransferOptions

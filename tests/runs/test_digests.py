@@ -13,8 +13,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.runs import TransferOptions, migrate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "digests.md"

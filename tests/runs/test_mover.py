@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.converters.synth import V3_SESSION_TABLES
 from sessionlift.errors import StoreLockedError, VerificationError
 from sessionlift.runs import SessionMover, TransferOptions, migrate, verify

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.errors import OtherSourceError
 from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback

@@ -72,3 +72,21 @@ def test_a_zone_that_there_is_not_is_told_as_such(sessionlift: Warm, moved: Path
 def test_after_everything_was_taken_back_another_zone_may_be_said(sessionlift: Warm, moved: Path, target: Path) -> None:
     assert sessionlift("rollback", target, "--all", "--on-conflict", "keep-legacy").code == 0
     assert sessionlift("migrate", moved, target, "--timezone", "America/New_York").code == 0
+
+
+def test_what_waits_in_quarantine_was_moved_by_no_clock_and_another_one_is_tried(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    one, *_ = session_ids(source)
+    # a moment that the target can still hold west of Greenwich, and not east of it
+    change_source(source, f"UPDATE session_traces SET created_at = '0001-01-01 00:30:00' WHERE session_id = '{one}'")
+    quarantined = "SELECT session_id FROM sessionlift_units WHERE state = 'quarantined'"
+    assert sessionlift("migrate", source, target, "--timezone", "Europe/Berlin").code == 1
+    assert query(target, quarantined) == [(one,)]
+    assert sessionlift("migrate", source, target, "--timezone", "America/New_York").code == 2, "two are there"
+    assert sessionlift("rollback", target, "--all").code in (0, 1)
+    assert query(target, quarantined) == [(one,)]
+    assert sessionlift("migrate", source, target, "--timezone", "America/New_York").code == 0
+    assert len(times(target)) == 3
+    assert query(target, quarantined) == []

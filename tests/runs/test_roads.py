@@ -6,8 +6,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.errors import StoreError, UsageError
 from sessionlift.generations import MOVED
 from sessionlift.runs import TransferOptions, _roads, plan

@@ -10,11 +10,12 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 from tests.support.roads_back import SWARM, SYNTH, Lying, System
 from tests.support.taken_back import V2_MESSAGE, ledger
 
-from sessionlift._demo import make_langswarm_v1, make_synth_v2
+from sessionlift._demo import make_langswarm_v1
 from sessionlift.errors import StoreLockedError
 from sessionlift.reports import Report, check_file
 from sessionlift.runs import RollbackOptions, TransferOptions, _rollback_rounds, migrate, rollback

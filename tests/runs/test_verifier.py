@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.runs import TransferOptions, migrate
 from sessionlift.runs.verifier import CANNOT_SEE, Comparison, SynthVerifier, open_reader
 from sessionlift.stores import DuckdbStore, parse_store_url

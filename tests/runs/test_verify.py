@@ -12,8 +12,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift._demo import make_synth_v2
 from sessionlift.converters import TypeMapping
 from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.reports import Report, check_file, load

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 from tests.support.taken_back import V2_MESSAGE, v1_rows
 
-from sessionlift._demo import make_langswarm_v1, make_synth_v2
+from sessionlift._demo import make_langswarm_v1
 
 Lying = dict[str, Any]
 

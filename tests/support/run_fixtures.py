@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.made import make_synth_v2
 from tests.support.warm import Warm, warm
-
-from sessionlift._demo import make_synth_v2
 
 Legacy = Callable[..., Path]
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.made import make_synth_v2
 from tests.support.moved import session_ids
-
-from sessionlift._demo import make_synth_v2
 
 HOLD = """
 import duckdb, sys

@@ -1,8 +1,7 @@
 """Runs of the command line in forked processes: fast, and killed or interrupted at a write of our choice.
 
-As a program it is the server: everything is imported once, then each request is served by a fork of it,
-which forks the run's two workers before anything is opened. In a fork the run is as it is for a user, except
-that a worker is a process that waits ready instead of a new interpreter.
+As a program it is the server: everything is imported once, then each request is served by a fork of it. In a fork the
+run is as it is for a user, except that a worker is a fork, too, instead of a new interpreter (see ``workers``).
 
 A *boundary* is the moment just before something is changed (see ``boundaries``). They are counted from 1; a request
 can name one and what shall happen there.
@@ -26,13 +25,15 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from types import SimpleNamespace
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.support.boundaries import Boundaries
 from tests.support.probes import probe_now, probe_once
+from tests.support.workers import Workers, line_of_orders, serve
 
 # these workers write what stays; the others into files of the run alone
 WATCHED = {"sessionlift.runs._backup_worker"}
@@ -122,83 +123,24 @@ class Warm:
 # --- the server's side --------------------------------------------------------------------------------------
 
 
-class _Standby:
-    """A worker's process that waits to be told which module it is; stands in for ``subprocess.Popen``."""
-
-    waiting: list[_Standby] = []  # noqa: RUF012 - one list for the process, on purpose
-    by_name: dict[str, _Standby] = {}  # noqa: RUF012
+class _Run:
+    """The workers of one run: forked from a process that was there before anything was opened."""
 
     def __init__(self, boundaries: Boundaries) -> None:
-        orders, say = os.pipe()
-        hear, answers = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            for other in (*_Standby.waiting,):
-                os.close(other.stdin.fileno())
-                os.close(other.stdout.fileno())
-            os.close(say)
-            os.close(hear)
-            _be_worker(orders, answers, boundaries)
-        os.close(orders)
-        os.close(answers)
-        self.stdin: TextIO = os.fdopen(say, "w", encoding="utf-8")
-        self.stdout: TextIO = os.fdopen(hear, encoding="utf-8")
-        self._ended: int | None = None
+        self.pids: dict[str, int] = {}
+        mine, theirs = line_of_orders()
+        if os.fork() == 0:
+            mine.close()
+            serve(theirs, lambda module: boundaries.watch() if module in WATCHED else None)
+            os._exit(0)
+        theirs.close()
+        self._workers = Workers(lambda: mine)
 
-    @classmethod
-    def pids(cls) -> dict[str, int]:
-        return {name: found.pid for name, found in cls.by_name.items()}
-
-    @classmethod
-    def popen(cls, command: list[str], **options: Any) -> _Standby:
-        found = cls.waiting.pop(0)
+    def popen(self, command: list[str], **options: Any) -> Any:
+        found = self._workers.popen(command, **options)
         module = command[command.index("-m") + 1]
-        cls.by_name[WORKERS.get(module, module)] = found
-        start = {"module": module, "env": dict(options.get("env") or {})}
-        found.stdin.write(json.dumps(start) + "\n")
-        found.stdin.flush()
+        self.pids[WORKERS.get(module, module)] = found.pid
         return found
-
-    def poll(self) -> int | None:
-        if self._ended is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._ended = os.waitstatus_to_exitcode(status)
-        return self._ended
-
-    def wait(self) -> int:
-        if self._ended is None:
-            self._ended = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self._ended
-
-    def kill(self) -> None:
-        if self._ended is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-
-def _be_worker(orders: int, answers: int, boundaries: Boundaries) -> None:
-    code = 1
-    try:
-        os.setsid()
-        os.dup2(orders, 0)
-        os.dup2(answers, 1)
-        os.close(orders)
-        os.close(answers)
-        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-        line = sys.stdin.readline()
-        if line:
-            start = json.loads(line)
-            if start["module"] in WATCHED:
-                boundaries.watch()
-            os.environ.update(start["env"])
-            tempfile.tempdir = os.environ.get("TMPDIR")  # not tried by a file of its own
-            code = importlib.import_module(start["module"]).main()
-            sys.stdout.flush()
-    except BaseException:  # noqa: BLE001 - a fork may never return into the server's loop
-        traceback.print_exc()
-    finally:
-        os._exit(code)
 
 
 def _serve(request: dict[str, Any], folder: Path) -> None:
@@ -206,7 +148,7 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
     code = 1
     log = folder / "seen"
     log.touch()
-    boundaries = Boundaries(request["at"], request["do"], log, _Standby.pids)
+    boundaries = Boundaries(request["at"], request["do"], log, lambda: run.pids)
     try:
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             os.dup2(out.fileno(), 1)
@@ -220,17 +162,14 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         tempfile.tempdir = os.environ.get("TMPDIR")
         if request["cwd"]:
             os.chdir(request["cwd"])
-        _Standby.waiting[:] = []
-        # a rollback has some for each part of its work
-        for _ in range(12 if request["arguments"][:1] == ["rollback"] else 3):
-            _Standby.waiting.append(_Standby(boundaries))
+        run = _Run(boundaries)
         from sessionlift import runs
         from sessionlift.cli import main
         from sessionlift.runs import _protocol
 
         command = importlib.import_module("sessionlift.cli._migrate")
 
-        _protocol.subprocess.Popen = _Standby.popen  # type: ignore[attr-defined]
+        _protocol.subprocess = SimpleNamespace(Popen=run.popen, PIPE=subprocess.PIPE)  # type: ignore[attr-defined]
         if request["limits"]:
             command.__dict__["run_migrate"] = functools.partial(runs.migrate, limits=request["limits"])
         work = functools.partial(main, request["arguments"], prog_name="sessionlift")
@@ -248,9 +187,6 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        # what was not wanted ends by the end of its orders, and is not left as a zombie
-        for standby in _Standby.waiting:
-            standby.kill()
         os._exit(code)
 
 

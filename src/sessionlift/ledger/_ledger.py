@@ -152,7 +152,9 @@ class Ledger:
 
     def movers(self) -> set[str]:
         """The runs to which a session in the target goes back; a run that was killed may be one of them."""
-        rows = self._store.query("SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session'")
+        rows = self._store.query(
+            "SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session' AND state <> 'quarantined'"
+        )
         return {str(run_id) for (run_id,) in rows}
 
     def taken_back_by(self, run_id: str) -> int:

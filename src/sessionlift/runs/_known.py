@@ -96,12 +96,14 @@ def what_is_known(source: StoreURL, target: StoreURL, options: TransferOptions, 
             ledger = Ledger(store)
             runs = ledger.runs()
             refuse_other_zone(ledger, options, target)
-            # another mapping may find a place for what the last one could not convert, and --salvage for a part
+            # what the last one could not convert may find a place by another mapping or clock, and a part by --salvage
             mapping = options.to_message()["mapping"]
             others = frozenset(
                 run.run_id
                 for run in runs
-                if run.options.get("mapping") != mapping or (options.salvage and not run.options.get("salvage"))
+                if run.options.get("mapping") != mapping
+                or (_has_zone(run) and run.options["timezone"] != options.timezone)
+                or (options.salvage and not run.options.get("salvage"))
             )
             retry = Retry(others, ledger.refused())
             revived = taken_back_into(source, runs, options)
