@@ -128,3 +128,19 @@ def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_
     assert sessionlift("verify", old, new, "--quiet").code == 1, "what the application deleted is deleted again"
     assert sessionlift("rollback", new, "--all", "--quiet").code == 0
     assert query(old, "SELECT * FROM sessions ORDER BY session_id") == after
+
+
+def test_the_stores_that_sessions_were_taken_back_into_are_named(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    source, other = legacy(sessions=3, traps="none"), tmp_path / "other.duckdb"
+    assert sessionlift("migrate", source, target).code == 0
+    (one,) = query(target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0]
+    assert sessionlift("rollback", target, "--session", one, "--to", other).code == 0
+    assert sessionlift("rollback", target, "--all").code == 0
+    found = json.loads(sessionlift("status", target, "--json").out)
+    assert found["taken_back"] == {f"duckdb://{other}": 1, f"duckdb://{source}": 2}
+    lines = [line.split() for line in sessionlift("status", target).out.splitlines()]
+    assert ["1", "in", f"duckdb://{other}"] in lines
+    assert sessionlift("migrate", other, target).code == 0
+    assert json.loads(sessionlift("status", target, "--json").out)["taken_back"] == {f"duckdb://{source}": 2}

@@ -126,8 +126,8 @@ class Warm:
 class _Run:
     """The workers of one run: forked from a process that was there before anything was opened."""
 
-    def __init__(self, boundaries: Boundaries) -> None:
-        self.pids: dict[str, int] = {}
+    def __init__(self, boundaries: Boundaries, pids: dict[str, int]) -> None:
+        self._pids = pids
         mine, theirs = line_of_orders()
         if os.fork() == 0:
             mine.close()
@@ -139,7 +139,7 @@ class _Run:
     def popen(self, command: list[str], **options: Any) -> Any:
         found = self._workers.popen(command, **options)
         module = command[command.index("-m") + 1]
-        self.pids[WORKERS.get(module, module)] = found.pid
+        self._pids[WORKERS.get(module, module)] = found.pid
         return found
 
 
@@ -148,7 +148,8 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
     code = 1
     log = folder / "seen"
     log.touch()
-    boundaries = Boundaries(request["at"], request["do"], log, lambda: run.pids)
+    pids: dict[str, int] = {}
+    boundaries = Boundaries(request["at"], request["do"], log, lambda: pids)
     try:
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             os.dup2(out.fileno(), 1)
@@ -162,7 +163,7 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         tempfile.tempdir = os.environ.get("TMPDIR")
         if request["cwd"]:
             os.chdir(request["cwd"])
-        run = _Run(boundaries)
+        run = _Run(boundaries, pids)
         from sessionlift import runs
         from sessionlift.cli import main
         from sessionlift.runs import _protocol

@@ -36,6 +36,8 @@ def status(target: str, source: str | None, as_json: bool) -> None:
     for state, said in _STATES.items():
         if found.sessions.get(state) or state in ("moved", "partial", "quarantined"):
             click.echo(f"  {found.sessions.get(state, 0):>10,} sessions {said}")
+    for store, count in found.taken_back.items():
+        click.echo(f"  {count:>12,} in {store}")
     if found.native:
         click.echo(f"  {found.native:>10,} sessions that the application began in here")
     click.echo(f"  {found.quarantined_rows:>10,} rows in quarantine")

@@ -46,17 +46,21 @@ def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[
     )
 
 
-def live_elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset[str]) -> list[str]:
-    """What a report has to say of sessions that were taken back into other stores than the source of this run."""
+def homes(ledger: Ledger, runs: Iterable[LedgerRun]) -> dict[str, int]:
+    """How many sessions live in which legacy store, since ``runs`` have taken them back into it."""
     found: Counter[str] = Counter()
     for run in runs:
-        if run.kind == "rollback" and run.run_id not in revived:
+        if run.kind == "rollback":
             found[run.source] += ledger.taken_back_by(run.run_id)
+    return {store: count for store, count in sorted(found.items()) if count}
+
+
+def live_elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset[str]) -> list[str]:
+    """What a report has to say of sessions that were taken back into other stores than the source of this run."""
     return [
         f"{count:,} sessions were taken back into {store} and live there, so they do not come from this source; name "
         "that store as the source, or, if this one has taken its place, put it away and say --same-source"
-        for store, count in sorted(found.items())
-        if count
+        for store, count in homes(ledger, [run for run in runs if run.run_id not in revived]).items()
     ]
 
 

@@ -32,8 +32,8 @@ LEGACY_REFUSED = "legacy_refused"
 ROWS_LEFT = "rows_left"
 _ROWS_LEFT_WHY = "rows were written under its id into the target after it had left; they stay there"
 _ID_IN_QUARANTINE_WHY = (
-    "the application has begun a session of its own under this id, while that of the legacy store lies in quarantine; "
-    "it has no place there, and stays in the target"
+    "the application has written rows of its own under this id, while the session of the legacy store lies in "
+    "quarantine; they have no place there, and stay in the target"
 )
 
 

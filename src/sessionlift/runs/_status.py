@@ -10,6 +10,7 @@ from sessionlift.generations import chain_of, detect
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
 from sessionlift.runs._known import has_ledger
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._places import homes
 from sessionlift.runs._roads import road_to
 from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, quote_identifier
 
@@ -41,6 +42,7 @@ class TargetStatus:
     """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined, deleted, rolled_back.
 
     ``native`` counts those in the target that the ledger does not name: the application began them there.
+    ``taken_back`` says by legacy store how many were rolled back into it and live there.
     """
 
     target: str
@@ -50,6 +52,7 @@ class TargetStatus:
     runs: list[LedgerRun] = field(default_factory=list)
     waiting: Waiting = field(default_factory=Waiting)
     native: int = 0
+    taken_back: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,15 +76,17 @@ def status(target: str, source: str | None = None) -> TargetStatus:
                 role="target",
             )
         ledger = Ledger(store)
+        runs = ledger.runs()
         left = None if source is None or generation == LEDGER_ALONE else _left(store, generation, source)
         return TargetStatus(
             where.redacted,
             generation,
             ledger.states(),
             ledger.quarantine_size(),
-            ledger.runs(),
+            runs,
             _waiting(store, left),
             _native(store, generation),
+            homes(ledger, runs),
         )
 
 
