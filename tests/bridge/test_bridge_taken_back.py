@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tests.support.swarm_bridge import make_stores
 from tests.support.taken_back import V2_MESSAGE
 
 from sessionlift.bridge import BridgeCore
 from sessionlift.runs import CatchUp, RollbackOptions, SessionMover, TransferOptions, migrate, rollback
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_session_that_was_taken_back_is_served_from_the_legacy_store_at_once(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from sessionlift.runs import (
 )
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 
 class Life:
     """One V1 store, its target, and the two old programs' ways to write."""

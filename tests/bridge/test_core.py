@@ -33,6 +33,8 @@ from sessionlift.reports import check_file
 from sessionlift.runs import status, verify
 from sessionlift.stores import Fidelity, Store, open_store, parse_store_url
 
+pytestmark = pytest.mark.slow
+
 Stores = tuple[str, str]
 IDS: dict[str, list[str]] = {}
 

@@ -42,6 +42,8 @@ from sessionlift.errors import (
 )
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 
 def run(work: Any) -> Any:
     return asyncio.run(work)

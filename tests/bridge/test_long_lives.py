@@ -21,6 +21,8 @@ from sessionlift.reports import check_file
 from sessionlift.runs import verify
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 USES = int(os.environ.get("SESSIONLIFT_USES", "40000"))
 """How many uses of moved sessions the memory of a process must survive; a million takes minutes."""
 
@@ -136,7 +138,6 @@ def test_what_has_moved_is_served_though_the_legacy_store_is_gone(stores: tuple[
     assert place.error is not None
 
 
-@pytest.mark.slow
 def test_a_long_life_leaves_nothing_behind(stores: tuple[str, str]) -> None:
     ids = ids_of(stores)
     with BridgeCore(*stores) as core:

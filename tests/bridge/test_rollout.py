@@ -18,6 +18,8 @@ from sessionlift.errors import UsageError, WrongGenerationError
 from sessionlift.reports import check_file
 from sessionlift.runs import Converted, status
 
+pytestmark = pytest.mark.slow
+
 IDS = [f"session-{number}" for number in range(5_000)]
 
 

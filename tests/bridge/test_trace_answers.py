@@ -20,6 +20,8 @@ from sessionlift.errors import SessionliftError, UsageError, WrongGenerationErro
 from sessionlift.runs import TransferOptions, verify
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 OFF = Rollout(mode="off")
 NEW_YORK = TransferOptions(timezone="America/New_York", timezone_given=True)
 

@@ -19,6 +19,8 @@ from sessionlift.errors import StoreFullError, StoreLockedError
 from sessionlift.runs import TransferOptions
 from sessionlift.stores import open_store, parse_store_url
 
+pytestmark = pytest.mark.slow
+
 SHADOW = Rollout(mode="shadow")
 
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import duckdb
+import pytest
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
 
+@pytest.mark.slow
 def test_there_and_back(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:
     path = legacy(sessions=4)
     taken = sessionlift("backup", path, "--to", tmp_path / "kept")

@@ -39,6 +39,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*CHANGING, *READING], ids=IDS)
 def test_what_is_no_store_is_told_with_a_next_step_and_gets_no_directory_of_reports(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
@@ -57,6 +58,7 @@ def test_what_is_no_store_is_told_with_a_next_step_and_gets_no_directory_of_repo
     assert names(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*CHANGING, *READING], ids=IDS)
 def test_a_store_that_moves_into_a_new_one_is_a_wrong_call(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
@@ -104,6 +106,7 @@ def test_what_says_how_to_convert_is_refused_for_a_copy_and_not_passed_over(
     assert not (tmp_path / "new.db").exists()
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_newest_generation_is_a_copy_that_was_verified(
     sessionlift: Warm, v4: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +134,7 @@ def _count(path: Path, table: str) -> int:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+@pytest.mark.slow
 def test_what_a_report_says_to_do_next_can_be_done(sessionlift: Warm, v3: Path, v4: Path) -> None:
     done = sessionlift("upgrade", v3)
     assert "digests of every table: " in done.out
@@ -226,6 +230,7 @@ def test_a_wrong_call_is_told_as_json_where_that_was_asked_for(
     assert said in plain.err
 
 
+@pytest.mark.slow
 def test_a_store_on_a_read_only_disk_is_refused_before_its_backup_and_can_be_looked_at(
     sessionlift: Warm, tmp_path: Path
 ) -> None:

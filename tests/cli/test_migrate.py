@@ -127,6 +127,7 @@ def test_a_source_of_another_system(
     assert_nothing_made(target)
 
 
+@pytest.mark.slow
 def test_a_source_in_a_read_only_place(sessionlift: Warm, good: Path, target: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with small_disk(disk, "64m", read_only_after=lambda: _copy(good, disk)) as place:
@@ -136,6 +137,7 @@ def test_a_source_in_a_read_only_place(sessionlift: Warm, good: Path, target: Pa
         assert snapshot(place) == before
 
 
+@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize(
     "name",
@@ -186,6 +188,7 @@ def test_a_target_with_rows_of_the_new_program(sessionlift: Warm, good: Path, ta
     assert target.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_target_that_is_a_legacy_store(sessionlift: Warm, good: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.duckdb"
     shutil.copy(good, other)
@@ -204,6 +207,7 @@ def test_a_target_that_is_no_database(sessionlift: Warm, good: Path, target: Pat
     assert target.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_target_newer_than_this_build(sessionlift: Warm, good: Path, target: Path) -> None:
     assert sessionlift("migrate", good, target, "--json").code == 0
     change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_1'")
@@ -228,6 +232,7 @@ def test_the_same_file_as_source_and_target(sessionlift: Warm, good: Path) -> No
     assert good.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_empty_target_file_is_filled(sessionlift: Warm, good: Path, target: Path) -> None:
     target.touch()
     assert sessionlift("plan", good, target).code == 0
@@ -244,6 +249,7 @@ def test_odd_file_names(sessionlift: Warm, good: Path, target: Path) -> None:
     assert sessionlift("status", odd).code == 0
 
 
+@pytest.mark.slow
 def test_a_target_on_a_disk_that_fills_up(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:
     source = legacy(sessions=60, traps="usual")
     with small_disk(tmp_path / "disk", "1m") as place:
@@ -254,6 +260,7 @@ def test_a_target_on_a_disk_that_fills_up(sessionlift: Warm, legacy: Legacy, tmp
         assert_refused(outcome, 4, "store_full")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_there_is_room_again(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:
     source = legacy(sessions=60, traps="usual")
     with small_disk(tmp_path / "disk", "3m") as place:
@@ -271,6 +278,7 @@ def test_a_run_goes_on_when_there_is_room_again(sessionlift: Warm, legacy: Legac
         assert not [path for path in place.iterdir() if path.name.endswith(("-wal", "-shm", "-journal"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [pytest.param(each, marks=pytest.mark.slow) for each in ("64k", "200k", "400k", "1m")] + ["600k"]
 )
@@ -303,6 +311,7 @@ def test_a_filled_target_in_a_read_only_place(sessionlift: Warm, good: Path, tmp
         assert snapshot(place) == before
 
 
+@pytest.mark.slow
 def test_a_target_that_another_program_left_in_the_middle_of_a_write(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

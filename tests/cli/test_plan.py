@@ -13,6 +13,7 @@ from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
 
+@pytest.mark.slow
 def test_a_plan_makes_no_file(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:
     source = legacy(sessions=4)
     before = snapshot(tmp_path)
@@ -64,6 +65,7 @@ def test_a_source_that_cannot_be_read(sessionlift: Warm, tmp_path: Path) -> None
     assert (outcome.code, "Error [store_not_found]" in outcome.err) == (3, True)
 
 
+@pytest.mark.slow
 def test_a_target_that_the_run_would_refuse(sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path) -> None:
     source = legacy(sessions=4)
     with closing(sqlite3.connect(target)) as db:

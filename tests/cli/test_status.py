@@ -12,6 +12,7 @@ from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
 
+@pytest.mark.slow
 def test_sessions_runs_and_quarantine(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=8, traps="all")
     assert sessionlift("migrate", source, target, "--json").code == 1
@@ -26,6 +27,7 @@ def test_sessions_runs_and_quarantine(sessionlift: Warm, legacy: Legacy, target:
     assert snapshot(target.parent) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_a_run_that_was_killed_is_told(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=8, traps="usual")
@@ -47,6 +49,7 @@ def test_a_store_without_a_ledger(sessionlift: Warm, legacy: Legacy, target: Pat
     assert list(target.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sessions_of_the_applications_own_and_those_taken_back_are_told(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
@@ -106,6 +109,7 @@ def test_a_dry_run_shows_first_what_needs_a_look(sessionlift: Warm, tmp_path: Pa
     assert lines[50] == "... and 10 more; --json has them"
 
 
+@pytest.mark.slow
 def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_names(
     sessionlift: Warm, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from sessionlift.converters.synth import SynthBackward
 from sessionlift.errors import StoreConstraintError
 from sessionlift.stores import DuckdbStore, parse_store_url
 
+pytestmark = pytest.mark.slow
+
 ENVELOPE = '{"content": "hi", "timestamp": "2025-03-01T10:00:00", "message_type": "user", "time_record": null}'
 
 

@@ -37,6 +37,7 @@ def test_a_subclass_gets_its_bases_type_and_its_own_is_kept(legacy: LegacyStore,
     assert done.loss_counts[("event_type_mapped", "events", "event_type")] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "unknown", "caisse", "cais ", "é"])
 def test_a_type_of_no_rule_puts_the_event_aside_whole(legacy: LegacyStore, name: str) -> None:
     legacy.session("s", events=[{"event_type": name, "cost": 0.29, "metadata": '{"a": 1}'}, {}])
@@ -80,6 +81,7 @@ def test_a_time_beyond_all_texts_keeps_its_number_and_its_original(legacy: Legac
     assert done.loss_counts[("time_out_of_range", "events", "event_time")] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dollars",
     [
@@ -109,6 +111,7 @@ def test_no_cost_stays_none(legacy: LegacyStore) -> None:
     assert (row["cost_usd"], row["metadata"]) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dollars", "cents", "kept"),
     [
@@ -127,6 +130,7 @@ def test_costs_at_the_edges(legacy: LegacyStore, dollars: float, cents: float | 
     assert repr(found) == repr(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["latency_ms", "reward"])
 @pytest.mark.parametrize(
     ("value", "found", "cell"),
@@ -158,6 +162,7 @@ def test_columns_that_only_changed_their_name(legacy: LegacyStore) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["system_state_before", "system_state_after", "metadata", "event_metadata"])
 def test_json_null_becomes_null_and_is_told(legacy: LegacyStore, column: str) -> None:
     done, row = one(legacy, **{column: "null"})
@@ -165,6 +170,7 @@ def test_json_null_becomes_null_and_is_told(legacy: LegacyStore, column: str) ->
     assert done.loss_counts[("json_null_mapped", "events", column)] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["system_state_before", "system_state_after", "event_metadata"])
 @pytest.mark.parametrize(
     "text",
@@ -174,6 +180,7 @@ def test_json_keeps_its_very_text(legacy: LegacyStore, column: str, text: str) -
     assert one(legacy, **{column: text})[1][column] == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -191,6 +198,7 @@ def test_the_dollars_stand_under_our_key(legacy: LegacyStore, text: str | None, 
     assert one(legacy, metadata=text, cost=0.29)[1]["metadata"] == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ['{"a": 1,}', '{"a": 1 , }', '{"a": [1,],\n}'])
 def test_a_comma_too_many_does_not_break_the_object(legacy: LegacyStore, text: str) -> None:
     """DuckDB takes such JSON; after another comma not even DuckDB would read what comes out."""

@@ -43,6 +43,7 @@ def kinds(db: duckdb.DuckDBPyConnection) -> list[tuple[int, str | None]]:
     return db.execute("SELECT id, message_type FROM messages ORDER BY rowid").fetchall()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 40, 300, 10_000_000])
 @pytest.mark.parametrize("rows_at_once", [1, 3, 5_000])
 def test_rows_lie_whole_and_in_order_however_they_are_cut(
@@ -82,6 +83,7 @@ BITS = st.sampled_from(["{", "}", "[", "]", '"', ":", ",", "\\", "u0041", "ud800
                         "true", "NaN", "Infinity", " ", "\t", "\u0000", "\ufeff", "a", "é"])  # fmt: skip
 
 
+@pytest.mark.slow
 @tries(400)
 @given(
     st.builds(lambda value, plain: json.dumps(value, ensure_ascii=plain), JSON_VALUES, st.booleans())

@@ -122,6 +122,7 @@ def test_a_dump_and_an_enhanced_store_give_the_same_target_rows(stores: Path) ->
         assert json.loads(cells["history"]) == document[session_id]["history"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v1_small.db", "v1_corrupt.db", "v1_mem.json", "v1_mem.db.enhanced"])
 @pytest.mark.parametrize("salvage", [False, True])
 def test_the_forecast_is_what_then_happens(stores: Path, name: str, salvage: bool) -> None:

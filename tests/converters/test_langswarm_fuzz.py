@@ -14,6 +14,8 @@ from tests.support.laws import tries
 
 from sessionlift.converters.langswarm import Aside, LangswarmOptions, LegacyRow, Moved, backward, forward, source_digest
 
+pytestmark = pytest.mark.slow
+
 SOME = tries(200)
 
 

@@ -294,6 +294,7 @@ def dump(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_dump_is_read_in_parts_whatever_its_layout(tmp_path: Path) -> None:
     sessions = {
         f"s{n} é": {"metadata": metadata(f"s{n} é"), "history": history([message(content="x" * n * 900)], f"s{n} é")}

@@ -27,6 +27,8 @@ from sessionlift.converters.langswarm import (
 )
 from sessionlift.ledger import to_json
 
+pytestmark = pytest.mark.slow
+
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia"])
 SOME = tries(150)
 MANY = tries(300)
@@ -73,7 +75,6 @@ def test_a_row_that_moved_comes_back_text_for_text(row: LegacyRow, zone: str) ->
     assert_comes_back(row, zone)
 
 
-@pytest.mark.slow
 @pytest.mark.torture
 @MANY
 @given(row=rows(), zone=ZONES)
@@ -148,7 +149,6 @@ def test_what_v2_wrote_comes_back_and_moves_again(life: tuple[LegacyRow, str, Mo
     assert_new_writes_come_back(life)
 
 
-@pytest.mark.slow
 @pytest.mark.torture
 @MANY
 @given(life=lives())

@@ -25,6 +25,7 @@ def envelope(content: Any = "hi", kind: Any = "llm_prompt", **more: Any) -> str:
     return json.dumps({"content": content, "timestamp": "2025-03-01T10:00:00", "message_type": kind, **more})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["user", "assistant", "system", "tool_use", "tool_result"])
 def test_the_five_types_stay(legacy: LegacyStore, kind: str) -> None:
     done, row = one(legacy, message_type=kind)
@@ -32,6 +33,7 @@ def test_the_five_types_stay(legacy: LegacyStore, kind: str) -> None:
     assert not done.losses or all(loss.table != "messages" or loss.column == "timestep_id" for loss in done.losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mapped"),
     [
@@ -66,6 +68,7 @@ def test_a_mapping_file_decides_first(legacy: LegacyStore, early: bool) -> None:
     assert [row["message_type"] for row in done.tables["messages"]] == ["tool_result", "system", "user"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "found", "kind"),
     [
@@ -97,6 +100,7 @@ def test_a_string_is_bare_everything_else_stays_json_text(
     assert ours(row).get("content") == kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ['"a\\/b"', '"\\u0041"', '"é"', '"\\u00E9"', '"x" ', '"\x7f"'])
 def test_a_string_of_unusual_spelling_is_kept_as_it_was(legacy: LegacyStore, content: str) -> None:
     done, row = one(legacy, content=content)
@@ -204,6 +208,7 @@ def test_no_message_is_ever_dropped_and_ids_stay(legacy: LegacyStore) -> None:
     assert sorted(row["id"] for row in found) == sorted(row["id"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_time_that_has_no_utc_is_null_told_and_kept(legacy: LegacyStore) -> None:
     far = "294247-01-10 04:00:54.775806"
     done, row = one(legacy, "America/New_York", timestamp=far, event_time=far)

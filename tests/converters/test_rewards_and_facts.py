@@ -86,6 +86,7 @@ def test_odd_results_are_taken_as_far_as_they_go(legacy: LegacyStore, data: Row,
     assert (row["total_reward"], row["achievements_count"], row["total_steps"]) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", ["3", None, True, 2**63, [3]])
 def test_results_whose_reward_is_no_number_leave_the_sum_of_rewards(legacy: LegacyStore, total: Any) -> None:
     rewards = [{"event_type": "runtime", "reward": each} for each in (1e16, 1.0, -1e16)]
@@ -129,6 +130,7 @@ def test_json_that_strict_readers_refuse_is_told(legacy: LegacyStore, text: str)
     assert [(fact.code, fact.session_id, fact.count) for fact in facts] == [("json_not_strict", "s", 1)]
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_give_the_same_rows_and_digests(legacy: LegacyStore) -> None:
     for number in range(12):
         reward = {"event_type": "environment", "reward": number / 10, "cost": 0.29}

@@ -27,6 +27,7 @@ def test_its_time_becomes_started_at_and_nothing_is_said_of_the_end(legacy: Lega
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "turn"),
     [
@@ -50,6 +51,7 @@ def test_the_turn_is_the_metadatas_or_the_step(legacy: LegacyStore, metadata: st
     assert legacy.convert().one("session_timesteps")["turn_number"] == turn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "found", "cell"),
     [
@@ -86,6 +88,7 @@ def test_rows_are_dealt_out_in_the_order_of_ids_by_the_counts_of_steps(legacy: L
     assert steps_of(legacy, "messages") == [1, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [

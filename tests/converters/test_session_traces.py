@@ -20,6 +20,7 @@ def metadata_of(legacy: LegacyStore, *items: str) -> Any:
     return json.loads(done.one("session_traces")["metadata"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recorded", "text"),
     [
@@ -77,6 +78,7 @@ def test_a_session_without_any_time_gets_the_first_of_all_times(legacy: LegacySt
     assert legacy.convert().one("session_traces")["created_at"] == "1970-01-01T00:00:00.000000+00:00"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "10000-01-01 00:00:00", "0044-03-15 (BC) 12:00:00"])
 def test_a_session_whose_time_no_text_can_hold_is_put_aside_whole(legacy: LegacyStore, moment: str) -> None:
     legacy.session("s", created_at=moment, timesteps=[{}], events=[{"reward": 1.0}], messages=[{}])
@@ -135,12 +137,14 @@ def test_a_key_of_two_sources_or_of_a_type_is_not_lifted(legacy: LegacyStore) ->
     assert found == {"a": {"model": "m", "seed": 1}, "b": {"model": "n"}, "seed": {"x": 1}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["9007199254740993", "1e400", "0.30000000000000004", "1.00", "NaN", "-0"])
 def test_numbers_keep_their_digits(legacy: LegacyStore, number: str) -> None:
     legacy.session("s", metadata='[{"metadata_type": "a", "data": {"x": ' + number + "}}]")
     assert legacy.convert().one("session_traces")["metadata"] == '{"a": {"x": ' + number + "}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -191,6 +195,7 @@ def test_a_document_nested_deeper_than_python_reads_puts_the_session_aside(legac
     assert "deep" in {each.session_id for each in done.quarantine}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("session_id", ["", "a\0b", "it's", 'quo"te', "😀", "x' OR '1'='1", "\x1e\x1f~", " "])
 def test_any_id_stays(legacy: LegacyStore, session_id: str) -> None:
     legacy.session(session_id, messages=[{}])
@@ -199,6 +204,7 @@ def test_any_id_stays(legacy: LegacyStore, session_id: str) -> None:
     assert done.one("messages")["session_id"] == session_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -85,6 +85,7 @@ def edges(zone: ZoneInfo, low: datetime, high: datetime) -> list[datetime]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZONES)
 def test_every_local_time_reads_as_python_reads_it(name: str) -> None:
     zone = ZoneInfo(name)
@@ -92,6 +93,7 @@ def test_every_local_time_reads_as_python_reads_it(name: str) -> None:
     assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["America/New_York", "Europe/London", "Pacific/Apia"])
 def test_old_times_read_as_python_reads_them(name: str) -> None:
     zone = ZoneInfo(name)
@@ -107,6 +109,7 @@ def test_three_and_a_half_centuries_read_as_python_reads_them(name: str) -> None
     assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZONES)
 def test_the_rules_do_not_hang_on_where_the_span_ends(name: str) -> None:
     """A store whose first or last time lies within two days of a clock change reads like any other."""

@@ -22,6 +22,7 @@ for table in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["libsql", "sqlite3"])
 def test_the_naive_loop_moves_every_row_into_the_real_schema(tmp_path: Path, driver: str) -> None:
     made = make_synth_v2(tmp_path / "v2.duckdb", sessions=30)

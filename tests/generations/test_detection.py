@@ -79,6 +79,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 # --- the real stores
 
 
+@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", REAL)
 def test_each_real_store_is_named_and_left_as_it_was(real_copy: RealCopy, name: str) -> None:
@@ -131,6 +132,7 @@ def test_a_store_of_a_newer_duckdb_says_which_release_is_needed(real_copy: RealC
         detect(str(real_copy("synth/w_2.0.0.duckdb")))
 
 
+@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", [name for name, what in REAL.items() if what[0] == "synth.v2"])
 def test_each_real_source_has_exactly_the_structure_of_our_revision(real_copy: RealCopy, name: str) -> None:

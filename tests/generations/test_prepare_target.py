@@ -203,6 +203,7 @@ def test_a_real_duckdb_store_keeps_its_rows_when_it_is_made_ready(real_copy: Cal
         assert store.execute("SELECT count(*) FROM events").fetchone() == (378,)
 
 
+@pytest.mark.slow
 def test_two_at_the_same_time_make_one_target(tmp_path: Path) -> None:
     url = f"libsql://{tmp_path / 't.db'}"
     # in processes of their own: the driver holds the interpreter's lock while it waits for the file's

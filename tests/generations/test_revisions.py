@@ -102,6 +102,7 @@ def one_branch(revision: str, url: str, tmp_path: Path) -> Iterator[MigrationCon
         engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["single_head_revision", "upgrade", "up_down_consistency"])
 def test_pytest_alembic_accepts_each_branch(one_branch: MigrationContext, check: str) -> None:
     getattr(checks, f"test_{check}")(one_branch)
@@ -164,6 +165,7 @@ def test_every_branch_has_one_head_and_one_label() -> None:
 # --- up, down, up
 
 
+@pytest.mark.slow
 def test_up_down_up_ends_where_it_began(revision: str, url: str) -> None:
     assert schema_upgrade(url, revision) == [revision]
     first = objects(url)

@@ -197,6 +197,7 @@ def test_a_credential_is_told_with_its_place_but_not_repeated(sound: Report) -> 
     ]
 
 
+@pytest.mark.slow
 def test_check_refuses_whatever_the_schema_refuses(sound: Report) -> None:
     """One value at a time is replaced by awkward ones: check() may be stricter than the schema, not laxer."""
     validator = Draft202012Validator(schema())

@@ -109,6 +109,7 @@ def test_a_report_survives_its_json_form(report: Report) -> None:
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
+@pytest.mark.slow
 @slow_to_make
 @given(reports)
 def test_any_report_written_fulfils_the_schema_and_is_read_back(

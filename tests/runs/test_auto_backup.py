@@ -23,6 +23,8 @@ from sessionlift.runs._auto_backup import NOT_WANTED, refuse_without_room
 from sessionlift.runs._content import content_of
 from sessionlift.stores import StoreURL, parse_store_url
 
+pytestmark = pytest.mark.slow
+
 V3_MESSAGE = (
     "INSERT INTO messages (session_id, message_type, content, timestamp, event_time, metadata) "
     "VALUES (?, 'user', 'said after the move', '2031-05-06T07:08:09.123456+00:00', 1900000000.5, '{}')"
@@ -122,7 +124,6 @@ def test_a_copy_is_made_elsewhere_or_not_at_all_where_that_is_asked_for(
     assert sessionlift("rollback", v2, "--all", "--no-backup", "--backup-dir", tmp_path).code == 2
 
 
-@pytest.mark.slow
 def test_runs_that_go_on_after_each_other_make_one_copy(sessionlift: Warm, v1: Path, v2: Path) -> None:
     before = held(v2)
     calm = v2.with_name("calm.db")
@@ -143,7 +144,6 @@ def test_runs_that_go_on_after_each_other_make_one_copy(sessionlift: Warm, v1: P
     assert held(v2) == before
 
 
-@pytest.mark.slow
 def test_a_run_that_began_with_an_empty_target_goes_on_without_a_copy(
     sessionlift: Warm, v1: Path, tmp_path: Path
 ) -> None:
@@ -249,7 +249,6 @@ def test_a_target_that_keeps_its_sessions_and_a_new_file_are_not_copied(sessionl
     assert copies(new) == []
 
 
-@pytest.mark.slow
 def test_a_rollback_that_goes_on_makes_no_second_copies(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=2, traps="none", dress="mixed")
     report_of(sessionlift("migrate", source, target, "--json"))

@@ -122,6 +122,7 @@ def test_a_sqlite_store_comes_back_as_it_was(store: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.glob(".*restoring*"))
 
 
+@pytest.mark.slow
 def test_a_duckdb_store_comes_back_with_its_log(legacy: Legacy, tmp_path: Path) -> None:
     path = legacy(sessions=6)
     with duckdb.connect(str(path)) as db:
@@ -184,6 +185,7 @@ def test_a_store_that_this_process_has_open_can_be_backed_up(store: Path, tmp_pa
     assert info.content["rows"]["a"] == 150
 
 
+@pytest.mark.slow
 def test_a_duckdb_store_that_another_process_writes_is_refused(legacy: Legacy, tmp_path: Path) -> None:
     path = legacy(sessions=4)
     with program(DUCKDB_WRITER, path) as writer, pytest.raises(StoreLockedError) as refused:
@@ -260,6 +262,7 @@ def test_a_store_that_is_there_is_kept_aside(store: Path, tmp_path: Path) -> Non
     assert "only in the log" in [row[2] for row in rows_of(done.aside) if len(row) == 5], "its log came along"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="locks of others are asked for on Linux only")
 def test_a_store_in_use_is_not_replaced(store: Path, legacy: Legacy, tmp_path: Path) -> None:
     info = take_backup(str(store), tmp_path / "kept")

@@ -73,6 +73,7 @@ def spelled(name: str, value: Any) -> Any:
     return float(value) if name in DOUBLES and isinstance(value, int) else value
 
 
+@pytest.mark.slow
 def test_sessions(stores: tuple[Path, Path]) -> None:
     source, target = stores
     page = columns_on_the_page()

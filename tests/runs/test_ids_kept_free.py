@@ -16,6 +16,8 @@ from tests.support.warm import Warm
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 ROOM = 1_000_000
 COUNTED = ("session_timesteps", "events", "messages")
 """The tables whose rows keep their ids."""

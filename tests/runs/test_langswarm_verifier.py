@@ -14,6 +14,8 @@ from sessionlift._demo import make_langswarm_v1
 from sessionlift.runs import TransferOptions, migrate
 from sessionlift.runs.verifier.langswarm import CANNOT_SEE
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("sessions", "session_messages", "session_metrics")
 UNSEEN = {
     ("session_messages", "id"),

@@ -12,7 +12,7 @@ from tests.support.moved import content, difference, query, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Outcome, Warm
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")]
 
 LIMITS = {"max_rows": 120}
 

@@ -17,6 +17,8 @@ from sessionlift.errors import UsageError, WrongGenerationError
 from sessionlift.reports import Report, check_file
 from sessionlift.runs import MigrateResult, TransferOptions, VerifyResult, migrate, plan, status, verify
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "sessions": "SELECT * FROM sessions ORDER BY session_id",
     "session_messages": (

@@ -15,7 +15,7 @@ from tests.support.warm import Warm
 
 from sessionlift.stores import open_store
 
-pytestmark = pytest.mark.sqld
+pytestmark = [pytest.mark.slow, pytest.mark.sqld]
 
 
 def rows_at(url: str) -> dict[str, list[tuple[Any, ...]]]:

@@ -15,6 +15,8 @@ from sessionlift.errors import StoreLockedError, VerificationError
 from sessionlift.runs import SessionMover, TransferOptions, migrate, verify
 from sessionlift.stores import Store, open_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stores(tmp_path: Path) -> tuple[str, str]:

@@ -22,6 +22,8 @@ from sessionlift.runs import RollbackOptions, TransferOptions, _rollback_rounds,
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_leave import Leaver
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = 5
 V3_MESSAGE = (
     "INSERT INTO messages (session_id, message_type, content, timestamp, event_time, metadata) "

@@ -26,6 +26,8 @@ from tests.support.warm import Warm
 
 from sessionlift._demo import make_langswarm, make_langswarm_v1
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from sessionlift.reports import check_file
 from sessionlift.runs import RollbackOptions, RollbackResult, TransferOptions, downgrade_schema, migrate, rollback
 from sessionlift.runs._rollback_carry import Carrier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stores(tmp_path: Any) -> Stores:

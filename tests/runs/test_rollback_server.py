@@ -22,7 +22,7 @@ from sessionlift.reports import check_file
 from sessionlift.runs._auto_backup import ON_A_SERVER
 from sessionlift.stores import open_store
 
-pytestmark = pytest.mark.sqld
+pytestmark = [pytest.mark.slow, pytest.mark.sqld]
 
 
 def at(url: str, sql: str) -> list[tuple[Any, ...]]:

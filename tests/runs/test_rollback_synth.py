@@ -18,6 +18,8 @@ from sessionlift.converters.synth import SynthRows
 from sessionlift.ledger import Ledger
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 OWN_IDS = {"outcome_rewards", "experimental_systems"}
 
 

@@ -17,6 +17,8 @@ from sessionlift.errors import GenerationError, NotTakenBackError
 from sessionlift.generations import schema_downgrade
 from sessionlift.runs import downgrade_schema
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY 1, 2"
 
 

@@ -18,6 +18,8 @@ from sessionlift.generations import detect, schema_upgrade
 from sessionlift.ledger import Ledger
 from sessionlift.stores import open_store
 
+pytestmark = pytest.mark.slow
+
 TABLES = {
     "session_traces": "rowid",
     "session_timesteps": "id",

@@ -18,6 +18,8 @@ from sessionlift.runs import TransferOptions, migrate
 from sessionlift.runs.verifier import CANNOT_SEE, Comparison, SynthVerifier, open_reader
 from sessionlift.stores import DuckdbStore, parse_store_url
 
+pytestmark = pytest.mark.slow
+
 SESSION_TABLES = ("session_traces", "session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
 CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_systems")
 TABLES = (*SESSION_TABLES, *CATALOG_TABLES)
@@ -355,7 +357,6 @@ def test_sessions_are_compared_alike_in_any_order_and_number(moved: Moved) -> No
     assert (verifier.result.rows, verifier.result.values) == (whole.rows, whole.values)
 
 
-@pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", ["small", "small_mid", "partial", "w_1.0.0", "w_2.0.0", "crash_1.1.3", "crash_1.5.6"])
 def test_a_moved_real_store_has_no_difference(real_stores: Path, tmp_path: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from tests.support.made import make_synth_v2
 from sessionlift.runs import TransferOptions, migrate, verify
 from sessionlift.stores import open_store
 
-pytestmark = pytest.mark.sqld
+pytestmark = [pytest.mark.slow, pytest.mark.sqld]
 
 
 def test_a_server_is_verified_like_a_file(sqld: str, tmp_path: Path) -> None:

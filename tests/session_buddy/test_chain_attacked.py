@@ -12,6 +12,8 @@ from tests.support.buddy_stores import V4_TABLES, ask, invoke, rows, schema, shi
 from sessionlift._demo import make_session_buddy
 from sessionlift.errors import DependentObjectsError, MixedGenerationError
 
+pytestmark = pytest.mark.slow
+
 V3, V4 = "session_buddy.v3", "session_buddy.v4"
 NEW = "INSERT INTO skill_invocation (skill_name, invoked_at, session_id) VALUES ('{}', '2026-11-20T00:00:00', 's')"
 

@@ -9,6 +9,8 @@ from tests.support.buddy_stores import V4_TABLES, ask, invoke, rows, schema, shi
 
 from sessionlift._demo import make_session_buddy
 
+pytestmark = pytest.mark.slow
+
 GENERATIONS = [f"session_buddy.v{number}" for number in (1, 2, 3, 4)]
 
 

@@ -14,6 +14,8 @@ from tests.support.buddy_stores import ask, invoke, rows, schema, tell
 from sessionlift._demo import make_session_buddy
 from sessionlift.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])

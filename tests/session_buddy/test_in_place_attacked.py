@@ -20,6 +20,8 @@ from sessionlift.errors import SessionliftError, VerificationError
 from sessionlift.runs import InPlaceOptions, InPlaceResult, _in_place, _locks, change_in_place
 from sessionlift.runs._interrupts import Interrupts
 
+pytestmark = pytest.mark.slow
+
 
 def up(path: Path, to: str | None = None, **options: Any) -> InPlaceResult:
     return change_in_place(str(path), "upgrade", InPlaceOptions(to=to, **options))

@@ -28,6 +28,8 @@ from sessionlift.errors import (
 )
 from sessionlift.runs import InPlaceOptions, InPlaceResult, _in_place, _in_place_check, change_in_place
 
+pytestmark = pytest.mark.slow
+
 
 def up(path: Path, to: str | None = None, **options: Any) -> InPlaceResult:
     return change_in_place(str(path), "upgrade", InPlaceOptions(to=to, **options))

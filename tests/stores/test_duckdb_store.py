@@ -58,6 +58,7 @@ def test_every_session_of_a_crashed_store_is_there(copied: Copier) -> None:
         assert store.query("SELECT count(*) > 0 FROM messages") == [(True,)]
 
 
+@pytest.mark.slow
 def test_spilling_goes_to_a_private_directory_that_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
     connection = duckdb.connect(str(path))

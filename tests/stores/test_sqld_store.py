@@ -30,7 +30,7 @@ from sessionlift.stores import Store, open_store, parse_store_url
 from sessionlift.stores._hrana import HranaReader
 from sessionlift.stores._sqld_client import Client, statement
 
-pytestmark = pytest.mark.sqld
+pytestmark = [pytest.mark.slow, pytest.mark.sqld]
 
 
 @pytest.fixture

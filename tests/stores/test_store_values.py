@@ -65,6 +65,7 @@ def read(store: Store, table: str) -> list[tuple[Any, ...]]:
     return list(store.read_table(table, ["a", "b", "c"], order_by=["id"]))
 
 
+@pytest.mark.slow
 @relaxed
 @given(rows=tables)
 def test_inserted_rows_come_back_the_same(store: Store, rows: list[tuple[Value, ...]]) -> None:
@@ -77,6 +78,7 @@ def test_inserted_rows_come_back_the_same(store: Store, rows: list[tuple[Value, 
         assert exactly(everything) == exactly(rows), "through a query"
 
 
+@pytest.mark.slow
 @relaxed
 @given(rows=tables)
 def test_staged_rows_come_back_the_same(
@@ -89,6 +91,7 @@ def test_staged_rows_come_back_the_same(
         assert exactly(read(store, table)) == exactly(rows)
 
 
+@pytest.mark.slow
 @relaxed
 @given(numbers=st.lists(doubles, min_size=1, max_size=300))
 def test_doubles_keep_every_bit_in_a_real_column(
@@ -111,6 +114,7 @@ def test_bound_parameters_come_back_the_same(store: Store, params: list[Value]) 
     assert exactly(store.query(f"SELECT {marks}", params)) == exactly([params])
 
 
+@pytest.mark.slow
 @relaxed
 @given(params=st.lists(values, min_size=2, max_size=5), wanted=st.integers(0, 4))
 def test_a_bound_parameter_finds_its_row(store: Store, params: list[Value], wanted: int) -> None:
@@ -170,6 +174,7 @@ def test_a_boolean_is_stored_as_a_number(store: Store) -> None:
         assert exactly(read(store, table)) == exactly([(1, 0, 2**40)])
 
 
+@pytest.mark.slow
 def test_rows_of_every_size_are_inserted_whole(store: Store) -> None:
     rows: list[tuple[Value, ...]] = [(n, float(n) / 7, "x" * (n % 50)) for n in range(2500)]
     rows.insert(700, (0, 0.5, '"' * 4_500_000))
@@ -188,6 +193,7 @@ def test_a_row_above_the_servers_limit_is_refused_by_name(sqld: str) -> None:
         assert caught.value.fields["constraint"] == "SIZE"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in classes() if name not in (NAN, MINUS_ZERO, LONE_SURROGATE)])
 def test_the_probes_own_values_come_back_the_same(store: Store, name: str, make_stage: Callable[..., Path]) -> None:
     rows = [(value, None, number) for number, value in enumerate(classes()[name])]
@@ -232,6 +238,7 @@ duck_values = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(duck_values))
 def test_duckdb_gives_back_what_was_inserted(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("values") / "x.duckdb"

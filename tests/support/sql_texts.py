@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,14 @@ class Scan:
 
     def __init__(self, modules: list[Module]) -> None:
         self.modules = modules
+        self._functions: dict[str, list[tuple[Module, ast.FunctionDef]]] = defaultdict(list)
+        self._calls: dict[str, list[tuple[Module, ast.Call]]] = defaultdict(list)
+        for module in modules:
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.FunctionDef):
+                    self._functions[node.name].append((module, node))
+                elif isinstance(node, ast.Call):
+                    self._calls[name_called(node)].append((module, node))
 
     def unsafe(self) -> Iterator[Piece]:
         """What goes into SQL text as a name or a value and is neither quoted nor a constant of ours."""
@@ -133,8 +142,7 @@ class Scan:
         return False
 
     def _call_is_safe(self, module: Module, call: ast.Call, seen: frozenset[tuple[str, str]]) -> bool:
-        function = call.func
-        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        function, name = call.func, name_called(call)
         if name in QUOTING:
             return True
         arguments = [self.is_safe(module, argument, seen) for argument in call.args]
@@ -157,14 +165,12 @@ class Scan:
         if key in seen:
             return True
         results: list[bool] = []
-        for module in self.modules:
-            for function in ast.walk(module.tree):
-                if isinstance(function, ast.FunctionDef) and function.name == name:
-                    results += [
-                        node.value is not None and self.is_safe(module, node.value, seen | {key})
-                        for node in ast.walk(function)
-                        if isinstance(node, ast.Return)
-                    ]
+        for module, function in self._functions.get(name, ()):
+            results += [
+                node.value is not None and self.is_safe(module, node.value, seen | {key})
+                for node in ast.walk(function)
+                if isinstance(node, ast.Return)
+            ]
         return bool(results) and all(results)
 
     def _name_is_safe(self, module: Module, node: ast.Name, seen: frozenset[tuple[str, str]]) -> bool:
@@ -192,17 +198,15 @@ class Scan:
     ) -> Iterator[tuple[Module, ast.expr]]:
         """What the calls of ``function`` in this package give for one parameter."""
         positional = [name for name in parameters if name not in ("self", "cls")]
-        for module in self.modules:
-            for call in ast.walk(module.tree):
-                if not isinstance(call, ast.Call):
-                    continue
-                name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-                if name != function.name:
-                    continue
-                position = positional.index(wanted)
-                if position < len(call.args):
-                    yield module, call.args[position]
-                yield from ((module, word.value) for word in call.keywords if word.arg == wanted)
+        position = positional.index(wanted)
+        for module, call in self._calls.get(function.name, ()):
+            if position < len(call.args):
+                yield module, call.args[position]
+            yield from ((module, word.value) for word in call.keywords if word.arg == wanted)
+
+
+def name_called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def defaults(function: ast.FunctionDef, name: str) -> list[ast.expr]:
