@@ -28,7 +28,7 @@ def legacy_store(tmp_path_factory: pytest.TempPathFactory) -> Legacy:
     def make(sessions: int = 8, dress: str = "final", traps: str = "all", seed: int = 1) -> Path:
         path = folder / f"{sessions}-{dress}-{traps}-{seed}.duckdb"
         if not path.exists():
-            make_synth_v2(path, sessions=sessions, dress=dress, traps=traps, seed=seed)  # type: ignore[arg-type]
+            make_synth_v2(path, sessions=sessions, dress=dress, traps=traps, seed=seed)
         return path
 
     return make

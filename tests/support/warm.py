@@ -25,7 +25,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 if __name__ == "__main__":
@@ -33,7 +32,7 @@ if __name__ == "__main__":
 
 from tests.support.boundaries import Boundaries
 from tests.support.probes import probe_now, probe_once
-from tests.support.workers import Workers, line_of_orders, serve
+from tests.support.workers import Workers, line_of_orders, serve, use
 
 # these workers write what stays; the others into files of the run alone
 WATCHED = {"sessionlift.runs._backup_worker"}
@@ -166,11 +165,10 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         run = _Run(boundaries, pids)
         from sessionlift import runs
         from sessionlift.cli import main
-        from sessionlift.runs import _protocol
 
         command = importlib.import_module("sessionlift.cli._migrate")
 
-        _protocol.subprocess = SimpleNamespace(Popen=run.popen, PIPE=subprocess.PIPE)  # type: ignore[attr-defined]
+        use(run.popen)
         if request["limits"]:
             command.__dict__["run_migrate"] = functools.partial(runs.migrate, limits=request["limits"])
         work = functools.partial(main, request["arguments"], prog_name="sessionlift")

@@ -107,6 +107,11 @@ class Workers:
             self._orders.close()
 
 
+def use(popen: Callable[..., Any]) -> None:
+    """From now on the runs in this process start their workers by ``popen``."""
+    setattr(_protocol, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))  # noqa: B010 - not exported
+
+
 def line_of_orders() -> tuple[socket.socket, socket.socket]:
     """Both ends of what a server is told by."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -132,12 +137,12 @@ def forked_workers() -> Iterator[None]:
         theirs.close()
         return mine
 
-    workers, own = Workers(start), _protocol.subprocess  # type: ignore[attr-defined]
-    _protocol.subprocess = SimpleNamespace(Popen=workers.popen, PIPE=subprocess.PIPE)  # type: ignore[attr-defined]
+    workers = Workers(start)
+    use(workers.popen)
     try:
         yield
     finally:
-        _protocol.subprocess = own  # type: ignore[attr-defined]
+        setattr(_protocol, "subprocess", subprocess)  # noqa: B010 - not exported from there
         workers.close()
         for server in servers:
             server.wait(timeout=30)
@@ -154,11 +159,11 @@ def serve(orders: socket.socket, prepare: Callable[[str], None] = lambda _module
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ends: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([orders, woken], [], [])
+        ready, _, _ = select.select([orders.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, io.DEFAULT_BUFFER_SIZE)
             _tell_ended(ends)
-        if orders in ready:
+        if orders.fileno() in ready:
             data, handles, _, _ = socket.recv_fds(orders, LARGEST, 4)
             if not data:
                 return
