@@ -22,9 +22,10 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._in_place_verify import InPlaceCheck, verify_in_place
     from sessionlift.runs._interrupts import Interrupts
     from sessionlift.runs._known import is_blank
-    from sessionlift.runs._migrate import MigrateResult, migrate, refuse_same
+    from sessionlift.runs._migrate import MigrateResult, migrate
     from sessionlift.runs._mover import Converted, Moved, SessionMover, convert_one
     from sessionlift.runs._options import TransferOptions, assumptions
+    from sessionlift.runs._places import refuse_same
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
     from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
@@ -134,7 +135,7 @@ _HOME = {
     "migrate": "_migrate",
     "new_run_id": "_report_files",
     "plan": "_plan",
-    "refuse_same": "_migrate",
+    "refuse_same": "_places",
     "report_path": "_report_files",
     "road_from": "_roads",
     "rollback": "_rollback",

@@ -37,7 +37,7 @@ from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import Known, what_is_known
 from sessionlift.runs._options import TransferOptions, assumptions
-from sessionlift.runs._places import is_of
+from sessionlift.runs._places import never_verified, refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import (
@@ -381,15 +381,8 @@ class _Run:
         """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""
         if self._verifier is None or self._dry_run:
             return
-        # what came from another store, into which some were taken back, is compared with that one
-        runs = [run for run in ledger.runs() if is_of(self._source, run, self._options)]
-        seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
-        # what failed is compared again until it passes, so that no later run can say that all is well
-        seen |= {run.run_id for run in runs if run.summary.get("verification") == "passed"}
-        # under another mapping other types are right; `sessionlift verify` compares each run under its own
-        mapping = self._options.to_message()["mapping"]
-        seen |= {run.run_id for run in runs if run.options.get("mapping", mapping) != mapping}
-        self._caught_up = [run.run_id for run in runs if run.run_id not in seen and run.run_id != self._run_id]
+        unverified = never_verified(ledger.runs(), self._source, self._options)
+        self._caught_up = [run_id for run_id in unverified if run_id != self._run_id]
         for run_id in self._caught_up:
             ids: list[str] = []
             for unit in ledger.units_of_run(run_id):
@@ -500,8 +493,3 @@ class _Run:
 
     def _write(self) -> Path | None:
         return write_report(self._report, self._path, self._report_file, self._progress, token=self._asked_target.token)
-
-
-def refuse_same(source: StoreURL, target: StoreURL) -> None:
-    if source.path is not None and target.path is not None and source.path.resolve() == target.path.resolve():
-        raise UsageError("source and target are the same file", hint="name a new file as the target")

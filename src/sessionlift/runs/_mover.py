@@ -19,9 +19,14 @@ from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
-from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions
-from sessionlift.runs._places import live_elsewhere, moved_from_others, refuse_unknown_place, taken_back_into
+from sessionlift.runs._places import (
+    live_elsewhere,
+    moved_from_others,
+    refuse_same,
+    refuse_unknown_place,
+    taken_back_into,
+)
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, road_from

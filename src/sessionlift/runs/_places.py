@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from sessionlift.errors import OtherSourceError
+from sessionlift.errors import OtherSourceError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun
 from sessionlift.runs._options import TransferOptions
 from sessionlift.stores import StoreURL, parse_store_url
@@ -62,6 +62,27 @@ def live_elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset
         "that store as the source, or, if this one has taken its place, put it away and say --same-source"
         for store, count in homes(ledger, [run for run in runs if run.run_id not in revived]).items()
     ]
+
+
+def never_verified(runs: Iterable[LedgerRun], source: StoreURL, options: TransferOptions) -> list[str]:
+    """The runs that moved sessions from ``source``, and that no verification has passed since.
+
+    What came from another store, into which some were taken back, is compared with that one.
+    """
+    runs = [run for run in runs if is_of(source, run, options)]
+    seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
+    # what failed is compared again until it passes, so that no later run can say that all is well
+    seen |= {run.run_id for run in runs if run.summary.get("verification") == "passed"}
+    # under another mapping other types are right; `sessionlift verify` compares each run under its own
+    mapping = options.to_message()["mapping"]
+    seen |= {run.run_id for run in runs if run.options.get("mapping", mapping) != mapping}
+    return [run.run_id for run in runs if run.run_id not in seen]
+
+
+def refuse_same(source: StoreURL, target: StoreURL) -> None:
+    """Raise UsageError where both are one file."""
+    if source.path is not None and target.path is not None and source.path.resolve() == target.path.resolve():
+        raise UsageError("source and target are the same file", hint="name a new file as the target")
 
 
 def refuse_unknown_place(

@@ -16,9 +16,8 @@ from sessionlift.ledger import Ledger
 from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
 from sessionlift.runs._codes import LOSSES
 from sessionlift.runs._known import has_ledger, is_blank, refuse_other_zone
-from sessionlift.runs._migrate import refuse_same
 from sessionlift.runs._options import TransferOptions, assumptions
-from sessionlift.runs._places import taken_back_into
+from sessionlift.runs._places import refuse_same, taken_back_into
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
 from sessionlift.runs._roads import SOURCES, road_from
 from sessionlift.stores import StoreURL, open_store, parse_store_url

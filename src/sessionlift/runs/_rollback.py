@@ -24,7 +24,7 @@ from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data,
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._migrate import refuse_same
+from sessionlift.runs._places import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
