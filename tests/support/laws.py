@@ -17,10 +17,10 @@ TORTURE = int(os.environ.get("SESSIONLIFT_TORTURE", "0"))
 
 
 def tries(examples: int) -> settings:
-    """Settings for a law that `examples` examples should show: a third of them each time, which are the same, and in
+    """Settings for a law that `examples` examples should show: half of them each time, which are the same, and in
     torture `TORTURE` times as many, never the same."""
     return settings(
-        max_examples=examples * TORTURE or (examples + 2) // 3,
+        max_examples=examples * TORTURE or (examples + 1) // 2,
         derandomize=not TORTURE,
         deadline=None,
         print_blob=True,
