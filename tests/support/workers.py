@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -41,8 +42,8 @@ PRELOADED = (
     "sessionlift.runs.verifier.langswarm",
 )
 LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_DATA)
-LARGEST = 1 << 20
-"""Bytes of an order: the environment is in it."""
+_SIZE = struct.Struct("!I")
+"""What comes before an order, together with its handles: the order's bytes."""
 
 
 class Forked:
@@ -91,8 +92,10 @@ class Workers:
         ended, end = os.pipe()
         with self._lock:
             self._orders = self._orders or self._start()
-            socket.send_fds(self._orders, [json.dumps(order).encode()], [hear, told, 2, end])
-            pid = int(self._orders.recv(64))
+            data = json.dumps(order).encode()
+            socket.send_fds(self._orders, [_SIZE.pack(len(data))], [hear, told, 2, end])
+            self._orders.sendall(data)
+            (pid,) = _SIZE.unpack(_whole(self._orders, _SIZE.size))
         for theirs in (hear, told, end):
             os.close(theirs)
         return Forked(
@@ -114,10 +117,15 @@ def use(popen: Callable[..., Any]) -> None:
 
 def line_of_orders() -> tuple[socket.socket, socket.socket]:
     """Both ends of what a server is told by."""
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (mine, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
-    return mine, theirs
+    return socket.socketpair()
+
+
+def _whole(orders: socket.socket, size: int) -> bytes:
+    """So many bytes, or fewer where the other side has gone away."""
+    data = b""
+    while len(data) < size and (more := orders.recv(size - len(data))):
+        data += more
+    return data
 
 
 @contextlib.contextmanager
@@ -164,9 +172,10 @@ def serve(orders: socket.socket, prepare: Callable[[str], None] = lambda _module
             os.read(woken, io.DEFAULT_BUFFER_SIZE)
             _tell_ended(ends)
         if orders.fileno() in ready:
-            data, handles, _, _ = socket.recv_fds(orders, LARGEST, 4)
-            if not data:
+            size, handles, _, _ = socket.recv_fds(orders, _SIZE.size, 4)
+            if len(size) < _SIZE.size:
                 return
+            data = _whole(orders, *_SIZE.unpack(size))
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -177,7 +186,7 @@ def serve(orders: socket.socket, prepare: Callable[[str], None] = lambda _module
             *theirs, ends[pid] = handles
             for handle in theirs:
                 os.close(handle)
-            orders.send(str(pid).encode())
+            orders.sendall(_SIZE.pack(pid))
 
 
 def _be_worker(order: dict[str, Any], handles: list[int], prepare: Callable[[str], None]) -> NoReturn:
