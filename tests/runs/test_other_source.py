@@ -165,3 +165,40 @@ def test_what_a_bridge_moved_is_compared_with_its_own_store_only(moved: tuple[Pa
     here = migrate(str(source), str(target), TransferOptions()).report
     assert (here.status, here.migrated_sessions) == ("completed", 1)
     assert here.verification.checked_sessions == 3, "the new one, and the two of the bridge that are still its own"
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_verification_that_failed_is_not_forgotten_when_the_store_is_moved(tmp_path: Path, copied: bool) -> None:
+    source, target, there = tmp_path / "old.duckdb", tmp_path / "new.db", tmp_path / "moved.duckdb"
+    make_synth_v2(source, sessions=4, seed=3)
+    migrate(str(source), str(target), TransferOptions(), verify=False)
+    change(target, "UPDATE messages SET content = 'tampered' WHERE rowid = 1")
+    assert migrate(str(source), str(target), TransferOptions()).report.verification.status == "failed"
+    (shutil.copy if copied else shutil.move)(source, there)
+    assert migrate(str(there), str(target), TransferOptions(same_source=True)).report.verification.status == "failed"
+    assert migrate(str(there), str(target), TransferOptions()).report.verification.status == "failed"
+
+
+def test_what_another_store_brought_and_nobody_has_verified_is_told(moved: tuple[Path, Path]) -> None:
+    source = moved[0]
+    target, new = source.with_name("unverified.db"), source.with_name("rebuilt.duckdb")
+    migrate(str(source), str(target), TransferOptions(), verify=False)
+    one = query(target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0][0]
+    rollback(str(target), RollbackOptions(sessions=(one,), to=str(new)))
+    there = migrate(str(new), str(target), TransferOptions()).report
+    assert there.verification.status == "passed"
+    assert any("was not verified: it lives in another store" in line for line in there.assumptions)
+    assert migrate(str(source), str(target), TransferOptions()).report.verification.checked_sessions == 3
+
+
+def test_a_session_in_quarantine_does_not_keep_the_others_from_being_taken_back(tmp_path: Path) -> None:
+    source, target, new = tmp_path / "old.duckdb", tmp_path / "new.db", tmp_path / "rebuilt.duckdb"
+    make_synth_v2(source, sessions=4, seed=3, traps="none")
+    with duckdb.connect(str(source)) as store:
+        store.execute("UPDATE session_traces SET created_at = 'infinity' WHERE rowid = 0")
+    migrate(str(source), str(target), TransferOptions())
+    rollback(str(target), RollbackOptions(everything=True, to=str(new)))
+    migrate(str(new), str(target), TransferOptions())
+    assert query(target, "SELECT count(*) FROM session_traces") == [(3,)]
+    rollback(str(target), RollbackOptions(everything=True))
+    assert query(target, "SELECT count(*) FROM session_traces") == [(0,)]

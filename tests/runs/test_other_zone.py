@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,15 @@ def test_what_waits_in_quarantine_was_moved_by_no_clock_and_another_one_is_tried
     assert sessionlift("migrate", source, target, "--timezone", "America/New_York").code == 0
     assert len(times(target)) == 3
     assert query(target, quarantined) == []
+
+
+def test_a_bridge_that_is_open_moves_nothing_once_another_clock_was_said(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    one, two, _ = session_ids(source)
+    with SyncTraceBridge(str(source), str(target), TransferOptions(timezone="Europe/Berlin")) as bridge:
+        assert sessionlift("migrate", source, target, "--only", one, "--timezone", "America/New_York").code == 0
+        with contextlib.suppress(UsageError):
+            bridge.get_session_trace(two)
+    assert [key for key, _ in times(target)] == [one], "two readings of one clock must not meet in one target"

@@ -370,6 +370,46 @@ def test_a_row_of_no_session_that_both_have_is_verified_with_what_only_the_new_s
     assert "system_type is 'another', must be 'agent'" in checked.out
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        ["systems", "ten", "system_type", "f", {"blob": "zz"}],
+        ["systems", "ten", "system_type", "f", {"double": [1]}],
+        ["systems", "ten", "name", "f", "of the new one"],
+        "no cell",
+    ],
+)
+def test_a_complement_that_says_what_it_cannot_know_excuses_nothing(
+    sessionlift: Warm, legacy: Legacy, target: Path, cell: object
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    change(target, "INSERT INTO systems (system_id, name, system_type) VALUES ('ten', 'of the new one', 'agent')")
+    assert take_back(sessionlift, target, "--all", "--keep-target").code == 0
+    change_source(source, "UPDATE systems SET name = 'another' WHERE id = 'ten'")
+    ((text,),) = query(target, "SELECT data FROM sessionlift_complement WHERE unit = 'catalog'")
+    complement = json.loads(text)
+    complement["carried"]["cells"] = [cell]
+    change(target, "UPDATE sessionlift_complement SET data = ? WHERE unit = 'catalog'", json.dumps(complement))
+    checked = sessionlift("verify", source, target, "--json")
+    assert checked.code == 1
+    assert "name is 'of the new one', must be 'another'" in checked.out
+
+
+def test_what_was_carried_first_into_a_ledger_without_a_catalog_is_verified(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    moved(sessionlift, legacy(sessions=3, traps="none"), target)
+    assert take_back(sessionlift, target, "--all").code == 0
+    assert sessionlift("schema", "downgrade", target, "synth.v3@base").code == 0
+    assert sessionlift("schema", "upgrade", target, "synth_v3").code == 0
+    change(target, "INSERT INTO systems (system_id, name, system_type) VALUES ('ten', 'of the new one', 'agent')")
+    new = tmp_path / "new.duckdb"
+    assert take_back(sessionlift, target, "--all", "--to", new).code == 0
+    checked = sessionlift("verify", new, target, "--json")
+    assert checked.code == 0, checked.out
+
+
 @pytest.mark.parametrize("kind", [None, "of its own"])
 def test_what_both_have_added_of_no_session_is_moved_again_or_told(
     sessionlift: Warm, legacy: Legacy, target: Path, kind: str | None

@@ -146,6 +146,21 @@ def test_what_the_legacy_store_cannot_hold_of_a_row_of_no_session_goes_only_when
     assert downgrade_schema(str(target), "synth.v3@base", drop_kept=True) == ["ledger_1"]
 
 
+def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    moved(sessionlift, legacy(sessions=3, traps="none"), target)
+    change(target, "UPDATE systems SET system_type = 'agent' WHERE rowid = 1")
+    change(target, "UPDATE session_timesteps SET turn_number = 77")
+    assert take_back(sessionlift, target, "--all", "--no-backup").code == 0
+    for revision in ("base", "synth.v3@base", "ledger@base"):
+        said = refused(target, revision)
+        assert said["values"] == {"systems.system_type": 1}
+        assert said["sessions"] == 3
+        assert "systems.system_type 1" in said["what"]
+        assert "of 3 sessions" in said["what"]
+
+
 def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     moved(sessionlift, legacy(sessions=3), target)
     take_back(sessionlift, target, "--all", "--no-backup")

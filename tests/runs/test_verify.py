@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -13,11 +14,12 @@ from typing import Any
 import duckdb
 import pytest
 from tests.support.made import make_synth_v2
+from tests.support.moved import change, query
 
 from sessionlift.converters import TypeMapping
 from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.reports import Report, check_file, load
-from sessionlift.runs import TransferOptions, VerifyResult, migrate, verify
+from sessionlift.runs import RollbackOptions, TransferOptions, VerifyResult, migrate, rollback, verify
 
 pytestmark = pytest.mark.slow
 
@@ -188,7 +190,7 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
     whole = verify(str(source), str(target)).report
     assert whole.verification.differences == []
     assert notes(whole)["in_quarantine", "session_traces"] == 1
-    for change in (
+    for alter in (
         "UPDATE sessionlift_quarantine SET row = '{}' WHERE table_name = 'messages'",
         "UPDATE sessionlift_quarantine SET row = replace(row, 'infinity', '2020-01-01')",
         "DELETE FROM sessionlift_quarantine WHERE table_name = 'events'",
@@ -198,9 +200,9 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
         copy = tmp_path / "copy.db"
         shutil.copy(target, copy)
         with closing(sqlite3.connect(copy)) as db3:
-            db3.execute(change)
+            db3.execute(alter)
             db3.commit()
-        assert verify(str(source), str(copy)).report.verification.differences, change
+        assert verify(str(source), str(copy)).report.verification.differences, alter
     with closing(sqlite3.connect(target)) as db3:
         db3.execute("INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'x')", (bad,))
         db3.commit()
@@ -333,17 +335,63 @@ def test_rows_of_no_session_that_a_later_run_moved_again_are_not_blamed_on_the_f
     assert codes(road.verify_report()) >= {"claim_read", "claim_written"}
 
 
+def test_counts_of_sessions_rows_stay_exact_though_the_catalog_was_moved_again(road: Road) -> None:
+    original = road.report.read_text("utf-8")
+    road.in_source("INSERT INTO systems (id, name) VALUES ('new', 'of the old program')")
+    migrate(str(road.source), str(road.target), TransferOptions(same_source=True))
+    for alter in (
+        lambda data: data["tables"]["events"].update(
+            read=data["tables"]["events"]["read"] + 1000, written=data["tables"]["events"]["written"] + 1000
+        ),
+        lambda data: data["tables"]["messages"].update(read=data["tables"]["messages"]["read"] + 1),
+    ):
+        road.rewrite(alter)
+        assert "claim_read" in codes(road.verify_report())
+        road.report.write_text(original, "utf-8")
+
+
+def test_a_forged_line_of_the_catalog_is_compared_though_a_rollback_came_after(road: Road) -> None:
+    ids = [session_id for (session_id,) in query(road.target, "SELECT session_id FROM session_traces")]
+    rollback(str(road.target), RollbackOptions(sessions=(ids[0],), keep_target=True, to=str(road.source)))
+    change(road.target, "UPDATE systems SET name = 'forged' WHERE rowid = 1")
+    data = json.loads(road.report.read_text("utf-8"))
+    digests = road.report.with_name(data["digests"]["path"])
+    lines = [json.loads(line) for line in digests.read_text("utf-8").splitlines()]
+    for line in lines:
+        if line["unit"] == "catalog":
+            line["source_digest"] = "0" * 64
+    digests.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines), "utf-8")
+    data["digests"]["sha256"] = hashlib.sha256(digests.read_bytes()).hexdigest()
+    road.report.write_text(json.dumps(data), "utf-8")
+    report = road.verify_report().report
+    assert report.verification.status == "failed"
+    assert "changed_in_target" in {line.code for line in report.errors}
+
+
+def test_the_report_of_a_run_that_was_refused_claims_nothing(road: Road) -> None:
+    with pytest.raises(UsageError, match="--timezone") as refused:
+        migrate(str(road.source), str(road.target), TransferOptions(timezone="Asia/Tokyo", same_source=True))
+    with pytest.raises(UsageError, match="claims nothing"):
+        verify(None, None, report_file=Path(str(refused.value.fields["report"])))
+
+
+def test_a_total_is_right_though_the_old_program_has_deleted_a_session_since(road: Road) -> None:
+    for table in ("messages", "events", "session_timesteps", "session_traces"):
+        road.in_source(f"DELETE FROM {table} WHERE session_id = (SELECT max(session_id) FROM {table})")
+    assert "claim_total" not in codes(road.verify_report())
+
+
 def test_what_is_impossible_is_told_though_a_later_run_moved_sessions_again(moved_twice: Road) -> None:
     road = moved_twice
     assert road.verify_report().report.errors == []
     original = road.report.read_text("utf-8")
-    for change, code in (
+    for alter, code in (
         (lambda data: data["tables"]["messages"].update(written=10**9), "claim_written"),
         (lambda data: data["tables"]["events"].update(read=1, written=1), "claim_read"),
         (lambda data: data["losses"][0].update(count=10**9), "claim_losses"),
         (lambda data: data.update(migrated_sessions=13), "claim_sessions"),
     ):
-        road.rewrite(change)
+        road.rewrite(alter)
         assert code in codes(road.verify_report())
         road.report.write_text(original, "utf-8")
 

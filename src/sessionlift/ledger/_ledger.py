@@ -150,12 +150,27 @@ class Ledger:
         )
         return [(str(session_id), str(digest)) for session_id, digest in rows]
 
-    def movers(self) -> set[str]:
-        """The runs to which a session in the target goes back; a run that was killed may be one of them."""
+    def other_zones(self, zone: str) -> dict[str, str]:
+        """By zone other than ``zone`` a run under which sessions were moved that are, or were, in the target.
+
+        A run that was killed may be one of them. What lies in quarantine was moved by no clock.
+        """
         rows = self._store.query(
-            "SELECT DISTINCT run_id FROM sessionlift_units WHERE unit = 'session' AND state <> 'quarantined'"
+            "SELECT json_extract(r.options, '$.timezone') AS zone, r.run_id FROM sessionlift_runs AS r "
+            "WHERE json_extract(r.options, '$.timezone') <> ? AND EXISTS (SELECT 1 FROM sessionlift_units AS u "
+            "WHERE u.run_id = r.run_id AND u.unit = 'session' AND u.state <> 'quarantined') ORDER BY r.rowid",
+            (zone,),
         )
-        return {str(run_id) for (run_id,) in rows}
+        return {str(zone): str(run_id) for zone, run_id in rows}
+
+    def holds_any_of(self, run_id: str) -> bool:
+        """Whether a session that is in the target was moved by the run."""
+        rows = self._store.query(
+            "SELECT 1 FROM sessionlift_units WHERE run_id = ? AND unit = 'session' AND state IN ('moved', 'partial') "
+            "LIMIT 1",
+            (run_id,),
+        )
+        return bool(rows)
 
     def taken_back_by(self, run_id: str) -> int:
         """How many sessions the run has taken back that have not come again since."""

@@ -354,6 +354,12 @@ def _steps(report: Report) -> list[str]:
         steps.append("Do not put the target to use before the differences above are explained.")
     if report.failed_sessions or any(counts.quarantined for counts in report.tables.values()):
         steps += _about_errors(report)
+    if any(line.session_id is None and line.code in _CATALOG_CONFLICTS for line in report.errors):
+        steps.append(
+            "Both stores have changed systems, versions, experiments or links since the move: what is new among them "
+            "waits until both have the same again. `sessionlift rollback TARGET --all --to NEW` takes all of the new "
+            "store's into a store of its own, sessions included, from which it can be moved again."
+        )
     if report.kind == "plan":
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
@@ -376,9 +382,13 @@ def _steps(report: Report) -> list[str]:
     return steps
 
 
+_CATALOG_CONFLICTS = ("changed_on_both_sides", "legacy_changed")
+
+
 def _about_errors(report: Report) -> list[str]:
     """What to do about rows in quarantine and sessions that were left alone, by the codes of the errors."""
-    codes = {line.code for line in report.errors}
+    # what belongs to no session has a step of its own
+    codes = {line.code for line in report.errors if line.session_id is not None or line.code not in _CATALOG_CONFLICTS}
     aside = "still_in_quarantine" in codes or any(counts.quarantined for counts in report.tables.values())
     kept = "What is in quarantine is kept whole in the ledger, in the table sessionlift_quarantine; once the cause is "
     steps = [

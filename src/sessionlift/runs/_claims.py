@@ -50,6 +50,14 @@ def _lost_of(table: str, audit: Message) -> int:
     return _lost(audit) or int(audit["catalog_since"] and table in audit["catalog_tables"])
 
 
+def _orphans(table: str, claimed: Report, audit: Message) -> int:
+    """Rows of no session that the report counts as read, each of which must be one in quarantine, too."""
+    counts = claimed.tables.get(table)
+    if counts is None or not audit["catalog_since"] or table not in audit["orphan_tables"]:
+        return 0
+    return max(0, counts.quarantined - int(audit["quarantined"].get(table, 0)))
+
+
 def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
     moved, again = audit["units"] - audit["aside"], _lost(audit)
     if not _fits(claimed.migrated_sessions, moved, again, moved + again):
@@ -71,6 +79,9 @@ def _totals(claimed: Report, audit: Message) -> Iterator[Broken]:
     there = audit["source_sessions"] if only is None else len(set(only))
     # what only a later run has moved may not have been there yet
     fewest = there - (audit["later"] - audit["moved_again"]) if only is None else there
+    if only is None:
+        # told of already, one by one
+        there += audit["lost"]
     if not fewest <= claimed.total_sessions <= there:
         where = "the source has" if only is None else "it was asked for"
         yield (
@@ -92,6 +103,8 @@ def _tables(claimed: Report, audit: Message) -> Iterator[Broken]:
             "excluded": audit["excluded"].get(table, 0),
             "derived": audit["written"].get(table, 0) if derived else 0,
         }
+        found["quarantined"] += (orphans := _orphans(table, claimed, audit))
+        found["read"] += orphans
         for name, number in found.items():
             said = 0 if counts is None else getattr(counts, name)
             if name == "quarantined" and not audit["run_known"]:

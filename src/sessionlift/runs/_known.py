@@ -152,11 +152,8 @@ def has_ledger(store: Store) -> bool:
 def refuse_other_zone(ledger: Ledger, options: TransferOptions, target: StoreURL) -> None:
     """Sessions of one target must not be moved under two readings of the same clock. Raises UsageError."""
     load_zone(options.timezone)
-    movers = ledger.movers()
-    runs = {
-        str(run.options["timezone"]): run.run_id for run in ledger.runs() if run.run_id in movers and _has_zone(run)
-    }
-    others = sorted(runs.keys() - {options.timezone})
+    runs = ledger.other_zones(options.timezone)
+    others = sorted(runs)
     if others:
         told = (
             "say --timezone " + others[0] if len(runs) == 1 else "`sessionlift rollback --all`, and then migrate again"

@@ -329,6 +329,7 @@ class _Run:
             retry=self._known.retry,
             revive=self._known.revived,
             others=self._known.others,
+            options=self._options,
             giver=put_back_of(self._road.target),
             home=self._road.home,
         )
@@ -381,8 +382,14 @@ class _Run:
         """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""
         if self._verifier is None or self._dry_run:
             return
-        unverified = never_verified(ledger.runs(), self._source, self._options)
-        self._caught_up = [run_id for run_id in unverified if run_id != self._run_id]
+        mine, others = never_verified(ledger.runs(), self._source, self._options)
+        self._caught_up = [run.run_id for run in mine if run.run_id != self._run_id]
+        self._report.assumptions += [
+            f"what {run.run_id} moved from {run.source} was not verified: it lives in another store than this source; "
+            "`sessionlift migrate` from there compares it"
+            for run in others
+            if ledger.holds_any_of(run.run_id)
+        ]
         for run_id in self._caught_up:
             ids: list[str] = []
             for unit in ledger.units_of_run(run_id):

@@ -143,6 +143,7 @@ class SessionMover:
                 self.run_id,
                 self.told,
                 read_back=True,
+                options=self.options,
                 others=moved_from_others(self.source, runs),
                 giver=put_back_of(self.road.target),
                 home=self.road.home,

@@ -28,12 +28,12 @@ def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: Transf
 
     Said to be the same, it also stands for a store that is no longer at its place.
     """
-    return frozenset(run.run_id for run in runs if run.kind == "rollback" and is_of(source, run, options))
-
-
-def is_of(source: StoreURL, run: LedgerRun, options: TransferOptions) -> bool:
-    """Whether ``run`` had to do with ``source``, and not with another legacy store."""
-    return source.place in places([run.source]) or (options.same_source and not _is_there(run.source))
+    return frozenset(
+        run.run_id
+        for run in runs
+        if run.kind == "rollback"
+        and (source.place in places([run.source]) or (options.same_source and not _is_there(run.source)))
+    )
 
 
 def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[str]:
@@ -49,9 +49,11 @@ def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[
 def homes(ledger: Ledger, runs: Iterable[LedgerRun]) -> dict[str, int]:
     """How many sessions live in which legacy store, since ``runs`` have taken them back into it."""
     found: Counter[str] = Counter()
+    names: dict[str, str] = {}
     for run in runs:
         if run.kind == "rollback":
-            found[run.source] += ledger.taken_back_by(run.run_id)
+            place = parse_store_url(run.source).place
+            found[names.setdefault(place, run.source)] += ledger.taken_back_by(run.run_id)
     return {store: count for store, count in sorted(found.items()) if count}
 
 
@@ -64,19 +66,31 @@ def live_elsewhere(ledger: Ledger, runs: Iterable[LedgerRun], revived: frozenset
     ]
 
 
-def never_verified(runs: Iterable[LedgerRun], source: StoreURL, options: TransferOptions) -> list[str]:
-    """The runs that moved sessions from ``source``, and that no verification has passed since.
+def never_verified(
+    runs: Iterable[LedgerRun], source: StoreURL, options: TransferOptions
+) -> tuple[list[LedgerRun], list[LedgerRun]]:
+    """The runs that no verification has passed since: those to compare with ``source``, and those of another store.
 
-    What came from another store, into which some were taken back, is compared with that one.
+    Places alone do not tell stores apart, since one may have been moved, or copied and said to be the same. A rollback
+    makes another one of the store that it takes sessions into; as long as both are there, each has its own.
     """
-    runs = [run for run in runs if is_of(source, run, options)]
+    runs = list(runs)
+    rebuilt = places(run.source for run in runs if run.kind == "rollback")
     seen = {run_id for run in runs for run_id in run.summary.get("verified_runs", [])}
     # what failed is compared again until it passes, so that no later run can say that all is well
     seen |= {run.run_id for run in runs if run.summary.get("verification") == "passed"}
     # under another mapping other types are right; `sessionlift verify` compares each run under its own
     mapping = options.to_message()["mapping"]
     seen |= {run.run_id for run in runs if run.options.get("mapping", mapping) != mapping}
-    return [run.run_id for run in runs if run.run_id not in seen]
+    mine: list[LedgerRun] = []
+    others: list[LedgerRun] = []
+    for run in runs:
+        if run.run_id in seen or run.kind == "rollback":
+            continue
+        place = places([run.source])
+        apart = source.place not in place and (source.place in rebuilt or place & rebuilt) and _is_there(run.source)
+        (others if apart else mine).append(run)
+    return mine, others
 
 
 def refuse_same(source: StoreURL, target: StoreURL) -> None:

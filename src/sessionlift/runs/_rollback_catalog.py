@@ -93,7 +93,8 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
 
     What the application has added belongs to both from now on. Where the legacy store could not hold all of it, the
     ledger's digest of the target's rows stays what it was: so the next move sees that they are not what it would make,
-    and leaves them alone. What they are, and which values are theirs alone, the complement says, for those who verify.
+    and leaves them alone. What they are, which values are theirs alone, and what both digests were when they were
+    moved, the complement says, for those who verify.
     """
     with target.transaction():
         ledger = Ledger(target)
@@ -107,15 +108,19 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
             target_digest=rows.digests(target, CATALOG, [""], {})[""],
             complement={"owned": {"systems": []}},
         )
-        if before is None or not carried.owned:
+        if not carried.owned:
             return
-        owned = {table: list(keys) for table, keys in before.complement.get("owned", {}).items()}
+        known = {} if before is None else before.complement
+        owned = {table: list(keys) for table, keys in known.get("owned", {}).items()}
         for table, keys in carried.owned.items():
             own = owned.setdefault(table, [])
             own.extend(key for key in keys if key not in own)
         digest = rows.digests(target, CATALOG, [""], owned)[""]
         alone = {} if carried.whole else {"carried": {"digest": digest, "cells": carried.cells}}
-        rest = {name: value for name, value in before.complement.items() if name != "carried"}
+        rest = {name: value for name, value in known.items() if name != "carried"}
+        if before is not None and (carried.known, digest) != (before.source_digest, before.target_digest):
+            # what the run that moved it has told in its report
+            rest.setdefault("moved", [before.source_digest, before.target_digest])
         ledger.complete(CATALOG, "", {**rest, "owned": owned, **alone})
         if carried.whole:
             ledger.has_become(CATALOG, "", digest)

@@ -69,7 +69,8 @@ def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions
     if options.to is not None:
         return options.to
     by_run = {run.run_id: run.source for run in runs}
-    moved = [unit for unit in chosen.units.values() if unit.state != "rolled_back"]
+    # nothing of one in quarantine, or of one that was taken back, is there to be taken anywhere
+    moved = [unit for unit in chosen.units.values() if unit.state not in ("rolled_back", "quarantined")]
     named = {by_run[unit.run_id] for unit in (moved or chosen.units.values()) if unit.run_id in by_run}
     if not named:
         named = {run.source for run in runs}

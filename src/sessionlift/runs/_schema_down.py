@@ -90,26 +90,36 @@ def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
             rows=left.catalog,
         )
         return Settled(refusals={generation: refusal, _LEDGER: refusal})
-    if left.unheld and not drop_kept:
+    return Settled({generation, _LEDGER}) if drop_kept else _kept_apart(left, generation, named)
+
+
+def _kept_apart(left: _Left, generation: str, named: str) -> Settled:
+    """Of what only the target has, the values of rows of no session go with their tables, the sessions' with the
+    ledger; whoever is asked about the one is told of the other, since --drop-kept lets both go."""
+    told = []
+    if left.unheld:
         counts = ", ".join(f"{place} {count:,}" for place, count in left.unheld.items())
-        refusal = NotTakenBackError(
-            f"the legacy store cannot hold some of what no session of {named} owns ({counts}), and nothing else has it",
-            hint="save what is wanted of it; --drop-kept lets it go",
-            store=named,
-            values=left.unheld,
-        )
-        return Settled(refusals={generation: refusal, _LEDGER: refusal})
-    if left.kept and not drop_kept:
-        refusal = NotTakenBackError(
+        told.append(f"the legacy store cannot hold some of what no session of {named} owns ({counts})")
+    if left.kept:
+        told.append(
             f"the ledger of {named} keeps what the legacy store cannot hold of {len(left.kept):,} sessions (such as "
-            f"{left.kept[0]!r}), and nothing else has it",
-            hint=f"`sessionlift schema downgrade STORE {generation}@base` leaves the ledger, which gives it back with "
-            "the next move; --drop-kept lets it go",
-            store=named,
-            sessions=len(left.kept),
+            f"{left.kept[0]!r})"
         )
-        return Settled({generation}, {_LEDGER: refusal})
-    return Settled({generation, _LEDGER})
+    if not told:
+        return Settled({generation, _LEDGER})
+    leave = (
+        f"`sessionlift schema downgrade STORE {generation}@base` leaves the ledger, which gives it back with the "
+        "next move"
+    )
+    refusal = NotTakenBackError(
+        f"{'; '.join(told)}; nothing else has it",
+        hint=f"{'save what is wanted of it' if left.unheld else leave}; --drop-kept lets it go",
+        store=named,
+        values=left.unheld,
+        sessions=len(left.kept),
+    )
+    parts = {part for part, kept in ((generation, left.unheld), (_LEDGER, left.kept)) if not kept}
+    return Settled(parts, {part: refusal for part in (generation, _LEDGER) if part not in parts})
 
 
 def _left(store: Store, generation: str) -> _Left:

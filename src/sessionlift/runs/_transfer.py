@@ -12,6 +12,8 @@ from typing import Any
 from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
+from sessionlift.runs._known import refuse_other_zone
+from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.stores import Staged, Store
@@ -65,7 +67,8 @@ class Transfer:
 
     With ``read_back`` the digests of the sessions' rows are computed again from the target before each commit; it
     raises VerificationError, and nothing is written, where one is not the digest of what was to be written. (A
-    one-shot run has its verifier for that.)
+    one-shot run has its verifier for that.) With ``options`` it raises UsageError, and nothing is written, once
+    sessions were moved into the target under another zone than theirs.
     """
 
     def __init__(
@@ -79,11 +82,12 @@ class Transfer:
         revive: Collection[str] = (),
         others: Collection[str] = (),
         read_back: bool = False,
+        options: TransferOptions | None = None,
         giver: PutBack | None = None,
         home: str = "sessions",
     ) -> None:
         self._target, self._rows, self._giver = target, rows, giver
-        self._home = home
+        self._home, self._options = home, options
         self._kept: dict[str, Any] = {}
         self._discarded: dict[str, dict[str, Any]] = {}
         self._ledger = Ledger(target)
@@ -114,6 +118,9 @@ class Transfer:
             return {"type": "ok"}
         try:
             with stage as staged, self._target.transaction():
+                if self._options is not None:
+                    # another run may have begun since this one looked
+                    refuse_other_zone(self._ledger, self._options, self._target.url)
                 again = self._settle_with_ledger(kind, message["units"], message.get("owned", {}))
                 if again is not None:
                     raise _Again(again)

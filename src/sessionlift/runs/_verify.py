@@ -106,6 +106,12 @@ def _refuse_unfit(report: Report, path: Path) -> None:
             hint="give the report of a migration; `sessionlift verify SOURCE TARGET` compares both stores as they are",
             path=str(path),
         )
+    if report.status in ("failed", "interrupted") and report.digests is None and not report.tables:
+        raise UsageError(
+            f"{path} is the report of a run that ended before it moved anything, and claims nothing",
+            hint="give the report of a run that came further; the errors in this one say why it did not",
+            path=str(path),
+        )
     if report.dry_run:
         raise UsageError(
             f"{path} is the report of a dry run: its target was thrown away",

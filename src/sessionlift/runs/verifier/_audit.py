@@ -56,7 +56,8 @@ class Audit:
     sessions_table: str
     not_counted: tuple[str, ...]
     catalog_tables: tuple[str, ...] = ()
-    """the tables whose counts a catalog has its part in"""
+    orphan_tables: tuple[str, ...] = ()
+    """the tables whose counts are the catalog's, and those in whose counts it has its part"""
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
     notes: list[Note] = field(default_factory=list)
@@ -68,6 +69,8 @@ class Audit:
     excluded: dict[str, int] = field(default_factory=dict)
     losses: list[tuple[str, str, str, int]] = field(default_factory=list)
     source_sessions: int = 0
+    lost: int = 0
+    """sessions that were moved, and that the source no longer has"""
     aside: int = 0
     moved_again: int = 0
     gone_since: int = 0

@@ -22,6 +22,7 @@ from sessionlift.runs.verifier._audit import (
     changed_in_target,
     parsed,
 )
+from sessionlift.runs.verifier._carried import catalog_complement
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._readers import TargetReader, id_list
 from sessionlift.runs.verifier._units import ASIDE, AWAY, CHUNK, LOST, THERE, UnitTable
@@ -59,7 +60,9 @@ class Auditor(ABC):
     digest_tables: ClassVar[tuple[str, ...]]
     """the target's tables in the order of the digest"""
     catalog_tables: ClassVar[tuple[str, ...]]
-    """the tables that rows of no session are in, and are counted by"""
+    """the tables of the source that hold nothing but rows of no session"""
+    orphan_tables: ClassVar[tuple[str, ...]]
+    """those in which there may be such rows, which go to quarantine"""
     not_counted: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -73,11 +76,11 @@ class Auditor(ABC):
     ) -> None:
         self._target, self._checker, self._units = target, checker, units
         self._only, self._progress = only, progress
-        self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables)
-        runs = target.read("sessionlift_runs", ("run_id", "options", "started_at", "kind"))
-        self._options = {str(run): parsed(options) for run, options, _, _ in runs}
-        self._started = {str(run): str(started or "") for run, _, started, _ in runs}
-        self._rollbacks = [str(run) for run, _, _, kind in runs if kind == "rollback"]
+        self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables, self.orphan_tables)
+        # in the order in which they began, whatever the clock said then
+        runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
+        self._options = {str(run): parsed(options) for run, options in runs}
+        self._place = {run: place for place, run in enumerate(self._options)}
 
     # --- what each system does in its own way -----------------------------------------------------------------
 
@@ -105,11 +108,8 @@ class Auditor(ABC):
 
     def ledger(self) -> Iterator[Unit]:
         """The units as the ledger has them."""
-        return self._units_where("")
-
-    def _units_where(self, where: str) -> Iterator[Unit]:
         columns = ("unit", "session_id", "run_id", "source_digest", "target_digest", "state")
-        for rows in self._ledger_rows(columns, where, ()):
+        for rows in self._ledger_rows(columns, "", ()):
             for row in rows:
                 yield Unit(*map(str, row))
 
@@ -127,10 +127,9 @@ class Auditor(ABC):
         """
         if lines is None:
             for unit in self.ledger():
-                if unit.run_id == run_id and not self._is_gone(unit.state) and not self._was_carried(unit, None):
+                if unit.run_id == run_id and not self._is_gone(unit.state) and not self._was_carried(unit.kind, None):
                     yield unit
             return
-        catalog = next(self._units_where("unit = 'catalog'"), None)
         columns = ("unit", "session_id", "state", "run_id")
         other = "run_id <> ? OR state IN ('quarantined', 'deleted', 'rolled_back')"
         for rows in self._ledger_rows(columns, other, (run_id,)):
@@ -147,7 +146,7 @@ class Auditor(ABC):
                     self._audit.moved_again += kind == "session"
                     self._audit.catalog_since |= kind == "catalog"
                     continue
-                if kind == "catalog" and catalog is not None and self._was_carried(catalog, line):
+                if run == run_id and self._was_carried(kind, line):
                     continue
                 if run != run_id:
                     # by whichever run the ledger has it, the rows have to be there
@@ -163,14 +162,15 @@ class Auditor(ABC):
             if run != run_id and self._is_later(run, run_id):
                 self._audit.later += sessions
 
-    def _was_carried(self, unit: Unit, line: Mapping[str, str] | None) -> bool:
-        """True for a catalog that a rollback, later than the run that moved it, has carried; notes it.
+    def _was_carried(self, kind: str, line: Mapping[str, str] | None) -> bool:
+        """True for a catalog that a rollback has carried since it was moved; notes it.
 
-        Without the report's own ``line`` of it every later rollback counts.
+        A report's own ``line`` of it must be what the ledger says that it was then.
         """
-        if unit.kind != "catalog" or not any(self._is_later(run, unit.run_id) for run in self._rollbacks):
+        if kind != "catalog":
             return False
-        if line is not None and line["source_digest"] == unit.source_digest:
+        moved = catalog_complement(self._target).get("moved")
+        if moved is None or (line is not None and moved != [line["source_digest"], line["target_digest"]]):
             return False
         self._audit.catalog_since = True
         return True
@@ -181,7 +181,7 @@ class Auditor(ABC):
         return state in GONE
 
     def _is_later(self, run: str, than: str) -> bool:
-        return run in self._started and than in self._started and self._started[run] > self._started[than]
+        return run in self._place and than in self._place and self._place[run] > self._place[than]
 
     def run(self, units: Iterable[Unit], *, claim: str | None = None) -> Audit:
         """Check ``units``. With ``claim``, the id of a run, also count what its report counts."""
@@ -191,6 +191,7 @@ class Auditor(ABC):
         catalog = self._load(units)
         total = self._audit.units = self._units.sessions()
         self._audit.source_sessions = self._units.in_source()
+        self._audit.lost = self._units.lost()
         if catalog is not None:
             self._catalog(catalog)
         for run_id in self._units.runs():

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.runs.verifier._audit import parsed
+from sessionlift.runs.verifier._carried import Cells, catalog_complement
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._rules import Clock
@@ -44,7 +44,7 @@ def check_catalog(source: duckdb.DuckDBPyConnection, target: TargetReader, clock
     So may the rows that a rollback has carried have values that v2 has no column for: each of these must be the one
     that the ledger names.
     """
-    alone = carried_cells(catalog_complement(target))
+    alone = Cells(catalog_complement(target))
     rules: dict[str, Callable[[_Row], _Row]] = {
         "systems": lambda r: (r[0], r[1], None, r[2], None, None),
         "system_versions": lambda r: (r[0], r[1], r[0], r[3], clock.text(r[4]), None, _version(r[2], r[5])),
@@ -65,38 +65,8 @@ def check_catalog(source: duckdb.DuckDBPyConnection, target: TargetReader, clock
                     continue
                 result.found(table, 1)
                 for column, expected, value in zip(columns, want, found, strict=True):
-                    expected = alone.get((table, name, column), expected)
-                    result.column(table, column, [None], [name], [expected], [value])
-
-
-def catalog_complement(target: TargetReader) -> dict[str, Any]:
-    """What the ledger says of the catalog besides its digests; empty where that cannot be read."""
-    for (data,) in target.read("sessionlift_complement", ("data",), "unit = 'catalog'"):
-        return parsed(data)
-    return {}
-
-
-def carried(complement: dict[str, Any]) -> dict[str, Any]:
-    """What a rollback has noted of a catalog that v2 could not hold all of: the target's digest, and such cells."""
-    found = complement.get("carried")
-    return found if isinstance(found, dict) else {}
-
-
-def carried_cells(complement: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
-    """By table, key and column the values that v2 has no place for."""
-    cells = carried(complement).get("cells")
-    found: dict[tuple[str, str, str], Any] = {}
-    for cell in cells if isinstance(cells, list) else ():
-        if isinstance(cell, list) and len(cell) == 5:
-            table, key, column, _, value = cell
-            found[str(table), str(key), str(column)] = _unpacked(value)
-    return found
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, dict) and "blob" in value:
-        return bytes.fromhex(str(value["blob"]))
-    return float(value["double"]) if isinstance(value, dict) and "double" in value else value
+                    told = alone.expected(table, name, column, expected)
+                    result.column(table, column, [None], [name], [told], [value])
 
 
 def _version(branch: str | None, description: str | None) -> str | None:

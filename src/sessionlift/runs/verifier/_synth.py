@@ -37,7 +37,8 @@ CANNOT_SEE = [
     "losses, facts and summaries of runs in the ledger, which no rows follow from (--report checks a report)",
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
     "a report's own figures of its verification, its options and its texts",
-    "the complement in the ledger, which only a way back uses; the digests of neither store cover its text",
+    "the complement in the ledger, but for what it says of rows that a rollback carried, and of sessions that were "
+    "given something back; the digests of neither store cover its text",
     "values that the source's engine itself reads wrong, since both sides read through it",
     GIVEN_BACK,
 ]

@@ -12,7 +12,7 @@ import duckdb
 from sessionlift.runs.verifier import _digests, _losses, _quarantine
 from sessionlift.runs.verifier._audit import Finding, Unit
 from sessionlift.runs.verifier._auditor import Auditor, Checker
-from sessionlift.runs.verifier._catalog import carried, catalog_complement
+from sessionlift.runs.verifier._carried import carried, catalog_complement
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
@@ -84,7 +84,8 @@ class SynthAuditor(Auditor):
     sessions_table = "session_traces"
     child_tables = ("session_timesteps", "events", "messages", "event_rewards", "outcome_rewards")
     digest_tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
-    catalog_tables = (*_digests.CATALOG_TABLES, *_digests.SESSION_TABLES[1:])
+    catalog_tables = _digests.CATALOG_TABLES
+    orphan_tables = _digests.SESSION_TABLES[1:]
     not_counted = _losses.NOT_COUNTED
 
     def __init__(

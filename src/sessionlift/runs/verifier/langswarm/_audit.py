@@ -28,7 +28,8 @@ class LangswarmAuditor(Auditor):
 
     sessions_table = "sessions"
     child_tables = ("session_messages", "session_metrics")
-    catalog_tables = ("memory", "sessions")
+    catalog_tables = ("memory",)
+    orphan_tables = ("sessions",)
     digest_tables = TABLES
 
     def __init__(
