@@ -147,3 +147,15 @@ def test_the_same_file_may_be_read_twice(tmp_path: Path) -> None:
     ):
         assert one.query("SELECT 1") == other.query("SELECT 1")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.duckdb"]
+
+
+def test_zeros_of_both_signs_keep_theirs_in_the_file(tmp_path: Path) -> None:
+    where = f"duckdb://{tmp_path}/x.duckdb"
+    numbers = [-0.0, 0.0, None, 0.0, 1.5, -0.0, -0.0, 0.0]
+    with open_store(where, mode="create", role="target") as store:
+        store.execute("CREATE TABLE t (id INTEGER, number DOUBLE)")
+        store.insert_rows("t", ["id", "number"], list(enumerate(numbers)))
+        store.execute("CHECKPOINT")
+    with open_store(where, mode="ro", role="source") as store:
+        found = store.query("SELECT number FROM t ORDER BY id")
+    assert [repr(number) for (number,) in found] == [repr(number) for number in numbers]

@@ -70,6 +70,8 @@ class DuckdbStore(Store):
             self._connection.execute("SET enable_progress_bar = false")
             self._connection.execute("SET memory_limit = ?", [memory_limit])
             self._connection.execute("SET threads = ?", [threads])
+            # it takes 0.0 and -0.0 for one value, and every zero of a run in the file becomes the first one
+            self._connection.execute("SET disabled_compression_methods = 'rle'")
         except BaseException as error:
             self._drop()
             if self._key is not None:
