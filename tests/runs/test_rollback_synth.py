@@ -352,6 +352,26 @@ def test_what_the_old_program_has_added_of_no_session_is_moved_again(
     assert sessionlift("verify", source, target, "--quiet").code == 0
 
 
+def test_what_came_back_under_another_id_is_not_told_as_written_when_nobody_wrote(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    moved(sessionlift, source, target)
+    (one,) = query(target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0]
+    beyond = 3_000_000_000
+    say = "INSERT INTO messages (id, session_id, message_type, content, timestamp) VALUES (?, ?, 'user', 'late', ?)"
+    change(target, say, beyond, one, "2031-05-06T07:08:09.123456+00:00")
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.facts["carried_added", "messages"] == 1
+    there = contents(source)
+    for _ in range(2):
+        moved(sessionlift, source, target)
+        assert query(target, "SELECT id FROM messages WHERE content = 'late'") == [(beyond,)]
+        answer = take_back(sessionlift, target, "--all")
+        assert (answer.code, answer.report["source_facts"]) == (0, [])
+        assert contents(source) == there, "not a row, and not a number of a sequence"
+
+
 def test_a_row_of_no_session_that_both_have_is_verified_with_what_only_the_new_store_can_hold(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

@@ -46,9 +46,15 @@ class Remembered:
         return digest == self.target_digest != "" and KEPT not in self.complement
 
     def lies_in_both(self, digest: str, there: str | None) -> bool:
-        """Whether it lies as it was moved in the target and in a legacy store, where its rows have the digest
-        ``there``: nothing of it has to be made."""
-        return there == self.source_digest and self.state != "quarantined" and self.lies_as_moved(digest)
+        """Whether it lies as it was moved, what was given back to it included, in the target and in a legacy store,
+        where its rows have the digest ``there``: nothing of it has to be made, and what was kept stays what it was."""
+        return there == self.source_digest and self.state != "quarantined" and digest == self.target_digest != ""
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the legacy store could not hold of it when it was last there."""
+        kept: dict[str, Any] = self.complement.get(KEPT, {})
+        return kept
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,8 @@ class Carrier:
     def _make_what_goes(self, ready: _Ready) -> None:
         """Leave those out of what was made that do not go, and those that lie there already and lose nothing."""
         turns = ready.turns
-        some = [key for key, turn in turns.items() if turn.action == "carry" or _may_lose(turn)]
+        made = {unit.session_id for unit in ready.made.units}
+        some = [key for key in turns if key in made and (turns[key].action == "carry" or _may_lose(turns[key]))]
         if len(some) < len(ready.made.units):
             ready.made = self._make(some, ready.memory, ready.legacy) if some else BackwardBatch()
         ready.batch.losses = list(ready.made.losses)

@@ -65,7 +65,7 @@ class LangswarmBackward:
         for key in ids:
             known = memory.get(key)
             # one that was salvaged comes back as it was, from quarantine
-            whole = known is not None and known.state == "moved" and key not in touched
+            whole = known is not None and known.state == "moved" and key not in touched and not known.kept
             if known is not None and whole and there is not None and known.lies_in_both(digests[key], there.get(key)):
                 batch.lying.append(BackUnit(SESSION, key, "unchanged", known.source_digest))
                 continue

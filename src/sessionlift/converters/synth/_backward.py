@@ -107,7 +107,7 @@ class SynthBackward:
         for session_id in ids:
             digest, known = read.digests[session_id], memory.get(session_id)
             if known is not None and there is not None and known.lies_in_both(digest, there.get(session_id)):
-                batch.lying.append(BackUnit(SESSION, session_id, "unchanged", known.source_digest))
+                batch.lying.append(BackUnit(SESSION, session_id, "unchanged", known.source_digest, known.kept))
                 continue
             one = self._one(session_id, read.tables(session_id), digest, known)
             if one is not None:
