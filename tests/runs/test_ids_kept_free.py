@@ -261,3 +261,25 @@ def test_neither_a_dry_run_nor_one_that_has_nothing_to_move_touches_the_counters
     again = sessionlift("migrate", source, target, "--json")
     assert (report(again)["migrated_sessions"], report(again)["backups"]) == (0, [])
     assert counters(target)["messages"] == 50
+
+
+def test_an_id_given_by_hand_does_not_use_up_the_legacy_programs_numbers(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    (one, *_), last = session_ids(source), last_ids(source)["messages"]
+    change_source(
+        source,
+        "INSERT INTO messages (id, session_id, message_type, content) "
+        f"VALUES (2147483647, '{one}', 'llm_prompt', '\"max\"')",
+    )
+    assert sessionlift("migrate", source, target).code == 0
+    for said in ("once", "twice"):
+        change(target, f"INSERT INTO messages (session_id, message_type, content) VALUES ('{one}', 'user', '{said}')")
+        assert sessionlift("rollback", target, "--all").code == 0
+        assert sessionlift("migrate", source, target).code == 0
+    with duckdb.connect(str(source)) as db:
+        drawn = db.execute("SELECT nextval('message_id_seq')").fetchall()[0][0]
+    assert last < drawn < last + 100
+    found = query(target, "SELECT content FROM messages WHERE content IN ('once', 'twice') ORDER BY id")
+    assert found == [("once",), ("twice",)]

@@ -21,7 +21,7 @@ from sessionlift.converters.synth._columns import (
     V3_LEFT_NULL,
     V3_SESSION_TABLES,
 )
-from sessionlift.converters.synth._ids import GIVEN_BY_HAND, SEQUENCES, v3_counters
+from sessionlift.converters.synth._ids import GIVEN_BY_HAND, SEQUENCES, counted_up_to
 from sessionlift.converters.synth._legacy import has_foreign_keys
 from sessionlift.converters.synth._rebuild import Rebuilder
 from sessionlift.converters.synth._reshape_back import unshape
@@ -114,7 +114,7 @@ class SynthBackward:
                 made[session_id] = one
         written_to = [one for one in made.values() if one.unit.found in ("changed", "new") and one.now]
         if written_to:
-            batch.counters = v3_counters(store)
+            batch.counters = counted_up_to(store)
             self._renumber(store, written_to, legacy)
             self._weigh(written_to, foreign_keys=_has_keys(legacy))
         for one in made.values():
