@@ -563,3 +563,11 @@ def test_the_rules_at_the_ends_of_what_can_be_held(tmp_path: Path) -> None:
     result = migrate(str(source), str(target), TransferOptions(timezone="America/New_York", timezone_given=True))
     assert result.report.verification.differences == []
     assert verify(None, None, report_file=result.path).report.errors == []
+
+
+def test_a_session_that_was_deleted_in_the_target_is_told_as_deleted(road: Road) -> None:
+    ((one,),) = query(road.target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")
+    for table in ("outcome_rewards", "event_rewards", "messages", "events", "session_timesteps", "session_traces"):
+        change(road.target, f"DELETE FROM {table} WHERE session_id = ?", one)
+    (finding,) = [line for line in road.verify().report.errors if line.session_id == one]
+    assert (finding.code, "was deleted in the target" in finding.error) == ("changed_in_target", True)

@@ -16,7 +16,10 @@ from sessionlift.stores import Store, StoreURL, parse_store_url, quote_identifie
 
 _LEDGER_REVISION = "ledger_1"
 _LEDGER = "the ledger"
-_TAKE_BACK = "`sessionlift rollback STORE --all` takes it back to the legacy store; the same command then goes through"
+_TAKE_BACK = (
+    "`sessionlift rollback STORE --all` takes it back to the legacy store, or says what it leaves and why; with --to "
+    "NEW all of it goes into a new one; the same command then goes through"
+)
 
 
 def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = False) -> list[str]:

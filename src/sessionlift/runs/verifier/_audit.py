@@ -118,6 +118,10 @@ def changed_in_target(session: str) -> Finding:
     )
 
 
+def deleted_in_target(session: str) -> Finding:
+    return Finding("changed_in_target", "the session was deleted in the target since it was moved", session)
+
+
 def came_back(session: str, state: str) -> Finding:
     was = "deleted there" if state == "deleted" else "taken back"
     return Finding(

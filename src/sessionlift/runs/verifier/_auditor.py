@@ -20,6 +20,7 @@ from sessionlift.runs.verifier._audit import (
     came_back,
     changed_in_source,
     changed_in_target,
+    deleted_in_target,
     parsed,
 )
 from sessionlift.runs.verifier._carried import catalog_complement
@@ -76,6 +77,8 @@ class Auditor(ABC):
     ) -> None:
         self._target, self._checker, self._units = target, checker, units
         self._only, self._progress = only, progress
+        # the digest of a session that has no row there
+        self._empty = hashlib.sha256("".join(f"{table}\n" for table in self.digest_tables).encode()).hexdigest()
         self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables, self.orphan_tables)
         # in the order in which they began, whatever the clock said then
         runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
@@ -253,7 +256,8 @@ class Auditor(ABC):
         if moved_on:
             self._audit.find(changed_in_source(session))
         if changed:
-            self._audit.find(changed_in_target(session))
+            gone = target == self._empty
+            self._audit.find(deleted_in_target(session) if gone else changed_in_target(session))
             self._explain(session)
         if differs and not changed:
             count = self._checker.result.differing[session]
@@ -276,7 +280,6 @@ class Auditor(ABC):
 
     def _without_rows(self) -> None:
         """Sessions in quarantine, and those that were deleted or taken back, have no rows in the target."""
-        empty = hashlib.sha256("".join(f"{table}\n" for table in self.digest_tables).encode()).hexdigest()
         for run_id in self._units.runs():
             for ids in self._units.chunks(run_id, ASIDE):
                 known, target = self._units.known(ids), self._target_digests(ids)
@@ -289,7 +292,7 @@ class Auditor(ABC):
                 known, target = self._units.known(ids), self._target_digests(ids)
                 for session in ids:
                     self._checker.result.sessions += 1
-                    if target[session] != empty:
+                    if target[session] != self._empty:
                         self._audit.failed += 1
                         self._audit.find(came_back(session, known[session].state))
 
