@@ -30,20 +30,14 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.support import workers
 from tests.support.boundaries import Boundaries
 from tests.support.probes import probe_now, probe_once
 from tests.support.workers import Workers, line_of_orders, serve, use
 
 # these workers write what stays; the others into files of the run alone
 WATCHED = {"sessionlift.runs._backup_worker"}
-PRELOADED = (
-    "sessionlift.cli",
-    "sessionlift.bridge",
-    "sessionlift.runs._backup_worker",
-    "sessionlift.runs._convert_worker",
-    "sessionlift.runs._taken_back_worker",
-    "sessionlift.runs._verify_worker",
-)
+PRELOADED = ("sessionlift.cli", "sessionlift.bridge", *workers.PRELOADED)
 MEMORY = 6 << 30
 WORKERS = {
     "sessionlift.runs._convert_worker": "converter",
