@@ -131,6 +131,9 @@ class LegacyRows(Protocol):
     def compare(self, store: Store, batch: BackwardBatch) -> dict[str, Changes]:
         """By session what ``write`` would add, change and delete. Writes nothing into the store."""
 
+    def spelled(self, store: Store, batch: BackwardBatch) -> dict[str, list[list[Any]]]:
+        """By table the batch's rows of sessions as the store would give them back, ready for JSON. Writes nothing."""
+
     def write(
         self, store: Store, batch: BackwardBatch, seen: Mapping[str, str | None] | None = None
     ) -> dict[str, Changes]:

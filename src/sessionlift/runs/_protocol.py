@@ -1,4 +1,5 @@
-"""How the processes of a run talk: one JSON object a line over pipes. Values never travel this way, only facts."""
+"""How the processes of a run talk: one JSON object a line over pipes. Values travel this way only
+where they differ from what they must be; everything else is facts."""
 
 from __future__ import annotations
 

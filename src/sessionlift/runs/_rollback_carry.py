@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sessionlift.converters import (
     SESSION,
@@ -176,6 +177,16 @@ class Carrier:
     ) -> BackwardBatch:
         asked = None if legacy is None else (legacy, self._way.rows)
         return self._back.backward(self._target, ids, memory, asked, there)
+
+    def made_again(self, turn: Turn, legacy: Store) -> dict[str, Any] | None:
+        """What must lie in ``legacy`` of a session that was carried, by table its ``columns`` and ``rows``, for JSON;
+        None where something else comes of it now, or it was left there as it was."""
+        memory = self._ledger.remembered(SESSION, [turn.session_id])
+        made = self._make([turn.session_id], memory, legacy)
+        if [unit.source_digest for unit in made.units] != [turn.digest]:
+            return None
+        spelled = self._way.rows.spelled(legacy, made)
+        return {table: {"columns": made.columns[table], "rows": rows} for table, rows in spelled.items()}
 
     # --- what becomes of one session --------------------------------------------------------------------------
 

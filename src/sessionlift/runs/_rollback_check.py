@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ from sessionlift.converters import TypeMapping
 from sessionlift.ledger import LedgerRun
 from sessionlift.reports import Difference, Verification
 from sessionlift.runs._options import TransferOptions
-from sessionlift.runs._protocol import Worker
+from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._rollback_options import Turn
-from sessionlift.runs._verification import Verifier
+from sessionlift.runs._verification import Verifier, differences_of
 from sessionlift.runs.verifier import system_of
 from sessionlift.stores import StoreURL
 
 METHOD = (
     "Of every session, the digest of its rows in the legacy store was computed by separate code, in a process of its "
     "own that had opened the store anew, and compared with that of the rows that were made (for a session that nobody "
-    "has written to since the move: that of the rows as they were read when it moved). Of the latter, each value of "
-    "the legacy store was compared with the new store's, as `sessionlift verify` does."
+    "has written to since the move: that of the rows as they were read when it moved). Where they differ, its rows "
+    "were made again, and compared with those there cell by cell. Of sessions that nobody has written to, each value "
+    "of the legacy store was compared with the new store's, as `sessionlift verify` does."
 )
 CANNOT_SEE = [
     "of sessions that the application has changed or begun: whether their new values were made into the right legacy "
@@ -32,6 +33,8 @@ CANNOT_SEE = [
     "rows of the legacy store that belong to other sessions",
 ]
 _SHOWN = 100
+_WHOLE = "session"
+"""Stands for the table of a difference, where only the digests of a session's rows are known to differ."""
 
 
 @dataclass
@@ -113,6 +116,34 @@ class Check:
         if not looked.wrong.issubset(again):
             self.more += looked.more
 
+    def name(self, looked: Looked, turns: Sequence[Turn], made_again: Callable[[Turn], Message | None]) -> None:
+        """Name the rows and columns of ``turns`` whose digests are not those that they must be, as many as are shown.
+
+        ``made_again`` gives what must lie there of one (see ``verifier.LegacyReader``), or None where nobody knows.
+        """
+        by_digest = {each.session_id: each for each in looked.differences if each.table == _WHOLE}
+        named: list[Difference] = []
+        worker: Worker | None = None
+        try:
+            for turn in turns:
+                made = None
+                if turn.session_id in by_digest and len(named) < _SHOWN:
+                    made = made_again(turn)
+                if made is None:
+                    continue
+                worker = worker or self._start()
+                worker.tell({"kind": "compare", "session_id": turn.session_id, "made": made})
+                message = worker.answer()
+                found = differences_of(message)
+                if found:
+                    looked.differences.remove(by_digest[turn.session_id])
+                    looked.more += message["more"]
+                    named += found
+        finally:
+            if worker is not None:
+                worker.stop()
+        looked.differences[:0] = named
+
     def catalog_lies(self, digest: str) -> bool:
         """Whether the rows of no session lie there with ``digest``."""
         self._worker = self._start()
@@ -144,7 +175,7 @@ class Check:
             if found != turn.digest:
                 self._looked.wrong.add(turn.session_id)
                 why = f"session {turn.session_id} does not lie in the legacy store as it was made"
-                self._looked.differences.append(_difference(turn.session_id, "session", turn.digest, found, why))
+                self._looked.differences.append(_difference(turn.session_id, _WHOLE, turn.digest, found, why))
 
     def _begin_comparing(self, turns: Sequence[Turn]) -> None:
         """Compare, value by value, sessions to which nobody has written since the move; by the options of each."""

@@ -121,10 +121,13 @@ class Rounds:
         wrong = [turn for turn in part.turns if turn.session_id in looked.wrong]
         # what the application has changed meanwhile does not lie anywhere as it was read
         changed = set(self.leaver.changed(wrong, part.mark))
-        for turn in wrong:
-            if turn.session_id not in changed:
-                turn.action, turn.code = "refused", "not_verified"
-                turn.why = "it does not lie in the legacy store as it must; it stays in the target"
+        staying = [turn for turn in wrong if turn.session_id not in changed]
+        if staying:
+            with self.open_legacy(False) as legacy:
+                self.check.name(looked, staying, partial(self.carrier.made_again, legacy=legacy))
+        for turn in staying:
+            turn.action, turn.code = "refused", "not_verified"
+            turn.why = "it does not lie in the legacy store as it must; it stays in the target"
         here = [turn for turn in part.turns if turn.session_id not in changed]
         going = [turn for turn in here if turn.action not in ("conflict", "refused", "settled", "aside")]
 
@@ -145,8 +148,8 @@ class Rounds:
                 self.check.looked()  # it is we who were in the way
                 left = self.leaver.leave(going, losses, part.mark)
             leaving = {turn.session_id for turn in going}
-            staying = [turn for turn in here if turn.session_id not in leaving]
-            self.tally.settle([*left.done, *staying], left.losses)
+            others = [turn for turn in here if turn.session_id not in leaving]
+            self.tally.settle([*left.done, *others], left.losses)
             again = {*left.again, *(turn.session_id for turn in wrong if turn.session_id in changed)}
             self.tally.begin_again(turn for turn in part.turns if turn.session_id in again)
             self.check.settle(looked, again)

@@ -1,9 +1,11 @@
-"""The process that looks at a legacy store after a rollback has written to it; it makes digests and counts."""
+"""The process that looks at a legacy store after a rollback has written to it; it makes digests and counts, and
+names what differs of a session."""
 
 from __future__ import annotations
 
 import resource
 import sys
+from dataclasses import asdict
 
 from sessionlift.errors import SessionliftError
 from sessionlift.runs._protocol import receive, say, send, unreadable
@@ -20,6 +22,11 @@ def main() -> int:
             while (order := receive(sys.stdin)) is not None:
                 if order["kind"] == "catalog":
                     send(sys.stdout, {"type": "catalog", "digests": sorted(reader.catalog())})
+                    continue
+                if order["kind"] == "compare":
+                    compared = reader.compare(order["session_id"], order["made"])
+                    told = [asdict(each) for each in compared.differences]
+                    send(sys.stdout, {"type": "compared", "differences": told, "more": compared.more})
                     continue
                 found = reader.sessions(order["ids"])
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

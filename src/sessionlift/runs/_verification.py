@@ -89,18 +89,7 @@ class Verifier:
             checked_sessions=message["sessions"],
             checked_rows=message["rows"],
             checked_values=message["values"],
-            differences=[
-                Difference(
-                    session_id=each["session_id"],
-                    table=each["table"],
-                    row=each["row"],
-                    column=each["column"],
-                    expected=each["expected"],
-                    found=each["found"],
-                    message=each["message"],
-                )
-                for each in message["differences"]
-            ],
+            differences=differences_of(message),
             differences_truncated=message["more"],
             method=message["method"],
             cannot_see=message["cannot_see"],
@@ -108,6 +97,22 @@ class Verifier:
 
     def stop(self) -> None:
         self._worker.stop()
+
+
+def differences_of(message: Message) -> list[Difference]:
+    """The differences that a process has named, in the form that reports have."""
+    return [
+        Difference(
+            session_id=each["session_id"],
+            table=each["table"],
+            row=each["row"],
+            column=each["column"],
+            expected=each["expected"],
+            found=each["found"],
+            message=each["message"],
+        )
+        for each in message["differences"]
+    ]
 
 
 def with_token(url: StoreURL) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from sessionlift.converters._backward import BackwardBatch, Changes
 from sessionlift.converters._batch import CATALOG, SESSION, UnitKind
 from sessionlift.converters.langswarm._columns import V1_COLUMNS
-from sessionlift.converters.langswarm._row import LegacyRow, NotUtf8, digest_of, source_digest
+from sessionlift.converters.langswarm._row import LegacyRow, NotUtf8, digest_of, json_cell, source_digest
 from sessionlift.errors import StoreOvertakenError, UsageError
 from sessionlift.stores import SqliteStore, Store, quote_identifier
 
@@ -50,6 +50,10 @@ class LangswarmLegacyRows:
             if lacking:
                 found[""] = Changes(added={"sessions": len(lacking)})
         return found
+
+    def spelled(self, store: Store, batch: BackwardBatch) -> dict[str, list[list[Any]]]:  # noqa: ARG002
+        """The batch's sessions as they would come back, ready for JSON."""
+        return {"sessions": [list(map(json_cell, cells)) for _, cells in _wanted(batch)]}
 
     def write(
         self, store: Store, batch: BackwardBatch, seen: Mapping[str, str | None] | None = None

@@ -57,6 +57,17 @@ class SynthLegacyRows:
             _stage(_open(store), batch)
             return _changes(_open(store))
 
+    def spelled(self, store: Store, batch: BackwardBatch) -> dict[str, list[list[Any]]]:
+        """By table the batch's rows of sessions as the store would give them back, each cell as DuckDB's text of it."""
+        found = {}
+        with _duck(store).mapped():
+            db = _open(store)
+            _stage(db, batch)
+            for table in V2_SESSION_TABLES:
+                texts = ", ".join(f"{quote_identifier(column)}::VARCHAR" for column in V2_COLUMNS[table])
+                found[table] = list(map(list, _rows(db, f"SELECT {texts} FROM {quote_identifier(_temp(table))}", [])))
+        return found
+
     def write(
         self,
         store: Store,

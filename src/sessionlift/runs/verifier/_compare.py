@@ -9,6 +9,8 @@ from typing import Any
 
 KEPT = 100
 """How many differences are kept with their values; the rest are counted."""
+_TOLD, _IN_MESSAGE = 2_000, 110
+"""About how many characters of a text are told, and how many in the sentence about it."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,15 @@ class Comparison:
             )
         )
 
-    def value(self, session_id: str | None, table: str, row: Any, column: str, want: Any, have: Any) -> None:
-        """Tell of one value that is not the one it must be."""
-        message = f"{table} row {row}: {column} is {_short(have)}, must be {_short(want)}"
+    def value(
+        self, session_id: str | None, table: str, row: Any, column: str, want: Any, have: Any, at: str | None = None
+    ) -> None:
+        """Tell of one value that is not the one it must be. ``at``: the place inside of it that differs first."""
+        message = f"{table} row {row}: {column} differs at {at}"
+        if at is None:
+            told, must = _where_they_differ(have, want, _IN_MESSAGE)
+            message = f"{table} row {row}: {column} is {_short(told)}, must be {_short(must)}"
+        want, have = _where_they_differ(want, have, _TOLD)
         self.differ(Found(session_id, table, str(row), column, _plain(want), _plain(have), message))
 
     def column(
@@ -101,6 +109,18 @@ def same(want: Any, have: Any) -> bool:
     return type(want) is type(have) and bool(want == have)
 
 
+def _where_they_differ(one: Any, other: Any, most: int) -> tuple[Any, Any]:
+    """Two values of which about ``most`` characters are told: of long texts that begin alike, not the beginning."""
+    if not isinstance(one, str) or not isinstance(other, str) or max(len(one), len(other)) <= most:
+        return one, other
+    pairs = enumerate(zip(one, other, strict=False))
+    alike = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    left_out = alike - most // 4
+    if left_out <= 0:
+        return one, other
+    return f"...{one[left_out:]}", f"...{other[left_out:]}"
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
@@ -111,8 +131,8 @@ def _plain(value: Any) -> Any:
         return {"$bytes": value[:1000].hex()}
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": repr(value)}
-    if isinstance(value, str) and len(value) > 2000:
-        return value[:2000] + f"... ({len(value)} characters)"
+    if isinstance(value, str) and len(value) > _TOLD:
+        return value[:_TOLD] + f"... ({len(value)} characters)"
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     return value

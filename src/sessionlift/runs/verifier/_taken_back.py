@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sessionlift.errors import UsageError
-from sessionlift.stores import DuckdbStore, StoreURL
+from sessionlift.runs.verifier._as_made import Cells, Sides, compare
+from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
+
+if TYPE_CHECKING:
+    from sessionlift.runs.verifier._source import SourceIndex
 
 MEMORY_LIMIT = "200MB"
 
@@ -24,6 +30,10 @@ class Lying:
         self.rows[table] = self.rows.get(table, 0) + rows
 
 
+Made = Mapping[str, Mapping[str, Any]]
+"""By table the ``columns`` and the ``rows`` that were made of a session, spelled as the legacy store spells them."""
+
+
 class LegacyReader(Protocol):
     """An opened legacy store."""
 
@@ -33,13 +43,19 @@ class LegacyReader(Protocol):
     def catalog(self) -> set[str]:
         """The digests that its rows of no session may have."""
 
+    def compare(self, session_id: str, made: Made) -> Comparison:
+        """Where its rows of a session are not the ones that were made."""
+
 
 class _Synth:
     def __init__(self, store: DuckdbStore) -> None:
+        self._db = store.connection
+
+    @cached_property
+    def _index(self) -> SourceIndex:
         from sessionlift.runs.verifier._source import SourceIndex
 
-        self._db = store.connection
-        self._index = SourceIndex(self._db)
+        return SourceIndex(self._db)
 
     def sessions(self, ids: Sequence[str]) -> Lying:
         from sessionlift.runs.verifier._digests import source_digests
@@ -57,6 +73,25 @@ class _Synth:
         from sessionlift.runs.verifier._digests import source_catalog_digests
 
         return source_catalog_digests(self._db)
+
+    def compare(self, session_id: str, made: Made) -> Comparison:
+        from sessionlift.runs.verifier._digests import SESSION_TABLES
+
+        return compare(session_id, (self._sides(table, session_id, made[table]) for table in SESSION_TABLES))
+
+    def _sides(self, table: str, session_id: str, made: Mapping[str, Any]) -> Sides:
+        columns = tuple(made["columns"])
+        texts = ", ".join(f"{quote_identifier(name)}::VARCHAR" for name in columns)
+        key = columns.index("session_id" if table == "session_traces" else "id")
+        order = quote_identifier(columns[key])
+        there = self._db.execute(
+            f"SELECT {texts} FROM {quote_identifier(table)} WHERE session_id = ? ORDER BY {order}", [session_id]
+        ).fetchall()
+        return Sides(table, columns, _by_key(map(tuple, made["rows"]), key), _by_key(there, key), {})
+
+
+def _by_key(rows: Iterable[Cells], place: int) -> dict[str, Cells]:
+    return {str(row[place]): row for row in rows}
 
 
 @contextmanager
@@ -83,6 +118,21 @@ class _Langswarm:
         from sessionlift.runs.verifier.langswarm._store import digest_of
 
         return {digest_of("sessions", (row.cells for row, _ in self.store.others()))}
+
+    def compare(self, session_id: str, made: Made) -> Comparison:
+        from sessionlift.runs.verifier.langswarm._differences import first_difference
+
+        ((table, told),) = made.items()
+        columns = tuple(told["columns"])
+        there = {key: row.plain() for key, row in self.store.rows([session_id]).items()}
+        sides = Sides(
+            table,
+            columns,
+            _by_key(map(tuple, told["rows"]), columns.index("session_id")),
+            {key: tuple(row[name] for name in columns) for key, row in there.items()},
+            dict.fromkeys(("metadata", "history"), first_difference),
+        )
+        return compare(session_id, [sides])
 
 
 @contextmanager

@@ -216,10 +216,7 @@ class LangswarmChecker(Checker):
         if same(want, have):
             return
         place = first_difference(want, have) if column in _JSON else None
-        if place is None:
-            self.result.value(key, table, row, column, want, have)
-            return
-        self._tell(key, table, row, column, want, have, f"{table} row {row}: {column} differs at {place}")
+        self.result.value(key, table, row, column, want, have, place)
 
     def _tell(self, key: str | None, table: str, row: Any, column: str | None, want: Any, have: Any, said: str) -> None:
         short = [value[:2_000] if isinstance(value, str) else value for value in (want, have)]
