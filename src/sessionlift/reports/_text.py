@@ -360,6 +360,14 @@ def _steps(report: Report) -> list[str]:
             "waits until both have the same again. `sessionlift rollback TARGET --all --to NEW` takes all of the new "
             "store's into a store of its own, sessions included, from which it can be moved again."
         )
+    if report.kind == "rollback" and any(
+        line.session_id is None and line.code == "not_verified" for line in report.errors
+    ):
+        steps.append(
+            "Systems, versions, experiments or links do not lie in the legacy store as they must: look for what else "
+            "writes to it. `sessionlift rollback TARGET --all --to NEW` makes all of them in a store of their own, "
+            "sessions included."
+        )
     if report.kind == "plan":
         steps.append("Nothing was changed. `sessionlift migrate SOURCE TARGET` does what this plan says.")
     elif report.dry_run:
@@ -388,7 +396,8 @@ _CATALOG_CONFLICTS = ("changed_on_both_sides", "legacy_changed")
 def _about_errors(report: Report) -> list[str]:
     """What to do about rows in quarantine and sessions that were left alone, by the codes of the errors."""
     # what belongs to no session has a step of its own
-    codes = {line.code for line in report.errors if line.session_id is not None or line.code not in _CATALOG_CONFLICTS}
+    own_step = (*_CATALOG_CONFLICTS, "not_verified")
+    codes = {line.code for line in report.errors if line.session_id is not None or line.code not in own_step}
     aside = "still_in_quarantine" in codes or any(counts.quarantined for counts in report.tables.values())
     kept = "What is in quarantine is kept whole in the ledger, in the table sessionlift_quarantine; once the cause is "
     steps = [
@@ -396,11 +405,8 @@ def _about_errors(report: Report) -> list[str]:
         if aside
         else "Look at the errors above. Once their cause is gone, run the same command again."
     ]
-    if "legacy_changed" in codes and report.kind == "rollback":
-        steps.append(
-            "A session that both sides have changed stays in the new store, whole. To leave it as the legacy store has "
-            "it: the same command with `--session ID --on-conflict keep-legacy`; its new writes are kept in the ledger."
-        )
+    if report.kind == "rollback":
+        steps += _about_rollback(report, codes)
     if "history_unreadable" in codes:
         steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
     laid_together = report.source is not None and report.source.generation == "langswarm.v1"
@@ -418,6 +424,29 @@ def _about_errors(report: Report) -> list[str]:
     if "changed_on_both_sides" in codes and laid_together:
         steps.append("`sessionlift catch-up SOURCE TARGET` lays both sides of a session together, or says why not.")
     return steps
+
+
+def _about_rollback(report: Report, codes: set[str]) -> list[str]:
+    """What takes a session back, or leaves it behind, that a rollback had to leave alone."""
+    one = "`sessionlift rollback TARGET --session ID"
+    there = f" --to {printable(str(report.options['to']))}" if report.options.get("to") else ""
+    anew = f"{one} --to NEW`{', without --discard-new,' if report.options.get('discard_new') else ''}"
+    steps = {
+        "legacy_changed": "A session that both sides have changed stays in the new store, whole. To leave it as the "
+        f"legacy store has it: {one}{there} --on-conflict keep-legacy`; its new writes are kept in the ledger.",
+        "legacy_lacks_session": f"A session that the legacy store has lost: {anew} rebuilds it in a store of its own.",
+        "legacy_refused": f"A session that the legacy store refuses: {anew} rebuilds it in a store of its own.",
+        "not_verified": "What does not lie in the legacy store as it must stays in the new store, whole. Look at the "
+        f"differences and for what else writes to the legacy store; {anew} rebuilds a session in a store of its own.",
+        "rows_left": "Rows under the id of a session that is not in the new store: stop what writes them, save what is "
+        "wanted of them, and delete them.",
+        "target_busy": "A session that does not come to rest: stop the application that writes to it.",
+        **dict.fromkeys(
+            ("target_unreadable", "nested_too_deeply"),
+            "A session that nothing can read from the new store, the application neither: mend the row that is named.",
+        ),
+    }
+    return list(dict.fromkeys(step for code, step in steps.items() if code in codes))
 
 
 _PARTS: tuple[Callable[[Report, int], list[str]], ...] = (

@@ -1,0 +1,245 @@
+"""Whatever a rollback has to leave alone, its report names what to do next, and that takes it back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.made import make_synth_v2
+from tests.support.moved import change, query, snapshot
+from tests.support.roads_back import SWARM, SYNTH, System
+from tests.support.taken_back import V2_MESSAGE, ledger
+
+from sessionlift._demo import make_langswarm_v1
+from sessionlift.reports import Report, render_text
+from sessionlift.runs import RollbackOptions, TransferOptions, migrate, rollback
+from sessionlift.runs._rollback_check import Check
+from sessionlift.stores import open_store
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Moved:
+    system: System
+    source: Path
+    target: Path
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def new(self) -> Path:
+        return self.source.with_name(f"new{self.source.suffix}")
+
+    def move(self) -> None:
+        migrate(str(self.source), str(self.target), TransferOptions())
+        self.ids = [key for (key,) in query(self.target, f"SELECT session_id FROM {self.system.home} ORDER BY rowid")]
+
+    def take_back(self, *sessions: str, **options: Any) -> Report:
+        chosen = RollbackOptions(sessions=sessions, everything=not sessions, **options)
+        return rollback(str(self.target), chosen, own_process=True).report
+
+    def say(self, session_id: str) -> None:
+        if self.system is SWARM:
+            change(self.target, V2_MESSAGE, session_id, "new", "said after the move")
+            return
+        change(
+            self.target,
+            "INSERT INTO messages (session_id, message_type, content, timestamp, event_time, metadata) "
+            "VALUES (?, 'user', 'said after the move', '2031-05-06T07:08:09.123456+00:00', 1900000000.5, '{}')",
+            session_id,
+        )
+
+    def in_legacy(self, sql: str) -> None:
+        if self.system is SWARM:
+            change(self.source, sql)
+            return
+        with duckdb.connect(str(self.source)) as db:
+            db.execute(sql)
+
+    def lose(self, session_id: str) -> None:
+        """Take a session out of the legacy store, as the old program might."""
+        tables = (
+            ("sessions",) if self.system is SWARM else ("messages", "events", "session_timesteps", "session_traces")
+        )
+        for table in tables:
+            self.in_legacy(f"DELETE FROM {table} WHERE session_id = '{session_id}'")
+
+    def go_on(self, session_id: str) -> None:
+        column, value = ("updated_at", "2031-01-01T00:00:00") if self.system is SWARM else ("experiment_id", "other")
+        self.in_legacy(f"UPDATE {self.system.home} SET {column} = '{value}' WHERE session_id = '{session_id}'")
+
+    def has_taken_back(self, report: Report, session_id: str, store: Path) -> bool:
+        assert report.errors == []
+        assert not report.has_findings
+        assert ledger(self.target)[session_id] == "rolled_back"
+        return session_id in self.system.legacy(store)
+
+
+@pytest.fixture(params=["synth", "langswarm"])
+def moved(request: pytest.FixtureRequest, tmp_path: Path) -> Moved:
+    system = {"synth": SYNTH, "langswarm": SWARM}[request.param]
+    found = Moved(system, tmp_path / ("v2.duckdb" if system is SYNTH else "v1.db"), tmp_path / "target.db")
+    system.make(found.source)
+    found.move()
+    return found
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Moved:
+    found = Moved(SWARM, tmp_path / "v1.db", tmp_path / "v2.db")
+    make_langswarm_v1(found.source, sessions=2, traps="none")
+    found.move()
+    return found
+
+
+def codes(report: Report) -> list[tuple[str | None, str]]:
+    return [(line.session_id, line.code) for line in report.errors]
+
+
+def commands(report: Report) -> set[str]:
+    """The commands under "Next", without what stands for the target and the session."""
+    text = " ".join(render_text(report).split("\nNext\n")[1].split())
+    return {found.removeprefix("sessionlift rollback TARGET ") for found in re.findall(r"`([^`]*)`", text)}
+
+
+@pytest.mark.parametrize("discard_new", [False, True])
+def test_a_session_that_the_legacy_store_has_lost_is_rebuilt_elsewhere(moved: Moved, *, discard_new: bool) -> None:
+    one = moved.ids[0]
+    moved.say(one)
+    moved.lose(one)
+    report = moved.take_back(discard_new=discard_new)
+    assert codes(report) == [(one, "legacy_lacks_session")]
+    assert "--session ID --to NEW" in commands(report)
+    assert ("without --discard-new" in render_text(report)) is discard_new
+    assert moved.has_taken_back(moved.take_back(one, to=str(moved.new)), one, moved.new)
+    assert "said after the move" in repr(moved.system.legacy(moved.new)[one])
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in its own store", "in another one"])
+def test_a_session_that_both_sides_have_changed_can_be_left_as_the_legacy_store_has_it(
+    moved: Moved, *, elsewhere: bool
+) -> None:
+    one, options = moved.ids[0], {}
+    if elsewhere:
+        assert not moved.take_back(to=str(moved.new)).has_findings
+        moved.source, options = moved.new, {"to": str(moved.new)}
+        moved.move()
+    moved.say(one)
+    moved.go_on(one)
+    report = moved.take_back(**options)
+    assert codes(report) == [(one, "legacy_changed")]
+    there = f" --to {moved.new}" if elsewhere else ""
+    assert f"--session ID{there} --on-conflict keep-legacy" in commands(report)
+    before = snapshot(moved.source.parent)[moved.source.name]
+    assert moved.has_taken_back(moved.take_back(one, on_conflict="keep-legacy", **options), one, moved.source)
+    assert snapshot(moved.source.parent)[moved.source.name] == before
+
+
+def test_a_session_that_the_legacy_store_refuses_is_rebuilt_elsewhere(tmp_path: Path) -> None:
+    moved = Moved(SYNTH, tmp_path / "v2.duckdb", tmp_path / "v3.db")
+    make_synth_v2(moved.source, sessions=1, seed=5, traps="none")
+    moved.move()
+    full = tmp_path / "full.duckdb"
+    make_synth_v2(full, sessions=1, seed=6, traps="none")
+    report = moved.take_back(to=str(full))
+    assert (moved.ids[0], "legacy_refused") in codes(report)
+    assert "--session ID --to NEW" in commands(report)
+    assert moved.has_taken_back(moved.take_back(moved.ids[0], to=str(moved.new)), moved.ids[0], moved.new)
+
+
+def test_a_session_that_does_not_lie_there_as_it_must_is_rebuilt_elsewhere(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = moved.ids[0]
+    moved.say(one)
+    before_each_look(monkeypatch, lambda: moved.go_on(one))
+    report = moved.take_back()
+    assert codes(report) == [(one, "not_verified")]
+    assert "--session ID --to NEW" in commands(report)
+    monkeypatch.undo()
+    assert moved.has_taken_back(moved.take_back(one, to=str(moved.new)), one, moved.new)
+
+
+def test_what_no_session_owns_is_made_elsewhere_where_it_does_not_lie_there_as_it_must(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Moved(SYNTH, tmp_path / "v2.duckdb", tmp_path / "v3.db")
+    make_synth_v2(moved.source, sessions=2, traps="none")
+    moved.move()
+    change(moved.target, "UPDATE systems SET description = 'changed in the new store'")
+    real = Check.catalog_lies
+
+    def lies(check: Check, digest: str) -> bool:
+        moved.in_legacy("UPDATE systems SET description = 'changed meanwhile'")
+        return real(check, digest)
+
+    monkeypatch.setattr(Check, "catalog_lies", lies)
+    report = moved.take_back()
+    assert codes(report) == [(None, "not_verified")]
+    assert "--all --to NEW" in commands(report)
+    monkeypatch.undo()
+    moved.move()
+    assert not moved.take_back(to=str(moved.new)).has_findings
+    with open_store(str(moved.new), mode="ro", role="source") as store:
+        assert {row[0] for row in store.query("SELECT description FROM systems")} == {"changed in the new store"}
+
+
+def test_a_session_of_which_rows_were_left_is_settled_once_they_are_gone(moved: Moved) -> None:
+    one = moved.ids[0]
+    assert not moved.take_back().has_findings
+    moved.say(one)
+    report = moved.take_back()
+    assert codes(report) == [(one, "rows_left")]
+    assert "save what is wanted of them, and delete them" in " ".join(render_text(report).split())
+    change(
+        moved.target, f"DELETE FROM {moved.system.tables[1 if moved.system is SWARM else 3]} WHERE session_id = ?", one
+    )
+    assert moved.has_taken_back(moved.take_back(), one, moved.source)
+
+
+def test_a_session_that_came_to_rest_is_taken_by_the_same_command(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = moved.ids[0]
+    said = iter(range(100))
+    if moved.system is SWARM:
+        before_each_look(monkeypatch, lambda: change(moved.target, V2_MESSAGE, one, f"m{next(said)}", "again"))
+    else:
+        before_each_look(monkeypatch, lambda: moved.say(one))
+    report = moved.take_back()
+    assert codes(report) == [(one, "target_busy")]
+    assert "stop the application that writes to it" in " ".join(render_text(report).split())
+    monkeypatch.undo()
+    assert moved.has_taken_back(moved.take_back(), one, moved.source)
+
+
+@pytest.mark.parametrize(
+    ("code", "broken"),
+    [("target_unreadable", "no JSON"), ("nested_too_deeply", f'{{"a": {"[" * 100_000}{"]" * 100_000}}}')],
+)
+def test_a_session_that_nothing_can_read_is_taken_once_its_row_is_mended(swarm: Moved, code: str, broken: str) -> None:
+    one = swarm.ids[0]
+    ((whole,),) = query(swarm.target, "SELECT context_data FROM sessions WHERE session_id = ?", one)
+    change(swarm.target, "UPDATE sessions SET context_data = ? WHERE session_id = ?", broken, one)
+    report = swarm.take_back()
+    assert codes(report) == [(one, code)]
+    assert "mend the row that is named" in " ".join(render_text(report).split())
+    change(swarm.target, "UPDATE sessions SET context_data = ? WHERE session_id = ?", whole, one)
+    assert swarm.has_taken_back(swarm.take_back(), one, swarm.source)
+
+
+def before_each_look(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    """Have something done each time when everything was carried and is about to be looked at."""
+    real = Check.begin
+
+    def begin(check: Check, turns: Sequence[Any]) -> None:
+        if turns:
+            work()
+        real(check, turns)
+
+    monkeypatch.setattr(Check, "begin", begin)
