@@ -213,11 +213,14 @@ def main() -> None:
 
 @contextlib.contextmanager
 def warm(environment: dict[str, str] | None = None) -> Iterator[Warm]:
-    server = Warm(environment)
-    try:
-        yield server
-    finally:
-        server.close()
+    # each run clears up after dead ones, where temporary directories are made: those of other servers are boundaries
+    # that come and go
+    with tempfile.TemporaryDirectory(prefix="warm-") as place:
+        server = Warm({"TMPDIR": place, **(environment or {})})
+        try:
+            yield server
+        finally:
+            server.close()
 
 
 if __name__ == "__main__":

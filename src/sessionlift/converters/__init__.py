@@ -26,7 +26,7 @@ from sessionlift.converters._batch import (
 )
 from sessionlift.converters._continue import Continuation, Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests, encode_rows
-from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, TargetRows
+from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, RowKeys, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
 from sessionlift.converters._times import load_zone
 
@@ -55,6 +55,7 @@ __all__ = [
     "Quarantined",
     "Refused",
     "Remembered",
+    "RowKeys",
     "Rows",
     "Sink",
     "TargetDigests",

@@ -109,6 +109,8 @@ class BackwardBatch:
     """by legacy table the keys of catalog rows that were moved once and deleted in the target since"""
     owned: dict[str, list[Any]] = field(default_factory=dict)
     """by target table the keys of the catalog rows that the old generation has a row for, as a move would own them"""
+    made: dict[str, dict[Any, str]] = field(default_factory=dict)
+    """by target table and key what is noted of the catalog's rows that a move would make of the batch's"""
     sequences: dict[str, int] = field(default_factory=dict)
     """by sequence the number that the old program would have drawn next"""
     counters: dict[str, int] = field(default_factory=dict)

@@ -68,6 +68,12 @@ def encode_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:
         return b"," + orjson.dumps([tuple(map(_encodable, row)) for row in rows])[1:-1]
 
 
+def row_digest(rows: Sequence[tuple[Any, ...]]) -> str:
+    """What is noted of one row of the catalog (or of those that share its key): the first 16 digits of the SHA-256 of
+    its digest's text."""
+    return hashlib.sha256(encode_rows(rows)).hexdigest()[:16]
+
+
 def _encodable(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"blob": value.hex()}

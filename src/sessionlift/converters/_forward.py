@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from sessionlift.stores import Store
 
 Owned = Mapping[str, Sequence[Any]]
 """By catalog table the keys of the rows that a move made, as the catalog's complement has them."""
+
+RowKeys = Mapping[str, Collection[Any]]
+"""By catalog table keys of rows, each as in ``Owned``, but that one of several columns is a tuple."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,11 @@ class Forward(Protocol):
     def pick(self, ids: Sequence[str]) -> Iterator[Group]:
         """Groups of these sessions only, whatever was chosen before; ids that the store lacks are left out."""
 
-    def catalog(self, sink: Sink, known: str | None = None) -> Batch:
-        """The rows of no session as one unit; an empty batch where there are none, or the digest is ``known``."""
+    def catalog(self, sink: Sink, known: str | None = None, leave: RowKeys | None = None) -> Batch:
+        """The rows of no session as one unit; an empty batch where there are none, or the digest is ``known``.
+
+        The rows that ``leave`` names are neither given nor counted, though the unit's digests are of all of them.
+        """
 
     def convert(self, group: Any, sink: Sink, rejected: Mapping[str, tuple[str, str]] | None = None) -> Batch:
         """The sessions of ``group``: their rows go to ``sink``, everything else comes back.
@@ -110,6 +116,9 @@ class TargetRows(Protocol):
 
     def digests(self, store: Store, kind: UnitKind, ids: Sequence[str], owned: Owned | None = None) -> dict[str, str]:
         """The digests of units as they lie in ``store`` now; a session without rows has that of no rows."""
+
+    def catalog_rows(self, store: Store) -> dict[str, dict[Any, str]]:
+        """By catalog table the rows that lie in ``store`` now: by key, the digest of the rows that have it."""
 
     def touched(self, store: Store, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` whose rows hold values in columns that a move leaves NULL: the application wrote them."""

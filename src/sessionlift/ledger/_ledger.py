@@ -331,9 +331,8 @@ class Ledger:
     def complete(self, kind: UnitKind, session_id: str, complement: Mapping[str, Any]) -> None:
         """Put ``complement`` in the place of a unit's. Belongs into a transaction."""
         self._store.execute("DELETE FROM sessionlift_complement WHERE unit = ? AND session_id = ?", (kind, session_id))
-        self._store.insert_rows(
-            "sessionlift_complement", COMPLEMENT_COLUMNS, [(kind, session_id, to_json(dict(complement)))]
-        )
+        row = (kind, session_id, to_json(dict(complement)))
+        self._store.insert_rows("sessionlift_complement", COMPLEMENT_COLUMNS, [row])
 
     def has_become(self, kind: UnitKind, session_id: str, target_digest: str) -> None:
         """Say what the target's rows of a unit are now."""
@@ -357,18 +356,23 @@ class Ledger:
 
         ``target_digest`` and ``complement`` are for a unit that the ledger does not know yet.
         """
-        done = self._store.execute(
-            "UPDATE sessionlift_units SET source_digest = ? WHERE unit = ? AND session_id = ?",
-            (source_digest, kind, session_id),
-        )
-        if done:
+        if self.carried_from(kind, session_id, source_digest):
             return
         self._store.execute(
             "INSERT INTO sessionlift_units (unit, session_id, run_id, moved_at, source_digest, target_digest, "
             "converter, read_counts, written_counts, state) VALUES (?, ?, ?, ?, ?, ?, '', '{}', '{}', 'moved')",
             (kind, session_id, run_id, at, source_digest, target_digest),
         )
-        self._store.insert_rows("sessionlift_complement", COMPLEMENT_COLUMNS, [(kind, session_id, to_json(complement))])
+        self.complete(kind, session_id, complement)
+
+    def carried_from(self, kind: UnitKind, session_id: str, source_digest: str) -> bool:
+        """Say what the legacy rows of a unit were, or are; False where the ledger does not know it."""
+        return bool(
+            self._store.execute(
+                "UPDATE sessionlift_units SET source_digest = ? WHERE unit = ? AND session_id = ?",
+                (source_digest, kind, session_id),
+            )
+        )
 
     def kept(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(session id, what the older shape could not hold) of every session that was ever taken back with such."""

@@ -356,9 +356,12 @@ def _steps(report: Report) -> list[str]:
         steps += _about_errors(report)
     if any(line.session_id is None and line.code in _CATALOG_CONFLICTS for line in report.errors):
         steps.append(
-            "Both stores have changed systems, versions, experiments or links since the move: what is new among them "
-            "waits until both have the same again. `sessionlift rollback TARGET --all --to NEW` takes all of the new "
-            "store's into a store of its own, sessions included, from which it can be moved again."
+            "Both stores have changed systems, versions, experiments or links since the move. `sessionlift migrate "
+            "SOURCE TARGET` brings what the legacy store alone has changed; then the same command takes back the rest."
+            if report.kind == "rollback"
+            else "Both stores have changed the rows named above: each has its own, and everything else has moved. Give "
+            "both the same values and run the same command again, or take all of the new store's into a store of its "
+            "own, sessions included, from which it can be moved again: `sessionlift rollback TARGET --all --to NEW`."
         )
     if report.kind == "rollback" and any(
         line.session_id is None and line.code == "not_verified" for line in report.errors

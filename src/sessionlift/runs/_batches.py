@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sessionlift.converters import Batch, Forward, UnitKind
+from sessionlift.converters import CATALOG, Batch, Forward, RowKeys, UnitKind
 from sessionlift.errors import RunStoppedError
 from sessionlift.ledger import STAGED_COLUMNS, ledger_rows
 from sessionlift.reports import utc_now
@@ -29,8 +29,19 @@ class BatchStage(Protocol):
         """The tables that got rows, in the order they came, and their columns."""
 
 
-def complete(stage: BatchStage, batch: Batch, kind: UnitKind, *, run_id: str, converter: Forward) -> Message:
-    """Put the batch's ledger rows into ``stage``, behind its target rows; returns the writer's message."""
+def complete(
+    stage: BatchStage,
+    batch: Batch,
+    kind: UnitKind,
+    *,
+    run_id: str,
+    converter: Forward,
+    leave: RowKeys | None = None,
+) -> Message:
+    """Put the batch's ledger rows into ``stage``, behind its target rows; returns the writer's message.
+
+    ``leave`` names the rows of the catalog that it was made without.
+    """
     tables = stage.columns()
     made_by = f"{converter.name}/{converter.version}"
     for table, columns, rows in ledger_rows(batch, run_id=run_id, converter=made_by, moved_at=utc_now()):
@@ -39,6 +50,7 @@ def complete(stage: BatchStage, batch: Batch, kind: UnitKind, *, run_id: str, co
     for unit in batch.units:
         for table, count in unit.read_counts.items():
             read[table] = read.get(table, 0) + count
+    catalog = batch.units[0].complement if batch.units and kind == CATALOG else {}
     quarantined: dict[str, int] = {}
     for row in batch.quarantine:
         quarantined[row.table] = quarantined.get(row.table, 0) + 1
@@ -48,7 +60,8 @@ def complete(stage: BatchStage, batch: Batch, kind: UnitKind, *, run_id: str, co
         "tables": tables,
         "ledger": {table: list(STAGED_COLUMNS[table]) for table in STAGED_COLUMNS if stage.counts.get(table)},
         "units": [[unit.session_id, unit.source_digest, unit.state] for unit in batch.units],
-        "owned": batch.units[0].complement.get("owned", {}) if batch.units and kind == "catalog" else {},
+        **{name: catalog.get(name, {}) for name in ("owned", "rows")},
+        "left": {} if leave is None else {table: list(keys) for table, keys in leave.items()},
         "unchanged": len(batch.unchanged),
         "read": read,
         "written": {table: stage.counts[table] for table in tables},

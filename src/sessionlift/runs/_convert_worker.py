@@ -21,6 +21,7 @@ from typing import Any, cast
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError
 from sessionlift.runs._batches import complete, stopped
+from sessionlift.runs._catalog_merge import as_key
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._roads import Source, road_from
@@ -56,6 +57,7 @@ class ConvertWorker:
         self._converter = source.forward(options, _pairs(request.get("kept")))
         self._catalog = whole or self._converter
         self._known_catalog: str | None = request["known_catalog"]
+        self._leave: dict[str, list[Any]] = {}
         self._limits: dict[str, int] = request["limits"]
         self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
         if request["known"]:
@@ -87,11 +89,12 @@ class ConvertWorker:
             },
         )
         self._work_off(Task(None))
+        if self._known_catalog is not None:
+            # what is moved again may have to be made in another way, and sessions name what is in it
+            self._hear_all()
         for group in self._converter.groups(**self._limits):
             self._work_off(Task(group))
-        while self._waiting:
-            self._hear()
-            self._work_off()
+        self._hear_all()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         send(sys.stdout, {"type": "done", "peak_memory_mb": peak})
 
@@ -109,6 +112,12 @@ class ConvertWorker:
             else:
                 self._make(self._todo.popleft())
 
+    def _hear_all(self) -> None:
+        """Take the answers for all batches, those included that they ask for."""
+        while self._waiting:
+            self._hear()
+            self._work_off()
+
     def _hear(self) -> None:
         """Take the writer's answer for the oldest batch, and note what has to be made again."""
         answer = receive(sys.stdin)
@@ -121,6 +130,7 @@ class ConvertWorker:
         elif answer["type"] == "again":
             if task.group is None:
                 self._known_catalog = next((digest for _, digest in answer["known"]), self._known_catalog)
+                self._leave = {table: list(map(as_key, keys)) for table, keys in answer.get("leave", {}).items()}
             else:
                 self._converter.know((key, digest) for key, digest in answer["known"])
             kind = CATALOG if task.group is None else SESSION
@@ -138,13 +148,14 @@ class ConvertWorker:
         stage = StageWriter(path)
         try:
             if task.group is None:
-                batch = self._catalog.catalog(stage, self._known_catalog)
+                batch = self._catalog.catalog(stage, self._known_catalog, self._leave)
             else:
                 batch = self._converter.convert(task.group, stage, task.rejected)
             if batch.quarantine and self._options.on_error == "stop":
                 raise stopped(batch)
             kind = CATALOG if task.group is None else SESSION
-            message = complete(stage, batch, kind, run_id=self._run_id, converter=self._converter)
+            leave = self._leave if kind == CATALOG else None
+            message = complete(stage, batch, kind, run_id=self._run_id, converter=self._converter, leave=leave)
         finally:
             stage.close()
         self._waiting.append(task)

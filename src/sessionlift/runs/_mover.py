@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Quarantined, Unit, UnitKind
+from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Quarantined, RowKeys, Unit, UnitKind
 from sessionlift.errors import StoreLockedError
 from sessionlift.generations import Detection, detect, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
@@ -226,16 +226,21 @@ class SessionMover:
         if self._catalog_moved:
             return
         known = next((digest for _, digest in self.ledger.digests(CATALOG)), None)
+        leave: RowKeys = {}
         with self._legacy.mapped():
-            self._offer(partial(self._forward.catalog, known=known), CATALOG)
+            for _ in range(_ATTEMPTS):
+                answer = self._offer(partial(self._forward.catalog, known=known, leave=leave), CATALOG, leave)
+                if answer["type"] == "ok":
+                    break
+                known, leave = next((digest for _, digest in answer["known"]), known), answer.get("leave", {})
         self._catalog_moved = True
 
-    def _offer(self, convert: Callable[[MemoryStage], Batch], kind: UnitKind) -> Message:
+    def _offer(self, convert: Callable[[MemoryStage], Batch], kind: UnitKind, leave: RowKeys | None = None) -> Message:
         stage = MemoryStage(self.store)
         batch = convert(stage)
         if batch.quarantine and self.options.on_error == "stop":
             raise stopped(batch)
-        message = complete(stage, batch, kind, run_id=self.run_id, converter=self._forward)
+        message = complete(stage, batch, kind, run_id=self.run_id, converter=self._forward, leave=leave)
         return self._transfer.commit(message, nullcontext(stage))
 
     def _unit(self, session_id: str) -> LedgerUnit | None:

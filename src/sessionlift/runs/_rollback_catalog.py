@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sessionlift.converters import CATALOG, Backward, BackwardBatch, Changes, Loss, Remembered, TargetRows
 from sessionlift.ledger import Intents, Ledger
 from sessionlift.reports import utc_now
+from sessionlift.runs._catalog_merge import as_lists, catalog_rows
 from sessionlift.runs._rollback_carry import FirstWrite
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
@@ -19,13 +21,14 @@ class CarriedCatalog:
 
     ``known`` is the one that the ledger is to have. It is another where the old program has made rows of its own since
     the move: the target does not hold those, and the next move forward has to find them. ``owned`` are the target's
-    rows that the legacy store has now; ``whole`` says that it has all of them: a move may make them again.
-    ``cells`` are the values that it has no place for.
+    rows that the legacy store has now, ``made`` what a move would make of them; ``whole`` says that
+    it has all of them: a move may make them again. ``cells`` are the values that it has no place for.
     """
 
     digest: str | None = None
     known: str | None = None
     owned: dict[str, list[Any]] = field(default_factory=dict)
+    made: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     whole: bool = False
     cells: list[Any] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
@@ -74,12 +77,12 @@ def carry_catalog(
     noted = digest if made is None or there in known else made
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
-    return CarriedCatalog(digest, noted, batch.owned, whole, cells, since, batch.losses)
+    return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses)
 
 
 def _since_the_move(changes: Changes, batch: BackwardBatch, memory: Remembered | None) -> Changes:
     """Without the rows that a move made, where the legacy store had none of a table: it is another one."""
-    owned = {} if memory is None else memory.complement.get("owned", {})
+    owned = {} if memory is None else catalog_rows(memory.complement)
     added = dict(changes.added)
     for table, rows in batch.rows.items():
         if rows and added.get(table) == len(rows):
@@ -111,16 +114,18 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
         if not carried.owned:
             return
         known = {} if before is None else before.complement
-        owned = {table: list(keys) for table, keys in known.get("owned", {}).items()}
+        moved = catalog_rows(known)
         for table, keys in carried.owned.items():
-            own = owned.setdefault(table, [])
-            own.extend(key for key in keys if key not in own)
-        digest = rows.digests(target, CATALOG, [""], owned)[""]
+            own, made = moved.setdefault(table, {}), carried.made.get(table, {})
+            own.update({key: made.get(key, own.get(key)) for key in keys})
+        lists = as_lists(moved)
+        digest = rows.digests(target, CATALOG, [""], lists["owned"])[""]
         alone = {} if carried.whole else {"carried": {"digest": digest, "cells": carried.cells}}
-        rest = {name: value for name, value in known.items() if name != "carried"}
+        # what was left alone when it was moved has come to the legacy store now
+        rest = {name: value for name, value in known.items() if name not in ("carried", "left", "offered")}
         if before is not None and (carried.known, digest) != (before.source_digest, before.target_digest):
             # what the run that moved it has told in its report
             rest.setdefault("moved", [before.source_digest, before.target_digest])
-        ledger.complete(CATALOG, "", {**rest, "owned": owned, **alone})
+        ledger.complete(CATALOG, "", {**rest, **lists, **alone})
         if carried.whole:
             ledger.has_become(CATALOG, "", digest)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows
+from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows, UnitKind
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
+from sessionlift.runs._batches import ERRORS
+from sessionlift.runs._catalog_merge import Merge, as_lists, catalog_rows, merge, row_name, settle, told_before
 from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
@@ -19,6 +20,7 @@ from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.stores import Staged, Store
 
 CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
+BOTH_CHANGED = "the source and the target have changed it since it was moved, each in its own way; neither was touched"
 SOURCE_SPOILED = "source_spoiled"
 """The source's rows can no longer be converted; what was moved of them before stays."""
 DELETED_BUT_CHANGED = "deleted_but_changed"
@@ -47,6 +49,7 @@ class _Judged:
     changed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     owned: dict[str, list[Any]] | None = None
+    merge: Merge | None = None
 
 
 class Transfer:
@@ -91,6 +94,8 @@ class Transfer:
         self._kept: dict[str, Any] = {}
         self._discarded: dict[str, dict[str, Any]] = {}
         self._ledger = Ledger(target)
+        self._catalog_before: LedgerUnit
+        self._told: Merge | None = None
         self._run_id = run_id
         self._committed = committed
         self._retry, self._revive, self._read_back = retry or Retry(), revive, read_back
@@ -114,6 +119,8 @@ class Transfer:
         kind = message["kind"]
         self._kept, self._discarded = {}, {}
         if not message["units"]:
+            if kind == CATALOG and self._told is not None:
+                self._tell(message, self._told)
             self._committed(Committed(message))
             return {"type": "ok"}
         try:
@@ -121,15 +128,19 @@ class Transfer:
                 if self._options is not None:
                     # another run may have begun since this one looked
                     refuse_other_zone(self._ledger, self._options, self._target.url)
-                again = self._settle_with_ledger(kind, message["units"], message.get("owned", {}))
-                if again is not None:
-                    raise _Again(again)
+                judged = self._settle_with_ledger(message)
+                if judged.again is not None:
+                    raise _Again(judged.again)
                 rows = 0
                 for table, columns in message["tables"].items():
                     rows += staged.copy(table, columns)
                 for table, columns in message["ledger"].items():
                     staged.copy(table, columns)
                 self._put_back(message)
+                if judged.merge is not None:
+                    ((_, digest, _),) = message["units"]
+                    settle(self._target, self._rows, judged.merge, self._catalog_before, digest)
+                    self._tell(message, judged.merge)
                 for key, before in self._discarded.items():
                     self._ledger.complete(SESSION, key, with_discarded(self._ledger.complement(key), before))
                 if self._read_back and kind == SESSION:
@@ -161,20 +172,21 @@ class Transfer:
 
     def would_write(self, message: Message) -> bool:
         """Whether ``commit`` of this batch would change the target, as it is now. Reads only."""
-        return bool(message["units"]) and self._judge(message["kind"], message["units"]).again is None
+        if not message["units"]:
+            return False
+        again = self._judge(message).again
+        return again is None or "leave" in again
 
-    def _settle_with_ledger(
-        self, kind: Any, units: list[list[str]], offered_rows: dict[str, list[Any]]
-    ) -> Message | None:
-        """Make room for units that were moved before, or say how the batch has to be made again.
+    def _settle_with_ledger(self, message: Message) -> _Judged:
+        """Make room for units that were moved before, or find how the batch has to be made again.
 
         Of the catalog only those rows make room that come again: what the source has lost stays in the target.
         """
-        found = self._judge(kind, units)
+        kind, found = message["kind"], self._judge(message)
         if found.again is not None:
-            return found.again
+            return found
         if found.changed:
-            self._rows.remove(self._target, kind, found.changed, _in_both(found.owned, offered_rows))
+            self._rows.remove(self._target, kind, found.changed, found.owned)
         for key in (*found.gone, *found.changed) if kind == SESSION else ():
             before = self._ledger.complement(key)
             if before.get(KEPT):
@@ -183,10 +195,12 @@ class Transfer:
                 self._discarded[key] = before
         if found.changed or found.gone:
             self._ledger.forget(kind, [*found.changed, *found.gone])
-        return None
+        return found
 
-    def _judge(self, kind: Any, units: list[list[str]]) -> _Judged:
+    def _judge(self, message: Message) -> _Judged:
         """What of a batch was moved before, and whether it may be replaced. Reads only."""
+        kind: UnitKind = message["kind"]
+        units: list[list[str]] = message["units"]
         offered = {key: digest for key, digest, _ in units}
         spoiled = {key for key, _, state in units if state == "quarantined"}
         before = self._ledger.units(kind, list(offered))
@@ -202,8 +216,9 @@ class Transfer:
         done = {key for key, _ in same}
         gone = {key: _gone(unit, offered[key]) for key, unit in before.items() if unit.state in GONE}
         changed = [key for key in before if key not in done and key not in gone]
-        owned = self._owned() if kind == CATALOG else None
-        now = self._rows.digests(self._target, kind, changed, owned) if changed else {}
+        if kind == CATALOG and changed:
+            return self._judge_catalog(message, before[""])
+        now = self._rows.digests(self._target, kind, changed) if changed else {}
         touched = self._rows.touched(self._target, changed) if changed and kind == SESSION else set()
         conflicts = {
             key: CHANGED_ON_BOTH_SIDES for key in changed if key in touched or now[key] != before[key].target_digest
@@ -224,7 +239,37 @@ class Transfer:
             aside.update(conflicts)
             aside.update({key: gone[key] for key in left})
             return _Judged({"type": "again", "known": known, "rejected": [], "aside": aside})
-        return _Judged(None, changed, list(gone), owned)
+        return _Judged(None, changed, list(gone))
+
+    def _judge_catalog(self, message: Message, before: LedgerUnit) -> _Judged:
+        """The same of a catalog that the source has otherwise than it was moved: row by row, where the target has, too.
+
+        A batch that offers other rows than are to be written has to be made again without those that are not.
+        """
+        ((key, digest, _),) = message["units"]
+        complement = self._ledger.complements(CATALOG, [key]).get(key, {})
+        own, found = catalog_rows(complement), None
+        if self._rows.digests(self._target, CATALOG, [key], as_lists(own)["owned"])[key] == before.target_digest:
+            again = catalog_rows(message)
+            room = {table: [each for each in rows if each in again.get(table, ())] for table, rows in own.items()}
+        else:
+            found = merge(own, catalog_rows(message), self._rows.catalog_rows(self._target))
+            room = found.replaced
+            if told_before(complement, found, digest):
+                self._told = found
+                return _Judged({"type": "again", "known": [(key, digest)], "rejected": [], "aside": {}})
+        wanted = found or Merge()
+        if not wanted.fits(message["left"]):
+            return _Judged({"type": "again", "known": [], "rejected": [], "aside": {}, "leave": wanted.leave})
+        self._catalog_before = before
+        return _Judged(None, [key], [], room, found)
+
+    @staticmethod
+    def _tell(message: Message, found: Merge) -> None:
+        """Name in the message the rows that both sides have changed."""
+        some = found.conflicts[:ERRORS]
+        message["errors"] += [["", table, row_name(key), CHANGED_ON_BOTH_SIDES, BOTH_CHANGED] for table, key in some]
+        message["more_errors"] += len(found.conflicts) - len(some)
 
     def _carried(self, offered: Mapping[str, str], conflicts: Collection[str]) -> list[str]:
         """Those of ``conflicts`` that are none: a rollback has written the source's rows, and is about to take the
@@ -251,14 +296,6 @@ class Transfer:
     def _comes_back(self, unit: LedgerUnit) -> bool:
         return unit.state == "rolled_back" and unit.run_id in self._revive
 
-    def _owned(self) -> dict[str, list[Any]]:
-        for (data,) in self._target.read_table(
-            "sessionlift_complement", ("data",), where="unit = ?", params=(CATALOG,)
-        ):
-            owned: dict[str, list[Any]] = json.loads(str(data)).get("owned", {})
-            return owned
-        return {}
-
     def _refused(self, kind: str, message: Message, error: StoreConstraintError) -> Message:
         """What to do after the target refused a row: find its session, then put that session aside."""
         if kind == CATALOG:
@@ -274,12 +311,6 @@ class Transfer:
         session_id = message["units"][0][0]
         reason = f"the target refused it: {error.what}"
         return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", reason]], "aside": {}}
-
-
-def _in_both(owned: dict[str, list[Any]] | None, offered: dict[str, list[Any]]) -> dict[str, list[Any]] | None:
-    if owned is None:
-        return None
-    return {table: [key for key in keys if key in offered.get(table, [])] for table, keys in owned.items()}
 
 
 def _gone(unit: LedgerUnit, offered: str) -> str:

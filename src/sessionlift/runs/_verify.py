@@ -36,6 +36,7 @@ NOTES = {
     "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
     "native_session": "sessions that no move brought: the new program wrote them, the source has none of them",
     "native_rows": "rows of sessions that no move brought: the new program wrote them",
+    "catalog_left_alone": "systems, versions, experiments or links that a move left as the application had them",
     "in_quarantine": "rows that the target could not take and that are in quarantine, each compared with the source",
     "moved_again": "sessions that a later run has moved again; that run's report tells of them",
     "deleted_in_target": "sessions that were moved once and deleted in the target since: it has no row of them",

@@ -10,7 +10,7 @@ from typing import Any
 
 from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests
-from sessionlift.converters._forward import Forecast, Inventory
+from sessionlift.converters._forward import Forecast, Inventory, RowKeys
 from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import Kept, LangswarmOptions, forward
 from sessionlift.converters.langswarm._message import Told
@@ -190,7 +190,12 @@ class LangswarmForward:
 
     # --- what moves -------------------------------------------------------------------------------------------
 
-    def catalog(self, sink: Sink, known: str | None = None) -> Batch:  # noqa: ARG002 - nothing of it moves
+    def catalog(
+        self,
+        sink: Sink,  # noqa: ARG002 - nothing of it moves
+        known: str | None = None,
+        leave: RowKeys | None = None,  # noqa: ARG002
+    ) -> Batch:
         """The rows of no session as one unit; an empty batch where there are none, or the digest is ``known``."""
         table, columns = CELLS[self._source.dress]
         strays = _Strays(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sessionlift.converters._batch import CATALOG, UnitKind
 from sessionlift.converters._digest import TargetDigests
@@ -39,6 +40,10 @@ class LangswarmRows:
             for row in rows:
                 digests.rows([row], 0)
         return dict(digests.hexdigests())
+
+    def catalog_rows(self, store: Store) -> dict[str, dict[Any, str]]:  # noqa: ARG002
+        """V2 has no table whose rows are no session's."""
+        return {}
 
     def keep_free(self, store: Store, next_ids: Mapping[str, int]) -> dict[str, int]:  # noqa: ARG002
         """V2 rows get the ids that the target draws, whoever writes them."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import duckdb
 
 from sessionlift.converters._batch import CATALOG, Batch, Fact, Loss, Quarantined, Sink, Unit
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, row_digest
+from sessionlift.converters._forward import RowKeys
 from sessionlift.converters._jsontext import quote
 from sessionlift.converters.synth import _sql
-from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V3_CATALOG_TABLES, V3_COLUMNS
+from sessionlift.converters.synth._columns import (
+    V2_CATALOG_TABLES,
+    V2_COLUMNS,
+    V3_CATALOG_TABLES,
+    V3_COLUMNS,
+    row_key,
+)
 from sessionlift.converters.synth._inventory import CHILD_BYTES
 from sessionlift.converters.synth._quarantine import raw_rows
 from sessionlift.stores import quote_identifier
@@ -59,28 +66,36 @@ def catalog_digest(connection: duckdb.DuckDBPyConnection, orphans: Collection[st
 
 
 def convert_catalog(
-    connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, orphans: Collection[str] | None
+    connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, orphans: Collection[str] | None, leave: RowKeys
 ) -> Batch:
     """All rows of the catalog, and every row whose session does not exist, which goes to quarantine.
 
-    ``orphans`` as for the digest.
+    ``orphans`` as for the digest. Rows that ``leave`` names go to neither ``sink`` nor any count; the digests and the
+    complement are those of the whole catalog.
     """
     unit = Unit(CATALOG, "", digest)
     batch = Batch([unit])
     digests = TargetDigests([""])
+    rows = _rows(connection)
+    left = {table: set(leave.get(table, ())) for table in rows}
     owned: dict[str, list[Any]] = {}
-    for table, rows in _rows(connection, batch).items():
-        owned[table] = [row[:2] if table == "experimental_systems" else row[0] for row in rows]
+    for table, all_rows in rows.items():
+        owned[table] = [row_key(table, row) for row in all_rows]
         digests.table(table)
-        sink.rows(table, V3_COLUMNS[table], rows)
+        taken = [row for row, key in zip(all_rows, owned[table], strict=True) if key not in left[table]]
+        sink.rows(table, V3_COLUMNS[table], taken)
         # every catalog row belongs to the one unit, whose id is the empty text
-        digests.rows([("", *row) for row in rows], 0)
-        unit.written_counts[table] = len(rows)
-        unit.read_counts[table] = unit.read_counts.get(table, 0) + len(rows)
+        digests.rows([("", *row) for row in all_rows], 0)
+        unit.written_counts[table] = len(taken)
+        unit.read_counts[table] = unit.read_counts.get(table, 0) + len(taken)
     _orphans(connection, batch, unit, orphans or ())
     unit.target_digest = digests.hexdigests()[""]
-    unit.complement = {"sequences": _sequences(connection), "owned": owned}
-    cells = _odd_times(connection, batch)
+    each = {table: [row_digest([row]) for row in all_rows] for table, all_rows in rows.items()}
+    unit.complement = {"sequences": _sequences(connection), "owned": owned, "rows": each}
+    moved = [row for row in rows["system_versions"] if row[6] is not None and row[0] not in left["system_versions"]]
+    if moved:
+        batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", len(moved)))
+    cells = _odd_times(connection, batch, left)
     if cells:
         unit.complement["cells"] = cells
     if batch.quarantine:
@@ -88,7 +103,7 @@ def convert_catalog(
     return batch
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list[tuple[Any, ...]]]:
+def _rows(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any, ...]]]:
     def all_of(table: str, order: str = "rowid") -> list[tuple[Any, ...]]:
         columns = []
         for column in V2_COLUMNS[table]:
@@ -108,14 +123,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, list
         ],
         "experimental_systems": all_of("experimental_systems"),
     }
-    moved = sum(1 for row in rows["system_versions"] if row[6] is not None)
-    if moved:
-        batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", moved))
     return {table: rows[table] for table in V3_CATALOG_TABLES}
 
 
-def _odd_times(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, dict[str, dict[str, str]]]:
-    """By table and column, the texts of the times that v3 cannot hold; each column of them is told as a loss."""
+def _odd_times(
+    connection: duckdb.DuckDBPyConnection, batch: Batch, left: Mapping[str, Collection[Any]]
+) -> dict[str, dict[str, dict[str, str]]]:
+    """By table and column, the texts of the times that v3 cannot hold; each column of them is told as a loss, those of
+    the rows ``left`` alone aside."""
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for table, column in (
         ("system_versions", "created_at"),
@@ -129,9 +144,10 @@ def _odd_times(connection: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str,
         )
         if odd:
             cells.setdefault(table, {})[column] = odd
-            row_id, text = next(iter(odd.items()))
-            example = {"row": row_id, "value": text}
-            batch.losses.append(Loss("time_out_of_range", table, column, len(odd), example))
+            told = {row_id: text for row_id, text in odd.items() if row_id not in left[table]}
+            for row_id, text in list(told.items())[:1]:
+                example = {"row": row_id, "value": text}
+                batch.losses.append(Loss("time_out_of_range", table, column, len(told), example))
     return cells
 
 

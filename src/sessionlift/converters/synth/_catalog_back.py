@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sessionlift.converters._backward import BackUnit, BackwardBatch, Remembered
 from sessionlift.converters._batch import CATALOG
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, row_digest
 from sessionlift.converters._jsontext import object_items
 from sessionlift.converters.synth._clock import Clock
 from sessionlift.converters.synth._columns import (
@@ -18,6 +18,7 @@ from sessionlift.converters.synth._columns import (
     V3_CATALOG_TABLES,
     V3_COLUMNS,
     V3_KEYS,
+    row_key,
 )
 from sessionlift.converters.synth._rebuild import text
 from sessionlift.converters.synth._scratch import Scratch
@@ -45,16 +46,18 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
     else:
         again, unit.source_digest = scratch.catalog({**rows, **orphans})
         theirs = {table: {_key(table, row): row for row in made} for table, made in again.items()}
+        batch.made = {
+            table: {row_key(table, row): row_digest([row]) for row in (tuple(each.values()) for each in made)}
+            for table, made in again.items()
+            if table in V3_CATALOG_TABLES
+        }
         weighed = weigh(
             {table: {_key(table, r): _known(table, r) for r in own} for table, own in now.items()}, theirs, {}
         )
         unit.kept = weighed.kept
         batch.losses = as_losses([weighed])
     batch.units = [unit]
-    batch.owned = {
-        table: [list(row[:2]) if table == "experimental_systems" else row[0] for row in own]
-        for table, own in rows.items()
-    }
+    batch.owned = {table: [row_key(table, row) for row in own] for table, own in rows.items()}
     batch.rows = {**rows, **orphans}
     return batch
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 V2_COLUMNS: dict[str, tuple[str, ...]] = {
     "session_traces": (
         "session_id",
@@ -230,3 +233,8 @@ V3_KEYS = {
     "experimental_systems": "id",
 }
 """The order of rows within a table for digests and comparisons."""
+
+
+def row_key(table: str, row: Sequence[Any]) -> Any:
+    """The key of a row of V3's catalog, given in the order of ``V3_COLUMNS``: that of a link is what it links."""
+    return tuple(row[:2]) if table == "experimental_systems" else row[0]

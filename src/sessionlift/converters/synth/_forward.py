@@ -11,7 +11,7 @@ import duckdb
 
 from sessionlift.converters._batch import SESSION, Batch, Fact, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests
-from sessionlift.converters._forward import Forecast, Inventory
+from sessionlift.converters._forward import Forecast, Inventory, RowKeys
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import LocalTime, load_zone, local_time
 from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
@@ -187,13 +187,13 @@ class SynthForward:
 
     # --- the catalog ------------------------------------------------------------------------------------------
 
-    def catalog(self, sink: Sink, known: str | None = None) -> Batch:
-        """The catalog as one unit; an empty batch where its digest is ``known`` already."""
+    def catalog(self, sink: Sink, known: str | None = None, leave: RowKeys | None = None) -> Batch:
+        """The catalog as one unit; an empty batch where its digest is ``known`` already. See ``converters.Forward``."""
         orphans = _catalog.tables_with_orphans(self._db) if self._orphans else None
         digest = _catalog.catalog_digest(self._db, orphans)
         if digest == known:
             return Batch(unchanged=[""])
-        batch = _catalog.convert_catalog(self._db, sink, digest, orphans)
+        batch = _catalog.convert_catalog(self._db, sink, digest, orphans, leave or {})
         batch.facts.extend(_catalog.catalog_facts(self._db))
         return batch
 

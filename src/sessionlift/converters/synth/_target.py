@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from sessionlift.converters._batch import CATALOG, UnitKind
-from sessionlift.converters._digest import TargetDigests, encode_rows
+from sessionlift.converters._digest import TargetDigests, encode_rows, row_digest
 from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
     REAL_IN_DIGEST,
@@ -17,6 +17,7 @@ from sessionlift.converters.synth._columns import (
     V3_KEYS,
     V3_LEFT_NULL,
     V3_SESSION_TABLES,
+    row_key,
 )
 from sessionlift.converters.synth._ids import GIVEN_BY_HAND, ROOM, set_v3_counters, v3_counters
 from sessionlift.stores import Store, Value, listed, quote_identifier
@@ -75,6 +76,16 @@ class SynthRows:
         for _ in hashed_rows(store, ids, digests):
             pass  # the digests are all that is asked for
         return dict(digests.hexdigests())
+
+    def catalog_rows(self, store: Store) -> dict[str, dict[Any, str]]:
+        """By catalog table the rows that lie in ``store`` now: by key, the digest of the rows that have it."""
+        found: dict[str, dict[Any, str]] = {}
+        for table in V3_CATALOG_TABLES:
+            rows: dict[Any, list[tuple[Any, ...]]] = {}
+            for row in store.read_table(table, V3_COLUMNS[table], order_by=("rowid",)):
+                rows.setdefault(row_key(table, row), []).append(row)
+            found[table] = {key: row_digest(some) for key, some in rows.items()}
+        return found
 
     def keep_free(self, store: Store, next_ids: Mapping[str, int]) -> dict[str, int]:
         """Set the counters of v3's AUTOINCREMENT tables ``ROOM`` above v2's, where they are less than half as far, and

@@ -1,13 +1,16 @@
-"""What a rollback has noted of a catalog that it carried: the rows belong to both stores from then on."""
+"""What the ledger notes of a catalog whose rows do not all follow from the older store: what a rollback has carried,
+which belongs to both stores from then on, and what a move has left alone, which the application changed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sessionlift.runs.verifier._audit import parsed
+from sessionlift.runs.verifier._digests import row_digest
 from sessionlift.runs.verifier._readers import TargetReader
 
 
@@ -22,6 +25,33 @@ def carried(complement: dict[str, Any]) -> dict[str, Any]:
     """Where v2 could not hold all of it: the digest of the target's rows, and the values that v2 has no place for."""
     found = complement.get("carried")
     return found if isinstance(found, dict) else {}
+
+
+class LeftAlone:
+    """The rows of the catalog that a move left alone, since the application had changed them, as they were then."""
+
+    def __init__(self, complement: dict[str, Any]) -> None:
+        left = complement.get("left")
+        self._left: dict[str, dict[Any, Any]] = {}
+        for table, rows in left.items() if isinstance(left, dict) else ():
+            self._left[table] = {
+                tuple(key) if isinstance(key, list) else (key,): digest
+                for key, digest in rows
+                if isinstance(digest, (str, type(None)))
+            }
+
+    def holds(self, table: str, key: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether the row under ``key`` was left alone, and the target has now what it had then: ``rows``, or none."""
+        left = self._left.get(table, {})
+        return key in left and left[key] == (row_digest(rows) if rows else None)
+
+    def counts(self) -> dict[str, int]:
+        """By table, how many."""
+        return {table: len(rows) for table, rows in self._left.items() if rows}
+
+    def keys(self, table: str) -> list[Any]:
+        """The first part of each key of a table."""
+        return [key[0] for key in self._left.get(table, {})]
 
 
 class Cells:

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.runs.verifier._carried import Cells, catalog_complement
+from sessionlift.runs.verifier._carried import Cells, LeftAlone, catalog_complement
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._rules import Clock
@@ -42,9 +42,11 @@ def check_catalog(source: duckdb.DuckDBPyConnection, target: TargetReader, clock
     """Compare every row of the source's catalog with the target's; the target may have rows of its own.
 
     So may the rows that a rollback has carried have values that v2 has no column for: each of these must be the one
-    that the ledger names.
+    that the ledger names. Rows that a move has left alone, since the application had changed them, must be what they
+    were then.
     """
-    alone = Cells(catalog_complement(target))
+    complement = catalog_complement(target)
+    alone, left = Cells(complement), LeftAlone(complement)
     rules: dict[str, Callable[[_Row], _Row]] = {
         "systems": lambda r: (r[0], r[1], None, r[2], None, None),
         "system_versions": lambda r: (r[0], r[1], r[0], r[3], clock.text(r[4]), None, _version(r[2], r[5])),
@@ -54,15 +56,20 @@ def check_catalog(source: duckdb.DuckDBPyConnection, target: TargetReader, clock
     for table, rule in rules.items():
         keys = 2 if table == "experimental_systems" else 1
         columns = COLUMNS[table]
-        have = {row[:keys]: row for row in target.read(table, columns)}
+        have: dict[_Row, list[_Row]] = {}
+        for row in target.read(table, columns, order_by=("rowid",)):
+            have.setdefault(row[:keys], []).append(row)
         cursor = source.execute(SOURCE[table])
         while rows := cursor.fetchmany(1_000):
             for want in map(rule, rows):
                 name = "/".join(map(str, want[:keys]))
-                found = have.get(want[:keys])
-                if found is None:
+                there = have.get(want[:keys], [])
+                if left.holds(table, want[:keys], there):
+                    continue
+                if not there:
                     result.row(None, table, name, missing=True)
                     continue
+                found = there[-1]
                 result.found(table, 1)
                 for column, expected, value in zip(columns, want, found, strict=True):
                     told = alone.expected(table, name, column, expected)

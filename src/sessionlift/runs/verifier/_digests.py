@@ -158,6 +158,11 @@ def target_catalog_digest(target: TargetReader, owned: Mapping[str, Sequence[Any
     return digest.hexdigest()
 
 
+def row_digest(rows: Sequence[tuple[Any, ...]]) -> str:
+    """What the ledger notes of a row of the catalog, or of those that share its key."""
+    return hashlib.sha256(_text(rows)).hexdigest()[:16]
+
+
 def _in_doubles(columns: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
     """INTEGER columns that hold fractions too are hashed as doubles: SQLite turns 29.0 into 29 on its own."""
     places = [place for place, name in enumerate(columns) if name in _AS_DOUBLES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -30,7 +30,7 @@ def count(
     event_types: Mapping[str, str],
     unlinked: Mapping[str, int],
     *,
-    with_catalog: bool,
+    versions: Sequence[str] | None,
 ) -> list[Loss]:
     """(code, table, column, count) of every loss that can be counted without a clock."""
     found: list[Loss] = []
@@ -74,9 +74,11 @@ def count(
         tell("counter_missing", "session_traces", column, one("session_traces", f"{column} IS NULL"))
     for table, number in unlinked.items():
         tell("timestep_unknown", table, "timestep_id", number)
-    if with_catalog:
+    if versions is not None:
         row = db.execute(
-            "SELECT count(*) FROM system_versions WHERE branch IS NOT NULL OR description IS NOT NULL"
+            "SELECT count(*) FROM system_versions WHERE (branch IS NOT NULL OR description IS NOT NULL) "
+            "AND NOT list_contains(?, id)",
+            [list(versions)],
         ).fetchone()
         tell("column_to_metadata", "system_versions", "branch, description", int(row[0]) if row else 0)
     return found

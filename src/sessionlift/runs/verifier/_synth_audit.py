@@ -12,7 +12,7 @@ import duckdb
 from sessionlift.runs.verifier import _digests, _losses, _quarantine
 from sessionlift.runs.verifier._audit import Finding, Unit
 from sessionlift.runs.verifier._auditor import Auditor, Checker
-from sessionlift.runs.verifier._carried import carried, catalog_complement
+from sessionlift.runs.verifier._carried import LeftAlone, carried, catalog_complement
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
@@ -148,6 +148,8 @@ class SynthAuditor(Auditor):
         self._catalog_orphans = only is None
         complement = catalog_complement(self._target)
         owned = self._owned(complement)
+        for table, rows in LeftAlone(complement).counts().items():
+            self._audit.note("catalog_left_alone", table, rows, [])
         target = _digests.target_catalog_digest(self._target, owned)
         if unit.source_digest not in source:
             self._audit.find(
@@ -181,12 +183,12 @@ class SynthAuditor(Auditor):
 
     def _count_again(self, run_id: str, catalog: Unit | None) -> None:
         audit, with_catalog = self._audit, catalog is not None
+        left = LeftAlone(catalog_complement(self._target))
+        versions = left.keys("system_versions") if with_catalog else None
         if run_id in self._options:
             mapping = mappings_of(self._options[run_id])
             audit.losses = self._roomy(
-                lambda: _losses.count(
-                    self._db, run_id, **mapping, unlinked=self._verifier.unlinked, with_catalog=with_catalog
-                )
+                lambda: _losses.count(self._db, run_id, **mapping, unlinked=self._verifier.unlinked, versions=versions)
             )
         mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
         for table in _digests.SESSION_TABLES:
@@ -196,7 +198,8 @@ class SynthAuditor(Auditor):
                 audit.read[table] += self._number(f"SELECT count(*) FROM {quote_identifier(table)} {orphans}")
         if with_catalog:
             for table in _digests.CATALOG_TABLES:
-                audit.read[table] = self._number(f"SELECT count(*) FROM {quote_identifier(table)}")
+                rows = self._number(f"SELECT count(*) FROM {quote_identifier(table)}")
+                audit.read[table] = rows - left.counts().get(table, 0)
 
     def _number(self, sql: str) -> int:
         return self._units.count(sql)

@@ -1,0 +1,116 @@
+"""The catalog when both stores have changed theirs since the move: row by row, whoever changed one has it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessionlift.converters import CATALOG, TargetRows
+from sessionlift.ledger import Ledger, LedgerUnit
+from sessionlift.stores import Store
+
+Rows = dict[str, dict[Any, str | None]]
+"""By catalog table and key the digest of a row; None where it is known to be ours, or gone, but not what it was."""
+
+
+@dataclass
+class Merge:
+    """``leave`` names the rows of the source that are not written: the target has them otherwise, and either only the
+    target has changed them since the move, or both sides have (``conflicts``). ``theirs`` is by table and key what
+    the target has in the place of those, None where it has deleted the row. ``replaced`` are the rows that make room.
+    ``moved`` is what a move has made, or makes now, of each row of the source.
+    """
+
+    leave: dict[str, list[Any]] = field(default_factory=dict)
+    conflicts: list[tuple[str, Any]] = field(default_factory=list)
+    theirs: Rows = field(default_factory=dict)
+    replaced: dict[str, list[Any]] = field(default_factory=dict)
+    moved: Rows = field(default_factory=dict)
+
+    def fits(self, left: Mapping[str, Collection[Any]]) -> bool:
+        """Whether a batch that was made without the rows ``left`` is the one to write."""
+        return {table: {as_key(key) for key in keys} for table, keys in left.items() if keys} == {
+            table: set(keys) for table, keys in self.leave.items() if keys
+        }
+
+
+def merge(before: Rows, made: Rows, now: Mapping[str, Mapping[Any, str]]) -> Merge:
+    """What of the rows that a move makes now is to be written: ``made``, where it made those ``before``.
+
+    ``now`` is what lies in the target. A row that the target got otherwise than by a move
+    is not left alone: the target refuses it where both cannot be.
+    """
+    found = Merge()
+    for table, rows in made.items():
+        was, there = before.get(table, {}), now.get(table, {})
+        for key, new in rows.items():
+            own, theirs = was.get(key), there.get(key)
+            found.moved.setdefault(table, {})[key] = new
+            if theirs == new or (own is not None and theirs == own):
+                found.replaced.setdefault(table, []).append(key)
+            elif key in was:
+                found.leave.setdefault(table, []).append(key)
+                found.theirs.setdefault(table, {})[key] = theirs
+                if new != own:
+                    found.conflicts.append((table, key))
+                    found.moved[table][key] = own
+    return found
+
+
+def settle(store: Store, rows: TargetRows, found: Merge, before: LedgerUnit, offered: str) -> None:
+    """Say in the ledger, behind a batch that was just written, what of the catalog was left alone.
+
+    Where both sides have changed a row, the ledger keeps the digest of the source as it was: so every run looks at it
+    again, and a rollback does not take the target's over the source's. Belongs into the batch's transaction.
+    """
+    ledger = Ledger(store)
+    complement = ledger.complements(CATALOG, [""])[""]
+    complement.update(as_lists(found.moved))
+    complement["left"] = {
+        table: [[key, digest] for key, digest in left.items()] for table, left in found.theirs.items() if left
+    }
+    digest = rows.digests(store, CATALOG, [""], complement["owned"])[""]
+    complement["carried"] = {"digest": digest, "cells": []}
+    if found.conflicts:
+        complement["offered"] = [offered, [[table, key] for table, key in found.conflicts]]
+        ledger.carried_from(CATALOG, "", before.source_digest)
+    ledger.complete(CATALOG, "", complement)
+
+
+def told_before(complement: Mapping[str, Any], found: Merge, offered: str) -> bool:
+    """Whether a run has written all that there is to write of this very catalog, but for the same conflicts."""
+    told, conflicts = complement.get("offered", ("", []))
+    return bool(
+        told == offered and found.conflicts and [(table, as_key(key)) for table, key in conflicts] == found.conflicts
+    )
+
+
+def catalog_rows(complement: Mapping[str, Any]) -> Rows:
+    """By table and key the digests of the rows that a complement owns; None where it has none of a row."""
+    digests = complement.get("rows", {})
+    found: Rows = {}
+    for table, keys in complement.get("owned", {}).items():
+        own = digests.get(table, ())
+        found[table] = dict.fromkeys(map(as_key, keys))
+        if len(own) == len(keys):
+            found[table] = dict(zip(map(as_key, keys), own, strict=True))
+    return found
+
+
+def as_lists(rows: Rows) -> dict[str, Any]:
+    """The same, as a complement has it."""
+    return {
+        "owned": {table: list(own) for table, own in rows.items()},
+        "rows": {table: list(own.values()) for table, own in rows.items()},
+    }
+
+
+def as_key(key: Any) -> Any:
+    """A key as rows are looked up by; JSON makes a list of one with several columns."""
+    return tuple(key) if isinstance(key, list) else key
+
+
+def row_name(key: Any) -> str:
+    """A key as people read it."""
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)

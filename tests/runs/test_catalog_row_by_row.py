@@ -1,0 +1,226 @@
+"""Systems, versions, experiments and links that both programs go on with: whoever changed a row has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.runs.test_rollback_synth import v2
+from tests.support.moved import add_session, change, change_source, content, difference, query, session_ids
+from tests.support.run_fixtures import Legacy
+from tests.support.warm import Outcome, Warm
+
+pytestmark = pytest.mark.slow
+
+SAME, CHANGED, GONE = "same", "changed", "gone"
+EXPERIMENTS = [(there, here) for there in (SAME, CHANGED, GONE) for here in (SAME, CHANGED, GONE)]
+"""What the old program and what the application do with one row each."""
+
+
+def report_of(outcome: Outcome) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(outcome.out)["report"]
+    return report
+
+
+def errors(outcome: Outcome) -> list[tuple[str, str | None, str | None]]:
+    return [(line["code"], line["table"], line["row"]) for line in report_of(outcome)["errors"]]
+
+
+def name(there: str, here: str) -> str:
+    return f"{there}-{here}"
+
+
+def told(target: Path) -> dict[str, str | None]:
+    return {str(key): about for key, about in query(target, "SELECT experiment_id, description FROM experiments")}
+
+
+@pytest.fixture
+def both(sessionlift: Warm, legacy: Legacy, target: Path) -> Path:
+    """A store that was moved with one experiment for each thing that may happen to it, and then they happened."""
+    source = legacy(sessions=4, traps="none")
+    for place, pair in enumerate(EXPERIMENTS):
+        change_source(
+            source,
+            f"INSERT INTO experiments VALUES ('{name(*pair)}', 'number {place}', 'as it was', "
+            "TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 00:00:00')",
+        )
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    for there, here in EXPERIMENTS:
+        key = name(there, here)
+        if there == CHANGED:
+            change_source(source, f"UPDATE experiments SET description = 'by the old one' WHERE id = '{key}'")
+        elif there == GONE:
+            change_source(source, f"DELETE FROM experiments WHERE id = '{key}'")
+        if here == CHANGED:
+            change(target, "UPDATE experiments SET description = 'by the new one' WHERE experiment_id = ?", key)
+        elif here == GONE:
+            change(target, "DELETE FROM experiments WHERE experiment_id = ?", key)
+    change_source(
+        source,
+        "INSERT INTO experiments VALUES ('late', 'since', 'the old one began it', "
+        "TIMESTAMP '2026-02-01 00:00:00', TIMESTAMP '2026-02-01 00:00:00')",
+        "INSERT INTO experimental_systems SELECT 'late', system_id, id FROM system_versions LIMIT 1",
+    )
+    add_session(source, "one-more", session_ids(source)[0])
+    change_source(source, "UPDATE session_traces SET experiment_id = 'late' WHERE session_id = 'one-more'")
+    return source
+
+
+CONFLICTS = [
+    ("changed_on_both_sides", "experiments", name(CHANGED, CHANGED)),
+    ("changed_on_both_sides", "experiments", name(CHANGED, GONE)),
+]
+
+
+def test_each_row_is_as_the_one_who_changed_it_has_it(sessionlift: Warm, both: Path, target: Path) -> None:
+    again = sessionlift("migrate", both, target, "--json")
+
+    assert (again.code, sorted(errors(again))) == (1, CONFLICTS), again.out
+    found = told(target)
+    assert {key: found.get(key) for key in [name(*pair) for pair in EXPERIMENTS]} == {
+        name(SAME, SAME): "as it was",
+        name(SAME, CHANGED): "by the new one",
+        name(SAME, GONE): None,
+        name(CHANGED, SAME): "by the old one",
+        name(CHANGED, CHANGED): "by the new one",
+        name(CHANGED, GONE): None,
+        # what the source has lost stays in the target
+        name(GONE, SAME): "as it was",
+        name(GONE, CHANGED): "by the new one",
+        name(GONE, GONE): None,
+    }
+    assert found["late"] == "the old one began it"
+    assert query(target, "SELECT count(*) FROM experimental_systems WHERE experiment_id = 'late'") == [(1,)]
+    assert report_of(again)["verification"]["status"] == "passed", report_of(again)["verification"]
+    counts = report_of(again)["tables"]["experiments"]
+    assert counts["read"] == counts["written"] == len(v2(both, "SELECT id FROM experiments")) - 4
+
+
+def test_what_was_left_alone_is_told_each_time_and_nothing_is_written_for_it(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    sessionlift("migrate", both, target, "--json")
+    before = content(target)
+
+    again = sessionlift("migrate", both, target, "--json")
+
+    assert (again.code, sorted(errors(again))) == (1, CONFLICTS)
+    assert report_of(again)["backups"] == []
+    assert report_of(again)["tables"] == {}
+    assert difference(before, content(target)) == ""
+
+
+def test_a_row_that_both_sides_have_alike_again_is_no_conflict_any_more(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    sessionlift("migrate", both, target, "--json")
+    change(
+        target,
+        "UPDATE experiments SET description = 'by the old one' WHERE experiment_id = ?",
+        name(CHANGED, CHANGED),
+    )
+    change_source(both, f"UPDATE experiments SET description = 'as it was' WHERE id = '{name(CHANGED, GONE)}'")
+
+    settled = sessionlift("migrate", both, target, "--json")
+
+    assert (settled.code, errors(settled)) == (0, []), settled.out
+    assert name(CHANGED, GONE) not in told(target), "the application alone has deleted it"
+    before = content(target)
+    assert sessionlift("migrate", both, target, "--json").code == 0
+    assert difference(before, content(target)) == ""
+
+
+def settle(both: Path, target: Path) -> None:
+    change(
+        target,
+        "UPDATE experiments SET description = 'by the old one' WHERE experiment_id = ?",
+        name(CHANGED, CHANGED),
+    )
+    change_source(both, f"DELETE FROM experiments WHERE id = '{name(CHANGED, GONE)}'")
+
+
+def test_verify_and_the_report_of_such_a_run_find_nothing_and_see_a_row_that_changes_later(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    settle(both, target)
+    done = sessionlift("migrate", both, target, "--json")
+    assert (done.code, errors(done)) == (0, []), done.out
+    path = next(target.parent.glob(f"*.reports/{report_of(done)['run_id']}.json"))
+
+    checked = sessionlift("verify", both, target, "--json")
+    claimed = sessionlift("verify", "--report", path, "--json")
+
+    assert checked.code == 0, checked.out
+    assert claimed.code == 0, claimed.out
+    facts = {(fact["code"], fact["table"]): fact["count"] for fact in report_of(checked)["source_facts"]}
+    assert facts["catalog_left_alone", "experiments"] == 2
+    change(target, "UPDATE experiments SET description = 'later' WHERE experiment_id = ?", name(SAME, CHANGED))
+    later = sessionlift("verify", both, target, "--json")
+    assert later.code == 1
+    assert "changed_in_target" in {line["code"] for line in report_of(later)["errors"]}, later.out
+
+
+@pytest.mark.parametrize("table", ["experiments", "systems"])
+def test_a_report_that_counts_a_row_that_was_left_alone_as_written_is_found_out(
+    sessionlift: Warm, both: Path, target: Path, table: str
+) -> None:
+    settle(both, target)
+    done = sessionlift("migrate", both, target, "--json")
+    path = next(target.parent.glob(f"*.reports/{report_of(done)['run_id']}.json"))
+    report = json.loads(path.read_text())
+    report["tables"][table]["read"] += 1
+    report["tables"][table]["written"] += 1
+    path.write_text(json.dumps(report))
+
+    claimed = sessionlift("verify", "--report", path, "--json")
+
+    assert claimed.code == 1
+    assert {"claim_read", "claim_written"} <= {line["code"] for line in report_of(claimed)["errors"]}
+
+
+def test_the_way_back_takes_the_application_s_rows_and_keeps_the_old_program_s(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    refused = sessionlift("rollback", target, "--all", "--json")
+    assert ("legacy_changed", None) in {
+        (line["code"], line["session_id"]) for line in json.loads(refused.out)["report"]["errors"]
+    }
+    settle(both, target)
+    assert sessionlift("migrate", both, target, "--json").code == 0
+
+    back = sessionlift("rollback", target, "--all", "--json")
+
+    assert back.code == 0, back.out
+    found = dict(v2(both, "SELECT id, description FROM experiments"))
+    assert {key: found.get(key) for key in [*(name(*pair) for pair in EXPERIMENTS), "late"]} == {
+        name(SAME, SAME): "as it was",
+        name(SAME, CHANGED): "by the new one",
+        name(SAME, GONE): None,
+        name(CHANGED, SAME): "by the old one",
+        name(CHANGED, CHANGED): "by the old one",
+        name(CHANGED, GONE): None,
+        name(GONE, SAME): "as it was",
+        name(GONE, CHANGED): "by the new one",
+        name(GONE, GONE): None,
+        "late": "the old one began it",
+    }
+    before = told(target)
+    again = sessionlift("migrate", both, target, "--json")
+    assert (again.code, errors(again)) == (0, []), again.out
+    assert told(target) == before
+    checked = sessionlift("verify", both, target, "--json")
+    assert (checked.code, [line["code"] for line in report_of(checked)["errors"]]) == (0, [])
+
+
+def test_an_id_that_both_have_given_to_rows_of_their_own_still_ends_the_run(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    change(target, "INSERT INTO experiments (experiment_id, name) VALUES ('late', 'of the new program')")
+
+    again = sessionlift("migrate", both, target, "--json")
+
+    assert (again.code, json.loads(again.out)["code"]) == (4, "store_constraint"), again.out
+    assert "rename it there" in json.loads(again.out)["hint"]
+    assert query(target, "SELECT count(*) FROM session_traces WHERE session_id = 'one-more'") == [(0,)]
