@@ -261,6 +261,11 @@ class _VerifyRun:
                 "the report's claims about rows of no session, since a later run has moved those again, or a rollback "
                 "has carried them: `sessionlift verify SOURCE TARGET` compares them as they are"
             )
+        if audit["catalog_moved_on"]:
+            report.verification.cannot_see.append(
+                "whether the report's losses among rows of no session are exact, and more of what it read of these "
+                "than that it is what was written and put aside, since the source has others by now"
+            )
         if audit["gone_since"]:
             report.verification.cannot_see.append(
                 "whether the report's counts are exact, since some of its sessions have left the target after it"

@@ -79,6 +79,8 @@ class Audit:
     """sessions that got back what the older store could not hold: their losses are not counted again"""
     catalog_since: bool = False
     """whether a later run has moved the catalog again, or has taken it back to the older store"""
+    catalog_moved_on: bool = False
+    """whether the source's rows of no session are others by now than those that were moved"""
     later: int = 0
     """sessions that the ledger has from a run later than the report's, those moved again among them"""
     run_known: bool = True

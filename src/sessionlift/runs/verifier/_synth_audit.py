@@ -99,6 +99,7 @@ class SynthAuditor(Auditor):
     ) -> None:
         self._db, self._verifier = source, checker.verifier
         self._catalog_orphans = False
+        self._moved_by_table: dict[str, int] = {}
         super().__init__(target, checker, DuckdbUnits(source), only=only, progress=progress)
 
     def _roomy(self, call: Callable[[], T]) -> T:
@@ -152,6 +153,8 @@ class SynthAuditor(Auditor):
             self._audit.note("catalog_left_alone", table, rows, [])
         target = _digests.target_catalog_digest(self._target, owned)
         if unit.source_digest not in source:
+            self._audit.catalog_moved_on = True
+            self._moved_by_table = {table: len(owned.get(table, ())) for table in self.catalog_tables}
             self._audit.find(
                 Finding(
                     "changed_in_source",
@@ -200,6 +203,11 @@ class SynthAuditor(Auditor):
             for table in _digests.CATALOG_TABLES:
                 rows = self._number(f"SELECT count(*) FROM {quote_identifier(table)}")
                 audit.read[table] = rows - left.counts().get(table, 0)
+
+    def _count_target(self, run_id: str) -> None:
+        super()._count_target(run_id)
+        # rows of the catalog that the source no longer has were compared with nothing
+        self._audit.written.update(self._moved_by_table)
 
     def _number(self, sql: str) -> int:
         return self._units.count(sql)

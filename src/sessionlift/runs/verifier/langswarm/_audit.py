@@ -72,6 +72,7 @@ class LangswarmAuditor(Auditor):
         # a store of another dress, which the sessions were rebuilt in, has no rows for searching
         rebuilt = unit.state == "moved" and store.dress != "enhanced" and next(iter(store.others()), None) is None
         if not rebuilt and unit.source_digest != digest_of(table, (row.cells for row, _ in store.others())):
+            self._audit.catalog_moved_on = True
             self._audit.find(
                 Finding("changed_in_source", "rows of no session changed in the source since the move", table=table)
             )

@@ -1,0 +1,151 @@
+"""A report is not blamed for what the old program does with rows of no session later, and still held to the rest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.made import make_synth_v2
+from tests.support.moved import change
+
+from sessionlift._demo import make_langswarm_v1
+from sessionlift.runs import TransferOptions, migrate, verify
+
+pytestmark = pytest.mark.slow
+
+NEW_SYSTEM = "INSERT INTO systems (id, name) VALUES ('new', 'new')"
+CHANGES = {
+    "a system": [NEW_SYSTEM],
+    "a version": [
+        NEW_SYSTEM,
+        "INSERT INTO system_versions (id, system_id, branch, commit, created_at) "
+        "VALUES ('v', 'new', 'main', 'abc', now()::TIMESTAMP)",
+    ],
+    "a row of no session": [
+        "INSERT INTO messages SELECT * REPLACE (9999 AS id, 'nobody' AS session_id) FROM messages LIMIT 1"
+    ],
+    "one less": ["DELETE FROM experimental_systems WHERE rowid = (SELECT min(rowid) FROM experimental_systems)"],
+}
+
+
+@dataclass
+class Road:
+    source: Path
+    target: Path
+    report: Path
+
+    def in_source(self, *statements: str) -> None:
+        with duckdb.connect(str(self.source)) as db:
+            for statement in statements:
+                db.execute(statement)
+
+    def rewrite(self, work: Callable[[dict[str, Any]], None]) -> None:
+        told = json.loads(self.report.read_text("utf-8"))
+        work(told)
+        self.report.write_text(json.dumps(told), "utf-8")
+
+    def codes(self) -> set[str]:
+        found = verify(str(self.source), str(self.target), report_file=self.report).report
+        return {line.code for line in found.errors}
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    folder = tmp_path_factory.mktemp("moved")
+    source, target = folder / "legacy.duckdb", folder / "v3.db"
+    make_synth_v2(source, sessions=4, seed=9, dress="final", traps="all")
+    with duckdb.connect(str(source)) as db:
+        db.execute("INSERT INTO messages SELECT * REPLACE (9998 AS id, 'none' AS session_id) FROM messages LIMIT 1")
+    path = migrate(str(source), str(target), TransferOptions()).path
+    assert path is not None
+    return Road(source, target, path)
+
+
+@pytest.fixture
+def road(moved: Road, tmp_path: Path) -> Road:
+    for path in (moved.source, moved.target):
+        shutil.copy(path, tmp_path)
+    shutil.copytree(moved.report.parent, tmp_path / moved.report.parent.name)
+    reports = tmp_path / moved.report.parent.name
+    return Road(tmp_path / moved.source.name, tmp_path / moved.target.name, reports / moved.report.name)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_the_old_program_has_changed_since_is_told_as_that_alone(road: Road, what: str) -> None:
+    road.in_source(*CHANGES[what])
+    assert road.codes() == {"changed_in_source"}
+
+
+def more_written(told: dict[str, Any]) -> None:
+    told["tables"]["systems"]["read"] += 1
+    told["tables"]["systems"]["written"] += 1
+
+
+def less_written(told: dict[str, Any]) -> None:
+    told["tables"]["messages"]["read"] -= 2
+    told["tables"]["messages"]["written"] -= 2
+
+
+def another_read(told: dict[str, Any]) -> None:
+    told["tables"]["systems"]["read"] += 1
+
+
+def less_aside(told: dict[str, Any]) -> None:
+    told["tables"]["messages"]["read"] -= 1
+    told["tables"]["messages"]["quarantined"] -= 1
+
+
+def fewer_losses(told: dict[str, Any]) -> None:
+    next(loss for loss in told["losses"] if loss["table"] == "messages").update(count=1, examples=[])
+
+
+def more_losses_than_rows(told: dict[str, Any]) -> None:
+    next(loss for loss in told["losses"] if loss["table"] == "system_versions").update(count=999, examples=[])
+
+
+@pytest.mark.parametrize(
+    ("forge", "code"),
+    [
+        (more_written, "claim_written"),
+        (less_written, "claim_written"),
+        (less_written, "claim_read"),
+        (another_read, "report_contract"),
+        (less_aside, "claim_quarantined"),
+        (fewer_losses, "claim_losses"),
+        (more_losses_than_rows, "claim_losses"),
+    ],
+)
+def test_a_forged_count_is_found_though_the_old_program_has_changed_the_catalog(
+    road: Road, forge: Callable[[dict[str, Any]], None], code: str
+) -> None:
+    road.in_source(*CHANGES["a version"])
+    road.rewrite(forge)
+    assert code in road.codes() - {"changed_in_source"}
+
+
+@pytest.mark.parametrize("table", ["systems", "system_versions", "experiments", "experimental_systems"])
+def test_a_forged_count_of_a_catalog_that_has_not_changed_is_found_exactly(road: Road, table: str) -> None:
+    road.rewrite(lambda told: told["tables"][table].update(read=told["tables"][table]["read"] + 1))
+    assert road.codes() == {"report_contract", "claim_read"}
+
+
+def test_a_row_of_no_session_that_the_old_langswarm_has_written_since_is_told_as_that_alone(tmp_path: Path) -> None:
+    source, target = tmp_path / "v1.db", tmp_path / "v2.db"
+    make_langswarm_v1(source, sessions=3, traps="none")
+    with closing(sqlite3.connect(source)) as db:
+        listed = ", ".join(row[1] for row in list(db.execute("PRAGMA table_info(sessions)"))[1:])
+    of_none = f"INSERT INTO sessions (session_id, {listed}) SELECT ?, {listed} FROM sessions LIMIT 1"
+    change(source, of_none, b"\0")
+    path = migrate(str(source), str(target), TransferOptions()).path
+    assert path is not None
+    assert Road(source, target, path).codes() == set()
+    change(source, of_none, b"\1")
+    assert Road(source, target, path).codes() == {"changed_in_source"}
