@@ -224,3 +224,28 @@ def test_an_id_that_both_have_given_to_rows_of_their_own_still_ends_the_run(
     assert (again.code, json.loads(again.out)["code"]) == (4, "store_constraint"), again.out
     assert "rename it there" in json.loads(again.out)["hint"]
     assert query(target, "SELECT count(*) FROM session_traces WHERE session_id = 'one-more'") == [(0,)]
+
+
+def test_what_the_application_left_without_its_experiment_goes_from_the_legacy_store_with_it(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    ((gone,),) = query(target, "SELECT min(experiment_id) FROM experimental_systems")
+    links = query(target, "SELECT * FROM experimental_systems WHERE experiment_id = ?", gone)
+    assert links
+    change(target, "DELETE FROM experiments WHERE experiment_id = ?", gone)
+
+    back = sessionlift("rollback", target, "--all", "--json")
+
+    assert back.code == 0, back.out
+    for table, column in (("experiments", "id"), ("experimental_systems", "experiment_id")):
+        assert v2(source, f"SELECT count(*) FROM {table} WHERE {column} = ?", gone) == [(0,)]
+    losses = {(loss["code"], loss["table"]): loss["count"] for loss in json.loads(back.out)["report"]["losses"]}
+    assert losses["row_not_held", "experimental_systems"] == len(links)
+    checked = sessionlift("verify", source, target, "--json")
+    assert (checked.code, report_of(checked)["verification"]["differences"]) == (0, []), checked.out
+    asked = sessionlift("schema", "downgrade", target, "base")
+    assert asked.code != 0
+    assert "--drop-kept" in asked.err, asked.err
+    assert sessionlift("schema", "downgrade", target, "base", "--drop-kept").code == 0

@@ -26,6 +26,15 @@ from sessionlift.converters.synth._weigh import as_losses, weigh
 from sessionlift.stores import Store
 
 _Rows = dict[str, list[dict[str, Any]]]
+_PARENTS = {
+    "system_versions": (("systems", "system_id"),),
+    "experimental_systems": (
+        ("systems", "system_id"),
+        ("system_versions", "version_id"),
+        ("experiments", "experiment_id"),
+    ),
+}
+"""By table what v2 demands of a row: the table and the column that names a row of it."""
 _NO_TIME = "1970-01-01 00:00:00"
 """v2 demands a time where v3 does not."""
 
@@ -37,8 +46,9 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
     owned: Mapping[str, list[Any]] = complement.get("owned", {})
     batch = BackwardBatch(columns={table: V2_COLUMNS[table] for table in (*V2_CATALOG_TABLES, *V2_SESSION_TABLES)})
     batch.sequences = complement.get("sequences", {})
-    batch.gone = _gone(now, owned)
     rows = _with_parents(_rebuilt(now, complement.get("cells", {})))
+    batch.owned = {table: [row_key(table, row) for row in own] for table, own in rows.items()}
+    batch.gone = _gone(now, owned)
     unit = BackUnit(CATALOG, "", "new" if memory is None else "changed")
     orphans = _orphans(memory)
     if memory is not None and not any(batch.gone.values()) and _as_moved(now, owned, memory.target_digest):
@@ -47,7 +57,7 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
         again, unit.source_digest = scratch.catalog({**rows, **orphans})
         theirs = {table: {_key(table, row): row for row in made} for table, made in again.items()}
         batch.made = {
-            table: {row_key(table, row): row_digest([row]) for row in (tuple(each.values()) for each in made)}
+            table: {row_key(table, row): row_digest([row]) for row in (_values(table, each) for each in made)}
             for table, made in again.items()
             if table in V3_CATALOG_TABLES
         }
@@ -57,7 +67,6 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
         unit.kept = weighed.kept
         batch.losses = as_losses([weighed])
     batch.units = [unit]
-    batch.owned = {table: [row_key(table, row) for row in own] for table, own in rows.items()}
     batch.rows = {**rows, **orphans}
     return batch
 
@@ -65,6 +74,10 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
 def _key(table: str, row: Mapping[str, Any]) -> Any:
     # the id of a link is the target's own
     return f"{row['experiment_id']}\x1f{row['system_id']}" if table == "experimental_systems" else row[V3_KEYS[table]]
+
+
+def _values(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column] for column in V3_COLUMNS[table])
 
 
 def _known(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,15 +107,21 @@ def _as_moved(now: _Rows, owned: Mapping[str, list[Any]], digest: str) -> bool:
 
 
 def _gone(now: _Rows, owned: Mapping[str, list[Any]]) -> dict[str, list[tuple[Any, ...]]]:
+    """By table the keys of rows that were moved and that v2 is to have no longer, since v3 has deleted them, or, where
+    it left them without, what they belong to."""
+    there = {table: {row_key(table, _values(table, row)): row for row in own} for table, own in now.items()}
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for table, keys in owned.items():
-        if table == "experimental_systems":
-            there = {(row["experiment_id"], row["system_id"]) for row in now[table]}
-            found[table] = [tuple(key) for key in keys if tuple(key) not in there]
-        else:
-            present = {row[V3_KEYS[table]] for row in now[table]}
-            found[table] = [(key,) for key in keys if key not in present]
-    return {table: keys for table, keys in found.items() if keys}
+
+    def without(table: str, row: Mapping[str, Any]) -> bool:
+        return any((row[column],) in found.get(parents, ()) for parents, column in _PARENTS.get(table, ()))
+
+    for table in V3_CATALOG_TABLES:
+        for each in owned.get(table, ()):
+            key = tuple(each) if isinstance(each, list) else each
+            row = there[table].get(key)
+            if row is None or without(table, row):
+                found.setdefault(table, []).append(key if isinstance(key, tuple) else (key,))
+    return found
 
 
 def _rebuilt(now: _Rows, cells: Mapping[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
