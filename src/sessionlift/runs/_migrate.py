@@ -200,6 +200,10 @@ class _Run:
         fidelity = probe_fidelity(self._target)
         self._report.environment = current_environment(fidelity.to_dict())
         fidelity.refuse_if_changed()
+        # what compares the target loads while this process loads what makes it, and the source is counted
+        if self._verify:
+            self._verifier = Verifier(self._road.source, temporary=self._temporary)
+        _ = generations.prepare_target
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
@@ -231,15 +235,9 @@ class _Run:
             # first of all that is done at the end: the store cannot be put back while the verifier reads it
             stack.callback(self._stop_workers)
             try:
-                if self._verify:
-                    self._verifier = Verifier(
-                        self._road.source,
-                        # what was read is what is compared, though the application goes on writing
-                        self._snapshot or self._source,
-                        with_token(self._target),
-                        self._options,
-                        temporary=self._temporary,
-                    )
+                if self._verifier is not None:
+                    # what was read is what is compared, though the application goes on writing
+                    self._verifier.begin(self._snapshot or self._source, with_token(self._target), self._options)
                 self._take_all(store, ledger)
                 self._verify_earlier(ledger)
                 # while the verifier does the rest: all that does not depend on what it finds

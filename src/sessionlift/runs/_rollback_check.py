@@ -186,9 +186,9 @@ class Check:
                 groups.setdefault(key, []).append(turn.session_id)
         for key, ids in groups.items():
             options = TransferOptions.from_message(json.loads(key))
-            verifier = Verifier(self._generation, self._legacy, self._target, options, temporary=self._temporary)
+            verifier = Verifier(self._generation, temporary=self._temporary)
             self._verifiers.append((verifier, ids))
-            verifier.sessions(ids)
+            verifier.begin(self._legacy, self._target, options).sessions(ids)
 
     def _compared(self, verifier: Verifier, ids: Sequence[str]) -> None:
         """Sessions that were told of already are not told of again."""

@@ -13,35 +13,21 @@ from sessionlift.stores import StoreURL
 
 
 class Verifier:
-    """One verifier process. Give it units as they are committed; ``finish`` waits for the result.
+    """One verifier process for moves from the generation ``road``: it loads what it needs from the start.
 
-    ``road`` is the generation of the source.
+    Tell it of the stores with ``begin``, and then of units as they are committed; ``finish`` waits for the result.
     """
 
-    def __init__(
-        self,
-        road: str,
-        source: StoreURL,
-        target_text: str,
-        options: TransferOptions,
-        *,
-        threads: int = 1,
-        temporary: Path | None = None,
-    ) -> None:
+    def __init__(self, road: str, *, temporary: Path | None = None) -> None:
         self._worker = Worker(
-            "sessionlift.runs._verify_worker",
-            {
-                "road": road,
-                "source": source.redacted,
-                "target": target_text,
-                "options": options.to_message(),
-                "threads": threads,
-            },
-            name="verifier",
-            role="target",
-            temporary=temporary,
+            "sessionlift.runs._verify_worker", {"road": road}, name="verifier", role="target", temporary=temporary
         )
         self.peak_memory_mb = 0.0
+
+    def begin(self, source: StoreURL, target_text: str, options: TransferOptions) -> Verifier:
+        """Let it open both stores; ``options`` are those of the run that moved, or is about to."""
+        self._worker.tell({"source": source.redacted, "target": target_text, "options": options.to_message()})
+        return self
 
     def catalog(self) -> None:
         self._worker.tell({"kind": "catalog"})

@@ -151,14 +151,9 @@ class _VerifyRun:
                 self._begin()
                 temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
                 digests = self._digests(claimed, claimed_file)
-                verifier = Verifier(
-                    self._road.source,
-                    self._source,
-                    with_token(self._target),
-                    TransferOptions(),
-                    temporary=temporary,
-                )
+                verifier = Verifier(self._road.source, temporary=temporary)
                 stack.callback(verifier.stop)
+                verifier.begin(self._source, with_token(self._target), TransferOptions())
                 verifier.audit(
                     only=self._only,
                     run_id=None if claimed is None else claimed.run_id,

@@ -37,8 +37,12 @@ def main() -> int:
     audit: Audit | None = None
     try:
         system = system_of(request["road"])
-        target = open_reader(parse_store_url(request["target"]))
-        with system.open(parse_store_url(request["source"]), target, request["options"], request["threads"]) as checker:
+        # so far for the time that it takes to load: the stores come when both are there
+        stores = receive(sys.stdin)
+        if stores is None:
+            return 0
+        target = open_reader(parse_store_url(stores["target"]))
+        with system.open(parse_store_url(stores["source"]), target, stores["options"]) as checker:
             while (order := receive(sys.stdin)) is not None:
                 if order["kind"] == "audit":
                     audit = _audit(checker, order)

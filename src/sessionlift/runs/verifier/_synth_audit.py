@@ -58,9 +58,9 @@ class SynthChecker(Checker):
 
 
 @contextmanager
-def open_synth(url: StoreURL, target: TargetReader, options: Mapping[str, Any], threads: int) -> Iterator[Checker]:
+def open_synth(url: StoreURL, target: TargetReader, options: Mapping[str, Any]) -> Iterator[Checker]:
     """A checker of the synth.v2 store ``url``, which is opened read-only."""
-    with DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=threads) as source:
+    with DuckdbStore(url, memory_limit=MEMORY_LIMIT, threads=1) as source:
         checker = SynthChecker(source.connection, target, options)
         try:
             with source.mapped():

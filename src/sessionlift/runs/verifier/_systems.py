@@ -17,12 +17,12 @@ from sessionlift.stores import StoreURL
 class System:
     """How the stores of one source generation are verified: in words, and by ``open``.
 
-    ``open`` takes the source's URL, the target, the options of a run and the number of threads that may read.
+    ``open`` takes the source's URL, the target and the options of a run.
     """
 
     method: str
     cannot_see: Sequence[str]
-    open: Callable[[StoreURL, TargetReader, Mapping[str, Any], int], AbstractContextManager[Checker]]
+    open: Callable[[StoreURL, TargetReader, Mapping[str, Any]], AbstractContextManager[Checker]]
 
 
 def _synth() -> System:

@@ -358,12 +358,7 @@ class LangswarmChecker(Checker):
 
 
 @contextmanager
-def open_langswarm(
-    url: StoreURL,
-    target: TargetReader,
-    options: Mapping[str, Any],
-    threads: int,  # noqa: ARG001 - one reads
-) -> Iterator[Checker]:
+def open_langswarm(url: StoreURL, target: TargetReader, options: Mapping[str, Any]) -> Iterator[Checker]:
     """A checker of the V1 store ``url``, in whichever dress it is; nothing is written beside it."""
     with LegacyStore(url) as store:
         yield LangswarmChecker(store, target, options)
