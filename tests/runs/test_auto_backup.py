@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.moved import change, query, session_ids, snapshot
+from tests.support.moved import change, change_source, query, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.surroundings import small_disk
 from tests.support.taken_back import V2_MESSAGE, ledger, take_back
@@ -230,6 +230,36 @@ def test_both_stores_of_a_rollback_are_what_they_were_after_a_restore(
     assert {store: held(store) for store in before} == before
     assert take_back(sessionlift, target, "--all", "--no-backup").code == 0, "and can be taken back again"
     assert take_back(sessionlift, target, "--all").report["backups"] == [], "nothing was left to do"
+
+
+@pytest.mark.parametrize("system", ["langswarm", "synth"])
+def test_a_target_of_which_nothing_leaves_is_not_copied_though_sessions_wait_in_quarantine(
+    sessionlift: Warm, legacy: Legacy, v1: Path, target: Path, system: str
+) -> None:
+    if system == "langswarm":
+        source, one = v1, ids(v1)[0]
+        change(v1, "UPDATE sessions SET history = 'broken' WHERE session_id = ?", one)
+    else:
+        source = legacy(sessions=3, traps="none")
+        one = session_ids(source)[0]
+        change_source(source, f"UPDATE session_traces SET created_at = '9999-12-31 23:30' WHERE session_id = '{one}'")
+    report_of(sessionlift("migrate", source, target, "--json", "--timezone", "America/New_York"))
+    assert ledger(target)[one] == "quarantined"
+    assert [line["state"] for line in take_back(sessionlift, target, "--all").report["backups"]] == ["taken"]
+    before = copies(target), copies(source)
+    again = take_back(sessionlift, target, "--all")
+    assert (again.code, again.report["backups"]) == (0, [])
+    assert (copies(target), copies(source)) == before
+    assert query(target, "SELECT status FROM sessionlift_runs")[-1] == ("completed",), "the ledger knows of the run"
+
+
+def test_a_target_is_not_copied_for_sessions_that_stay_in_it(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one = ids(v1)[0]
+    change(v2, V2_MESSAGE, one, "new", "said after the move")
+    change(v1, "UPDATE sessions SET updated_at = '2031-01-01T00:00:00' WHERE session_id = ?", one)
+    answer = take_back(sessionlift, v2, "--all")
+    assert (answer.errors, answer.report["backups"]) == ({one: "legacy_changed"}, [])
+    assert copies(v2) == copies(v1) == []
 
 
 def test_a_legacy_store_that_is_not_written_to_is_not_copied(sessionlift: Warm, v1: Path, v2: Path) -> None:

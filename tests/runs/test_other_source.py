@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pytest
 from tests.support.made import make_synth_v2
-from tests.support.moved import change, query
+from tests.support.moved import change, change_source, query, session_ids
+from tests.support.taken_back import ledger
 
+from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.errors import OtherSourceError
-from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback
+from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback, status, verify
 
 pytestmark = pytest.mark.slow
 
@@ -202,3 +206,47 @@ def test_a_session_in_quarantine_does_not_keep_the_others_from_being_taken_back(
     assert query(target, "SELECT count(*) FROM session_traces") == [(3,)]
     rollback(str(target), RollbackOptions(everything=True))
     assert query(target, "SELECT count(*) FROM session_traces") == [(0,)]
+
+
+def test_a_session_in_quarantine_that_was_rebuilt_elsewhere_lives_there(tmp_path: Path) -> None:
+    """By another clock it could be moved: from the store that it lives in, and not from the one that it came from."""
+    source, target, new = tmp_path / "legacy.duckdb", tmp_path / "v3.db", tmp_path / "rebuilt.duckdb"
+    make_synth_v2(source, sessions=3, traps="none")
+    one = session_ids(source)[0]
+    # a moment that the target can still hold west of Greenwich, and not east of it
+    change_source(source, f"UPDATE session_traces SET created_at = '0001-01-01 00:30:00' WHERE session_id = '{one}'")
+    assert migrate(str(source), str(target), TransferOptions(timezone="Europe/Berlin")).report.failed_sessions == 1
+    back = rollback(str(target), RollbackOptions(everything=True, to=str(new))).report
+    assert (back.migrated_sessions, back.has_findings) == (3, False)
+    assert ledger(target)[one] == "rolled_back"
+    assert status(str(target)).taken_back == {f"duckdb://{new}": 3}
+
+    west = TransferOptions(timezone="America/New_York")
+    stale = migrate(str(source), str(target), west).report
+    assert (stale.migrated_sessions, stale.skipped_sessions) == (0, 3)
+    assert [line.split(" and ")[0] for line in stale.assumptions if "taken back into" in line] == [
+        f"3 sessions were taken back into duckdb://{new}"
+    ]
+    assert verify(str(source), str(target)).report.errors == []
+    assert catch_up(str(source), str(target), west).report.migrated_sessions == 0
+    assert query(target, "SELECT count(*) FROM session_traces") == [(0,)]
+    assert migrate(str(new), str(target), west).report.migrated_sessions == 3
+    assert ledger(target)[one] == "moved"
+    assert status(str(target)).taken_back == {}
+
+
+def test_a_session_in_quarantine_stays_in_the_store_that_it_came_from(tmp_path: Path) -> None:
+    source, target, new = tmp_path / "v1.db", tmp_path / "v2.db", tmp_path / "rebuilt.db"
+    make_langswarm_v1(source, sessions=3, traps="none")
+    (one,) = query(source, "SELECT session_id FROM sessions ORDER BY rowid LIMIT 1")[0]
+    change(source, "UPDATE sessions SET history = 'broken' WHERE session_id = ?", one)
+    assert migrate(str(source), str(target), TransferOptions()).report.failed_sessions == 1
+    assert rollback(str(target), RollbackOptions(everything=True)).report.skipped_sessions == 1
+    assert ledger(target)[one] == "quarantined"
+    kept = rollback(str(target), RollbackOptions(everything=True, to=str(new), keep_target=True)).report
+    assert (kept.migrated_sessions, ledger(target)[one]) == (1, "quarantined"), "a copy, since the target keeps its own"
+    assert rollback(str(target), RollbackOptions(everything=True, to=str(new))).report.migrated_sessions == 1
+    assert ledger(target)[one] == "rolled_back"
+    assert status(str(target)).taken_back == {f"libsql://{source}": 2, f"sqlite://{new}": 1}
+    with closing(sqlite3.connect(new)) as db:
+        assert db.execute("SELECT history FROM sessions").fetchall() == [("broken",)]

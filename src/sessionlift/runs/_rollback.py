@@ -43,7 +43,6 @@ from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
 from sessionlift.runs._rollback_rounds import Rounds, carried
 from sessionlift.runs._rollback_rows import Watched
 from sessionlift.runs._rollback_tally import RollbackTally
-from sessionlift.runs._transfer import GONE
 from sessionlift.runs._verification import with_token
 from sessionlift.runs._ways_back import WayBack, way_back_from
 from sessionlift.stores import (
@@ -115,6 +114,7 @@ class _Rollback:
         self._path = report_path(self._target, self._run_id, report_file)
         self._tally = RollbackTally()
         self._check: Check | None = None
+        self._started = self._copied = False
         self._begun = time.monotonic()
         self._report = Report(
             kind="rollback",
@@ -275,17 +275,9 @@ class _Rollback:
                     self._tally.settle(batch.turns, batch.losses)
             self._tally.into(self._report)
             return
-        if self._will_leave() and not self._options.keep_target and holds_data(store):
-            self._backup.before_writing(self._named, self._runs)
-        self._ledger.start_run(
-            self._run_id,
-            kind="rollback",
-            tool=f"sessionlift {__version__}",
-            source=self._name,
-            generations=(self._way.legacy, self._road.target),
-            options=self._ledger_options(),
-            started_at=self._report.started_at,
-        )
+        if carrier.may_write:
+            # what goes into a store of its own is not looked at there before
+            self._start(store, leaves=self._may_leave())
         leaver = Leaver(
             store,
             self._road.rows,
@@ -300,7 +292,7 @@ class _Rollback:
             self._make_legacy()
             if not carrier.may_write and self._goes_on_in_legacy():
                 # only who opens DuckDB's file for writing takes in the log that the killed run has left beside it
-                self._back_up_legacy()
+                self._back_up_legacy(store)
                 carrier.may_write = True
             self._progress.step(
                 f"Taking {len(self._chosen.ids):,} sessions from {self._named.redacted} back to {self._legacy.redacted}"
@@ -314,13 +306,15 @@ class _Rollback:
                 leaver,
                 self._tally,
                 open_legacy=self._legacy_store,
-                before_first_write=self._back_up_legacy,
+                before_first_write=lambda: self._back_up_legacy(store),
                 written=lambda legacy: self._keep_ids_free(store, legacy),
+                begin=lambda: self._start(store),
                 interrupts=self._interrupts,
                 progress=self._progress,
             )
             self._take_catalog(rounds, store, back)
             rounds.take_back(self._chosen.ids)
+            self._start(store, leaves=False)
             with self._interrupts.held():
                 self._settle_intents(store)
                 self._summarise()
@@ -334,18 +328,42 @@ class _Rollback:
                 self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
 
-    def _will_leave(self) -> bool:
-        """Whether any session is left that can leave the target."""
-        before = {run.run_id for run in self._runs if run.kind == "rollback"}
+    def _start(self, store: Store, *, leaves: bool = True) -> None:
+        """Begin to write: where sessions leave the target, it is copied before the first change, which is that the
+        ledger knows of the run."""
+        if leaves and not self._options.keep_target and not self._copied and holds_data(store):
+            self._backup.before_writing(self._named, self._runs)
+            self._copied = True
+        if self._started:
+            return
+        with self._interrupts.held():
+            self._ledger.start_run(
+                self._run_id,
+                kind="rollback",
+                tool=f"sessionlift {__version__}",
+                source=self._name,
+                generations=(self._way.legacy, self._road.target),
+                options=self._ledger_options(),
+                started_at=self._report.started_at,
+            )
+            self._started = True
+
+    def _may_leave(self) -> bool:
+        """Whether any session is left that can leave the target, as far as the ledger tells."""
+
+        def stays(unit: LedgerUnit) -> bool:
+            gone = unit.state == "rolled_back" or (unit.state == "deleted" and unit.run_id not in self._origins)
+            return gone or (unit.state == "quarantined" and self._came_from(unit))
+
         units = [self._chosen.units.get(key) for key in self._chosen.ids]
-        return any(unit is None or unit.state not in GONE or unit.run_id not in before for unit in units)
+        return any(unit is None or not stays(unit) for unit in units)
 
     def _goes_on_in_legacy(self) -> bool:
         """Whether a rollback into this legacy store did not come to its end, and left a log of DuckDB's there."""
         begun = any(run.source == self._name for run in unfinished(self._runs, "rollback"))
         return begun and self._legacy.path is not None and Path(f"{self._legacy.path}.wal").exists()
 
-    def _back_up_legacy(self) -> None:
+    def _back_up_legacy(self, store: Store) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
         if self._legacy.path is not None and not may_write(self._legacy.path):
             raise StoreReadOnlyError(
@@ -354,6 +372,7 @@ class _Rollback:
                 store=self._legacy.redacted,
                 role="source",
             )
+        self._start(store)
         self._backup.before_writing(self._legacy, self._runs)
         with self._interrupts.held():
             self._ledger.note_options(self._run_id, self._ledger_options())
@@ -388,6 +407,7 @@ class _Rollback:
         if carried.digest is None or carried.known is None:
             return
         if rounds.check.catalog_lies(carried.digest):
+            self._start(store, leaves=self._may_leave())
             with self._interrupts.held():
                 note_catalog(store, self._road.rows, carried, run_id=self._run_id)
         else:

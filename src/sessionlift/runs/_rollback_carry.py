@@ -143,7 +143,7 @@ class Carrier:
             turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
             turns.append(turn)
         self._refuse_rows_left([turn for turn in turns if turn.before is not None and _has_left(turn)], _ROWS_LEFT_WHY)
-        self._refuse_rows_left([turn for turn in turns if turn.state == "quarantined"], _ID_IN_QUARANTINE_WHY)
+        self._refuse_rows_left([turn for turn in turns if turn.found == "quarantined"], _ID_IN_QUARANTINE_WHY)
         return _Ready(Batch(turns, mark=mark), legacy, made, memory, there)
 
     def _refuse_rows_left(self, settled: Sequence[Turn], why: str) -> None:
@@ -229,8 +229,7 @@ class Carrier:
         return unit is not None and self._origins.get(unit.run_id) == self._name
 
     def _aside(self, turn: Turn, there: str | None, own: set[str]) -> Turn:
-        """A session in quarantine: it stays there, and goes as it was into a store that does not have it."""
-        turn.state = "quarantined"
+        """A session in quarantine: it stays there; where it did not come from it goes as it was, to live there."""
         if turn.digest is None or self._came_from(turn.before):
             return replace(turn, action="aside")
         if there in (None, turn.digest) or there in own:

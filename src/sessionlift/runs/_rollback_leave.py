@@ -53,11 +53,12 @@ class Leaver:
         ``losses`` is asked once it is known which sessions go. ``mark``: see Watched.
         """
         left = Left()
+        if not turns:
+            return left
         with self._target.transaction():
             units = self._look_again(turns, mark, left)
             left.losses = [*losses(left.done), *self._discard(left.done)]
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
-            going = [turn for turn in going if turn.state != "quarantined"]
             staying = {turn.session_id for turn in going} - self._deleted(going) if self._keep else set()
             self._stay([turn for turn in going if turn.session_id in staying], units)
             self._go([turn for turn in going if turn.session_id not in staying])

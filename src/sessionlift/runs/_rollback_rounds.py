@@ -30,6 +30,9 @@ BATCH = 500
 ROUNDS = 5
 """How often a session is begun again that the application writes to while it is on its way."""
 
+_STAYS = ("conflict", "refused", "settled", "aside")
+"""What becomes of sessions of which the target is not changed."""
+
 
 def carried(
     carrier: Carrier, ids: Sequence[str], legacy: Store | None, interrupts: Interrupts, *, write: bool
@@ -46,7 +49,7 @@ class Rounds:
 
     ``open_legacy`` opens that for reading, or (``write=True``) for writing; ``before_first_write`` is called once,
     while it is closed, when it is about to be written for the first time, unless the carrier may write already.
-    ``written`` is called with it after each part, before any session of that leaves.
+    ``begin`` is called after each part of which sessions are going to leave, and ``written`` with the legacy store.
     """
 
     target: Store
@@ -58,6 +61,7 @@ class Rounds:
     open_legacy: Callable[[bool], Store]
     before_first_write: Callable[[], None]
     written: Callable[[Store], None]
+    begin: Callable[[], None]
     interrupts: Interrupts
     progress: Progress
 
@@ -108,9 +112,11 @@ class Rounds:
         """Carry a part, and give it as one batch: its sessions leave the target together."""
         with without_collector():
             batches = list(carried(self.carrier, ids, legacy, self.interrupts, write=True))
-        with self.interrupts.held():
-            self.written(legacy)
         turns = [turn for batch in batches for turn in batch.turns]
+        if any(turn.action not in _STAYS for turn in turns):
+            self.begin()
+            with self.interrupts.held():
+                self.written(legacy)
         # who wrote to the target since the first look at it is noticed by all that were looked at later, too
         return Batch(turns, [loss for batch in batches for loss in batch.losses], batches[0].mark)
 
@@ -129,7 +135,7 @@ class Rounds:
             turn.action, turn.code = "refused", "not_verified"
             turn.why = "it does not lie in the legacy store as it must; it stays in the target"
         here = [turn for turn in part.turns if turn.session_id not in changed]
-        going = [turn for turn in here if turn.action not in ("conflict", "refused", "settled", "aside")]
+        going = [turn for turn in here if turn.action not in _STAYS]
 
         def losses(done: Sequence[Turn]) -> list[Loss]:
             if len(done) == len(going) and not wrong:
