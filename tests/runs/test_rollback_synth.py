@@ -108,6 +108,35 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v3_rows(target) == before
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--quiet"])
+def test_rows_that_only_say_their_timestep_now_are_not_told_as_changed_by_the_application(
+    sessionlift: Warm, legacy: Legacy, target: Path, option: str
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    before: dict[int, int] = dict(
+        query(target, "SELECT id, timestep_id FROM messages WHERE session_id = ? ORDER BY id", one)
+    )
+    assert None not in before.values()
+    changed = min(before)
+    change(target, "UPDATE messages SET content = 'said otherwise' WHERE id = ?", changed)
+    add_message(target, one, "said after the move")
+    answer = take_back(sessionlift, target, "--all", option)
+    assert answer.facts == {
+        ("carried_added", "messages"): 1,
+        ("carried_changed", "messages"): 1,
+        ("carried_linked", "messages"): len(before) - 1,
+    }
+    assert answer.sessions[one]["linked"] == {"messages": len(before) - 1}
+    if option == "--dry-run":
+        shown = sessionlift("rollback", target, "--all", option).out
+        assert f"{one!r}: goes back; 1 messages added; 1 messages changed; {len(before) - 1} messages linked" in shown
+    else:
+        found = v2(source, "SELECT id, timestep_id FROM messages WHERE session_id = ? ORDER BY id", one)
+        assert dict(found[:-1]) == before
+
+
 def test_the_report_of_a_move_that_gave_something_back_holds_when_it_is_checked_again(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

@@ -133,6 +133,6 @@ def _said(line: dict[str, Any]) -> str:
     if line.get("rebuilt"):
         parts.append("written to since it moved, and rebuilt whole")
     elif line["found"] not in ("unchanged", "quarantined"):
-        for name in ("added", "changed", "deleted"):
+        for name in ("added", "changed", "deleted", "linked"):
             parts += [f"{count:,} {table} {name}" for table, count in line[name].items()]
     return "; ".join(parts)

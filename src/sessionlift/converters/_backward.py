@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 from sessionlift.converters._batch import Loss, UnitKind
@@ -59,14 +59,23 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Changes:
-    """Rows of one unit by legacy table that are not in the legacy store as they are in the batch."""
+    """Rows of one unit by legacy table that are not in the legacy store as they are in the batch.
+
+    ``linked`` are those that differ in nothing but that the legacy store does not say what they belong to: what it
+    says elsewhere led there until the unit was written to.
+    """
 
     added: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
     deleted: dict[str, int] = field(default_factory=dict)
+    linked: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.deleted)
+        return bool(self.added or self.changed or self.deleted or self.linked)
+
+    def by_kind(self) -> dict[str, dict[str, int]]:
+        """The counts by the names of what was done, for whoever tells of all."""
+        return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
 
 
 @dataclass

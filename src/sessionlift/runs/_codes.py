@@ -136,6 +136,10 @@ FACTS: dict[str, str] = {
     "carried_added": "rows that the application wrote after the move; the legacy store has them now",
     "carried_changed": "rows that the application changed after the move; the legacy store has the change now",
     "carried_deleted": "rows that the application deleted after the move; they are deleted in the legacy store, too",
+    "carried_linked": (
+        "rows that the application need not have touched: its other writes have the legacy store's counts lead "
+        "elsewhere, so it says their timestep now, which the old program leaves empty"
+    ),
     "carried_whole": (
         "sessions that were written to after the move, rebuilt in a store that had nothing of them: what of their rows "
         "is new cannot be told there"

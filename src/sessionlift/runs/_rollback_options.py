@@ -106,8 +106,7 @@ class Turn:
     def to_dict(self) -> dict[str, Any]:
         """The session's line, ready for JSON."""
         told: dict[str, Any] = {"session_id": self.session_id, "action": self.action, "found": self.found}
-        for name in ("added", "changed", "deleted"):
-            told[name] = dict(getattr(self.changes, name))
+        told.update(self.changes.by_kind())
         if self.rebuilt:
             told["rebuilt"] = True
         if self.why:

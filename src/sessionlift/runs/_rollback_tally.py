@@ -50,11 +50,9 @@ class RollbackTally:
         if before is None or not before.changes:
             return
         turn.rebuilt = turn.rebuilt or before.rebuilt
+        now = turn.changes.by_kind()
         turn.changes = Changes(
-            *(
-                dict(Counter(getattr(before.changes, name)) + Counter(getattr(turn.changes, name)))
-                for name in ("added", "changed", "deleted")
-            )
+            **{kind: dict(Counter(counts) + Counter(now[kind])) for kind, counts in before.changes.by_kind().items()}
         )
         if turn.action == "there" and before.action == "carry":
             turn.action = "carry"
@@ -111,9 +109,9 @@ class RollbackTally:
         if turn is not None and turn.rebuilt:
             self._tell("carried_whole", "sessions", 1, session_id)
             return
-        for name in ("added", "changed", "deleted"):
-            for table, count in getattr(changes, name).items():
-                self._tell(f"carried_{name}", table, count, session_id)
+        for kind, counts in changes.by_kind().items():
+            for table, count in counts.items():
+                self._tell(f"carried_{kind}", table, count, session_id)
 
     def _tell(self, code: str, table: str, count: int, session_id: str | None) -> None:
         found = self._facts.setdefault((code, table), [0, []])

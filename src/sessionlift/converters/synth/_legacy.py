@@ -184,6 +184,14 @@ def _differs(table: str, column: str) -> str:
     return f"o.{name} IS DISTINCT FROM t.{name}"
 
 
+def _only_linked(table: str) -> str:
+    """True where the store's row (``o``) is the batch's (``t``), and only does not say which timestep it belongs to."""
+    if "timestep_id" not in V2_COLUMNS[table]:
+        return "FALSE"
+    same = " AND ".join(f"NOT ({_differs(table, column)})" for column in _others(table) if column != "timestep_id")
+    return f"o.timestep_id IS NULL AND t.timestep_id IS NOT NULL AND {same}"
+
+
 def _others(table: str) -> list[str]:
     return [column for column in V2_COLUMNS[table] if column not in _KEYS[table]]
 
@@ -207,11 +215,14 @@ def _changes(db: duckdb.DuckDBPyConnection) -> dict[str, Changes]:
         name, temp = f"main.{quote_identifier(table)}", quote_identifier(_temp(table))
         same = _same_key(table, "o", "t")
         differing = " OR ".join(_differs(table, column) for column in _others(table))
+        linked = _only_linked(table)
         queries = {
             "added": f"SELECT {_owner(table, 't')}, count(*) FROM {temp} AS t "
             f"WHERE NOT EXISTS (SELECT 1 FROM {name} AS o WHERE {same}) GROUP BY 1",
             "changed": f"SELECT {_owner(table, 't')}, count(*) FROM {temp} AS t JOIN {name} AS o ON {same} "
-            f"WHERE {differing} GROUP BY 1",
+            f"WHERE ({differing}) AND NOT ({linked}) GROUP BY 1",
+            "linked": f"SELECT {_owner(table, 't')}, count(*) FROM {temp} AS t JOIN {name} AS o ON {same} "
+            f"WHERE {linked} GROUP BY 1",
         }
         if table in V2_SESSION_TABLES:
             queries["deleted"] = f"SELECT o.session_id, count(*) FROM {name} AS o WHERE {_surplus(table)} GROUP BY 1"
@@ -356,13 +367,3 @@ def _rows(db: duckdb.DuckDBPyConnection, sql: str, params: list[Any]) -> Iterato
     result = db.execute(sql, params)
     while rows := result.fetchmany(1000):
         yield from rows
-
-
-def summed(changes: Mapping[str, Changes]) -> Changes:
-    """The changes of several units together."""
-    total = Changes()
-    for each in changes.values():
-        for into, counts in ((total.added, each.added), (total.changed, each.changed), (total.deleted, each.deleted)):
-            for table, count in counts.items():
-                into[table] = into.get(table, 0) + count
-    return total
