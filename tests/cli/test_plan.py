@@ -30,7 +30,7 @@ def test_a_plan_as_text_and_as_json(sessionlift: Warm, legacy: Legacy) -> None:
     assert "Nothing was changed" in text.out
     plan = json.loads(sessionlift("plan", source, "--json").out)["report"]
     assert (plan["kind"], plan["status"], plan["total_sessions"]) == ("plan", "completed_with_findings", 4)
-    assert {line["code"] for line in plan["errors"]} == {"quarantine_foreseen"}
+    assert {line["code"] for line in plan["errors"]} == {"orphan_row"}
 
 
 def test_a_plan_is_a_report_that_can_be_kept(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:

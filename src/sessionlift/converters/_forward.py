@@ -28,13 +28,18 @@ class Inventory:
 
 @dataclass
 class Forecast:
-    """``quarantined``, ``derived`` and ``excluded`` count rows by table; sessions are those that would move."""
+    """``quarantined`` and ``derived`` count rows by table; sessions are those that would move.
+
+    ``ailing`` are the first few sessions with rows that would be put aside, in the order they move; ``unread`` counts
+    rows that a run does not count, since their session is put aside as one row.
+    """
 
     losses: list[Loss] = field(default_factory=list)
     quarantined: dict[str, int] = field(default_factory=dict)
     sessions_quarantined: int = 0
+    ailing: list[str] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
     derived: dict[str, int] = field(default_factory=dict)
-    excluded: dict[str, int] = field(default_factory=dict)
 
 
 class Group(Protocol):
@@ -80,6 +85,15 @@ class Forward(Protocol):
 
     def know(self, known: Iterable[tuple[str, str]]) -> None:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
+
+    def known_now(self, group: Any) -> dict[str, str | None]:
+        """The known sessions of ``group``: the digest of their source rows as they are, None where it is the known one.
+
+        Without a look at what they would become, so that it costs little.
+        """
+
+    def unreadable(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that would be put aside whole, since their rows cannot be converted."""
 
     def next_ids(self) -> dict[str, int]:
         """By table whose rows keep their ids the first that the legacy program has not come to; ids given by hand

@@ -92,11 +92,19 @@ def _outcome(report: Report) -> str:
     elif report.kind == "rollback" and report.dry_run:
         verb = "would be taken back"
     counts = [f"{done:,} of {plural(report.total_sessions, 'session')} {verb}"]
-    if report.skipped_sessions:
-        counts.append(f"{report.skipped_sessions:,} already there")
+    counts += _skipped(report)
     if report.failed_sessions:
         counts.append(f"{report.failed_sessions:,} FAILED")
     return f"{name} {how}: {', '.join(counts)}{f' in {took}' if took else ''}."
+
+
+def _skipped(report: Report) -> list[str]:
+    """Of the sessions that were passed over how many are there, and how many have left the target."""
+    facts = {fact.code: fact.count for fact in report.source_facts} if report.kind in ("migrate", "plan") else {}
+    elsewhere, deleted = facts.get("rolled_back", 0), facts.get("deleted_in_target", 0)
+    there = report.skipped_sessions - elsewhere - deleted
+    told = ((there, "already there"), (elsewhere, "in another store"), (deleted, "deleted in the target"))
+    return [f"{count:,} {where}" for count, where in told if count > 0]
 
 
 def _in_place(report: Report) -> bool:

@@ -145,7 +145,10 @@ FACTS: dict[str, str] = {
         "is new cannot be told there"
     ),
     "deleted_in_target": "the session was moved once and deleted there since: it does not come back by itself",
-    "rolled_back": "the session was moved once and taken back: it is moved again when someone says so",
+    "rolled_back": (
+        "the session was moved once and taken back into another store than this source: it lives there, and comes from "
+        "there only"
+    ),
     "recorded_counts_differ": (
         "sessions whose recorded counters disagree with their rows: the old writer lost rows when it saved; "
         "nothing was repaired"

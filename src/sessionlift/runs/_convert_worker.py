@@ -7,7 +7,6 @@ legacy store's engine and the target's never meet. Nothing but temporary files i
 from __future__ import annotations
 
 import gc
-import json
 import resource
 import shutil
 import sqlite3
@@ -16,13 +15,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError
 from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._catalog_merge import as_key
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._roads import Source, road_from
 from sessionlift.runs._stage import StageWriter
@@ -54,22 +54,16 @@ class ConvertWorker:
         # the catalog is one unit, rows without a session included, whichever sessions are chosen; its converter
         # comes first, since the other one needs the temporary tables that both make
         whole = None if options.only is None else source.forward(replace(options, only=None))
-        self._converter = source.forward(options, _pairs(request.get("kept")))
+        self._converter = source.forward(options, dict(read_pairs(request.get("kept"))))
         self._catalog = whole or self._converter
         self._known_catalog: str | None = request["known_catalog"]
         self._leave: dict[str, list[Any]] = {}
         self._limits: dict[str, int] = request["limits"]
         self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
-        if request["known"]:
-            self._learn(Path(request["known"]))
+        self._converter.know(read_pairs(request["known"]))
         self._todo: deque[Task] = deque()
         self._waiting: deque[Task] = deque()
         self._number = 0
-
-    def _learn(self, path: Path) -> None:
-        """Take over the digests of sessions that were moved before; the file is JSON, one [id, digest] a line."""
-        with path.open(encoding="utf-8") as lines:
-            self._converter.know((key, digest) for key, digest in map(json.loads, lines))
 
     def run(self) -> None:
         inventory = self._source.with_room(self._converter.inventory)
@@ -85,7 +79,7 @@ class ConvertWorker:
                 "missing": self._converter.missing(self._options.only or ()),
                 "next_ids": self._converter.next_ids(),
                 "snapshot": str(snapshot) if self._source.snapshot(snapshot) else None,
-                **self._foreign(),
+                "foreign": list(self._converter.foreign()),
             },
         )
         self._work_off(Task(None))
@@ -97,11 +91,6 @@ class ConvertWorker:
         self._hear_all()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         send(sys.stdout, {"type": "done", "peak_memory_mb": peak})
-
-    def _foreign(self) -> Message:
-        """How many of the sessions that were moved before are not in this source."""
-        known, count, example = self._converter.foreign()
-        return {"known": known, "foreign": count, "foreign_example": example}
 
     def _work_off(self, *tasks: Task) -> None:
         """Make the tasks' batches, and those that the writer's answers ask for, a few ahead of the writer."""
@@ -163,14 +152,6 @@ class ConvertWorker:
         message["bytes"] = task.group.bytes if task.group is not None else 0
         message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
-
-
-def _pairs(path: str | None) -> dict[str, Any]:
-    """What sessions get back that come from the legacy store again: JSON, one [id, what was kept] a line."""
-    if path is None:
-        return {}
-    with Path(path).open(encoding="utf-8") as lines:
-        return dict(map(json.loads, lines))
 
 
 def main() -> int:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sessionlift.converters import CATALOG, SESSION, load_zone
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._pairs import write_pairs
 from sessionlift.runs._places import is_told, live_elsewhere, moved_from_others, places, taken_back_into
-from sessionlift.runs._protocol import Message
 from sessionlift.stores import Store, StoreURL, open_store, sniff
 
 
@@ -44,36 +42,35 @@ class Known:
         return {run.source for run in self.runs}
 
     def refuse_other_source(
-        self, message: Message, source: StoreURL, target: StoreURL, options: TransferOptions
+        self, foreign: tuple[int, int, str | None], source: StoreURL, target: StoreURL, options: TransferOptions
     ) -> list[str]:
         """A target takes one source. The same one is told by its place; said to be another, it must share sessions.
 
-        ``message`` is the converter's count of what it knows. Returns what the report has to say of sessions that are
+        ``foreign`` is what the converter says under that name. Returns what the report has to say of sessions that are
         gone from the source. Raises OtherSourceError.
         """
         if not self.sessions:
             return []
+        known, gone, example = foreign
         told = is_told(source, self.runs, options)
         # a rollback may have taken a part of the sessions into a store of its own
         taken_back_to = {run.source for run in self.runs if run.kind == "rollback"}
-        none_shared = message["known"] and message["foreign"] == message["known"]
+        none_shared = known and gone == known
         if (none_shared and source.place not in places(taken_back_to)) or not told:
-            of_those = (
-                f"{message['foreign']:,} of the {message['known']:,} sessions it got there are not in this source"
-            )
+            of_those = f"{gone:,} of the {known:,} sessions it got there are not in this source"
             raise OtherSourceError(
                 f"{target.redacted} was filled from {', '.join(sorted(self.sources))}; "
-                + (of_those if message["known"] else "what it got there was taken back, or waits in quarantine"),
+                + (of_those if known else "what it got there was taken back, or waits in quarantine"),
                 hint="give each source a target of its own; if it is the same store, moved, say --same-source",
                 store=target.redacted,
                 role="target",
             )
         told_of = list(self.elsewhere)
-        if not message["foreign"]:
+        if not gone:
             return told_of
         return [
             *told_of,
-            f"{message['foreign']:,} sessions that were moved earlier (such as {message['foreign_example']!r}) "
+            f"{gone:,} sessions that were moved earlier (such as {example!r}) "
             "are no longer in the source; what the target has of them stays",
         ]
 
@@ -90,48 +87,43 @@ def what_is_known(source: StoreURL, target: StoreURL, options: TransferOptions, 
         return Known()  # what was half written was all there was
     try:
         with open_store(target, mode="ro", role="target") as store:
-            filled = holds_data(store)
-            if not has_ledger(store):
-                return Known(filled)
-            ledger = Ledger(store)
-            runs = ledger.runs()
-            refuse_other_zone(ledger, options, target)
-            # what the last one could not convert may find a place by another mapping or clock, and a part by --salvage
-            mapping = options.to_message()["mapping"]
-            others = frozenset(
-                run.run_id
-                for run in runs
-                if run.options.get("mapping") != mapping
-                or (_has_zone(run) and run.options["timezone"] != options.timezone)
-                or (options.salvage and not run.options.get("salvage"))
-            )
-            retry = Retry(others, ledger.refused())
-            revived = taken_back_into(source, runs, options)
-            return Known(
-                filled,
-                _written(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=revived)),
-                next((digest for _, digest in ledger.digests(CATALOG)), None),
-                runs,
-                retry,
-                ledger.unwell(),
-                _written(temporary / "kept.jsonl", ledger.kept()),
-                sum(ledger.states().values()),
-                revived,
-                moved_from_others(source, runs),
-                live_elsewhere(ledger, runs, revived),
-            )
+            return known_in(store, source, options, temporary)
     except StoreNotFoundError:
         return Known()
 
 
-def _written(path: Path, pairs: Iterable[tuple[str, Any]]) -> Path | None:
-    """Write pairs as JSON, one a line; None, and no file, where there are none."""
-    found = False
-    with path.open("w", encoding="utf-8") as lines:
-        for pair in pairs:
-            lines.write(json.dumps(pair) + "\n")
-            found = True
-    return path if found else None
+def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary: Path) -> Known:
+    """The same of an opened target, of which nothing is written."""
+    filled = holds_data(store)
+    if not has_ledger(store):
+        return Known(filled)
+    ledger = Ledger(store)
+    runs = ledger.runs()
+    refuse_other_zone(ledger, options, store.url)
+    # what the last one could not convert may find a place by another mapping or clock, and a part by --salvage
+    mapping = options.to_message()["mapping"]
+    others = frozenset(
+        run.run_id
+        for run in runs
+        if run.options.get("mapping") != mapping
+        or (_has_zone(run) and run.options["timezone"] != options.timezone)
+        or (options.salvage and not run.options.get("salvage"))
+    )
+    retry = Retry(others, ledger.refused())
+    revived = taken_back_into(source, runs, options)
+    return Known(
+        filled,
+        write_pairs(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=revived)),
+        next((digest for _, digest in ledger.digests(CATALOG)), None),
+        runs,
+        retry,
+        ledger.unwell(),
+        write_pairs(temporary / "kept.jsonl", ledger.kept()),
+        sum(ledger.states().values()),
+        revived,
+        moved_from_others(source, runs),
+        live_elsewhere(ledger, runs, revived),
+    )
 
 
 def _roll_back(url: StoreURL) -> None:

@@ -363,8 +363,8 @@ class _Run:
                 hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=message["missing"][0],
             )
-        gone = self._known.refuse_other_source(message, self._source, self._asked_target, self._options)
-        self._report.assumptions.extend(gone)
+        told = self._known.refuse_other_source(message["foreign"], self._source, self._asked_target, self._options)
+        self._report.assumptions.extend(told)
 
     def _committed(self, batch: Committed) -> None:
         message = batch.message
@@ -374,7 +374,8 @@ class _Run:
                 self._verifier.catalog()
             self._verifier.sessions(batch.moved)
         done = self._tally.migrated + self._tally.skipped + self._tally.failed
-        self._progress.count("moved", done, self._total, self._tally.rows)
+        verb = "moved" if done == self._tally.migrated else "looked at"
+        self._progress.count(verb, done, self._total, self._tally.rows)
 
     def _verify_earlier(self, ledger: Ledger) -> None:
         """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""

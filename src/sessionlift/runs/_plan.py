@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sessionlift import generations
-from sessionlift.converters import CATALOG, SESSION, Batch, Forecast, Forward, Inventory
+from sessionlift.converters import Batch, Forecast, Forward, Inventory, Quarantined
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import detect, require_generation
-from sessionlift.ledger import Ledger
 from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
+from sessionlift.runs._batches import ERRORS as NAMED
 from sessionlift.runs._codes import LOSSES
-from sessionlift.runs._known import has_ledger, is_blank, refuse_other_zone
+from sessionlift.runs._known import Known, is_blank, known_in
+from sessionlift.runs._moved_before import MovedBefore
 from sessionlift.runs._options import TransferOptions, assumptions
-from sessionlift.runs._places import refuse_same, taken_back_into
+from sessionlift.runs._pairs import read_pairs
+from sessionlift.runs._places import refuse_same
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
-from sessionlift.runs._roads import SOURCES, road_from
-from sessionlift.stores import StoreURL, open_store, parse_store_url
+from sessionlift.runs._roads import SOURCES, Source, road_from
+from sessionlift.runs._tally import ERRORS, Tally
+from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url
 
 SAMPLE_ROWS = 10_000
 # of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting is this share of it
@@ -33,9 +38,9 @@ _GROWTH = 2.0
 def plan(source: str, target: str | None, options: TransferOptions, *, report_file: Path | None = None) -> Report:
     """Count what a move would read, write, derive, lose and put aside, and estimate its size and time.
 
-    Opens both stores read-only and writes nothing but ``report_file``, if one is given. Sessions that the target's
-    ledger names are counted as skipped; whether they changed since is found out by the run itself. The time comes
-    from converting a sample here and now.
+    Opens both stores read-only and writes nothing but ``report_file``, if one is given. Of sessions that were moved
+    before it foresees what a run makes of them, too. The time comes from converting a sample here and now. Raises what
+    a run does where it would refuse the stores or the options.
     """
     where = parse_store_url(source)
     goal = None if target is None else parse_store_url(target)
@@ -54,83 +59,106 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         options=options.to_message(),
         assumptions=assumptions(options),
     )
-    if goal is not None:
-        generations.check_target(goal, road.target)
-    known, known_catalog = _moved_before(where, goal, options) if goal is not None else (set(), None)
-    with road.open_source(where, 2) as store, store.mapped():
+    with ExitStack() as stack:
+        there = None
+        known = Known()
+        if goal is not None:
+            generations.check_target(goal, road.target)
+            there = _opened(goal, stack)
+        if there is not None:
+            known = known_in(there, where, options, stack.enter_context(PrivateDirectory("plan")))
+        store = stack.enter_context(road.open_source(where, 2))
+        stack.enter_context(store.mapped())
         # as in the run: the catalog is whole, whichever sessions are chosen
         whole = store.forward(replace(options, only=None))
-        catalog = store.with_room(lambda: whole.catalog(_Nowhere(), known_catalog))
-        converter = store.forward(options)
+        catalog = store.with_room(lambda: whole.catalog(_Nowhere(), known.catalog))
+        converter = store.forward(options, dict(read_pairs(known.kept)))
         inventory = store.with_room(converter.inventory)
         missing = converter.missing(options.only or ())
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
         report.total_sessions = inventory.sessions
-        there = [session_id for session_id in converter.session_ids() if session_id in known]
-        report.skipped_sessions = len(there)
-        if there:
-            inventory = store.with_room(lambda: converter.leave_out(there))
-        forecast = store.with_room(lambda: converter.forecast(inventory))
-        _count(report, converter, inventory, catalog, forecast)
+        tally = Tally()
+        if there is not None and known.sessions:
+            before = MovedBefore(there, road, known, options)
+            converter.know(before.digests())
+            report.assumptions += known.refuse_other_source(converter.foreign(), where, there.url, options)
+            converter.know(before.once_more())
+            catalog = before.catalog(catalog, tally)
+            if alone := before.sessions(store, converter, tally):
+                inventory = store.with_room(lambda: converter.leave_out(alone))
+        forecast = Forecast()
+        if inventory.sessions or inventory.orphans:
+            forecast = store.with_room(lambda: converter.forecast(inventory))
         seconds = store.with_room(lambda: _estimate(converter, inventory))
-    rows = sum(table.written + table.derived for table in report.tables.values())
+        # the last that is asked of the converter, which numbers its sessions anew
+        ailing = _ailing(store, converter, forecast) if forecast.ailing else []
+        rows = {**converter.catalog_rows(), **inventory.rows} if catalog.units else inventory.rows
+    _count(report, rows, inventory, catalog, forecast, ailing, tally)
+    written = sum(table.written + table.derived for table in report.tables.values())
     report.throughput = Throughput.measured(
-        sessions=report.migrated_sessions, rows=rows, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
+        sessions=report.migrated_sessions, rows=written, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
     )
     report.assumptions.append(
         "throughput is an estimate: seconds from a sample converted on this machine, bytes of the finished target"
     )
-    if known:
-        report.assumptions.append(
-            "sessions that the ledger names were taken for unchanged and are not counted by table"
-        )
     report.finish()
     if report_file is not None:
         write(report, report_file)
     return report
 
 
-def _moved_before(source: StoreURL, goal: StoreURL, options: TransferOptions) -> tuple[set[str], str | None]:
-    """The sessions that the target's ledger names and a run leaves alone, and the digest of the catalog as it was
-    moved. Raises UsageError where a run would refuse the zone."""
+def _opened(goal: StoreURL, stack: ExitStack) -> Store | None:
+    """The target, if there is one."""
     if is_blank(goal):
-        return set(), None
+        return None
     try:
-        with open_store(goal, mode="ro", role="target") as store:
-            if not has_ledger(store):
-                return set(), None
-            ledger = Ledger(store)
-            refuse_other_zone(ledger, options, goal)
-            revived = taken_back_into(source, ledger.runs(), options)
-            return {key for key, digest in ledger.digests(SESSION, revive=revived) if digest}, next(
-                (each for _, each in ledger.digests(CATALOG)), None
-            )
+        return stack.enter_context(open_store(goal, mode="ro", role="target"))
     except StoreNotFoundError:
-        return set(), None
+        return None
 
 
-def _count(report: Report, converter: Forward, inventory: Inventory, catalog: Batch, forecast: Forecast) -> None:
+def _ailing(store: Source, converter: Forward, forecast: Forecast) -> list[Quarantined]:
+    """Rows that would be put aside, each with its reason: those of the first sessions that have any."""
+    found: list[Quarantined] = []
+    for group in converter.pick(forecast.ailing[:ERRORS]):
+        # as many of a batch as a run names
+        found += store.with_room(partial(converter.convert, group, _Nowhere())).quarantine[:NAMED]
+        if len(found) >= ERRORS:
+            break
+    return found
+
+
+def _count(
+    report: Report,
+    rows: dict[str, int],
+    inventory: Inventory,
+    catalog: Batch,
+    forecast: Forecast,
+    ailing: list[Quarantined],
+    tally: Tally,
+) -> None:
     orphans = Counter(row.table for row in catalog.quarantine)
-    report.failed_sessions = forecast.sessions_quarantined
-    report.migrated_sessions = report.total_sessions - report.skipped_sessions - report.failed_sessions
-    rows = inventory.rows
-    if catalog.units:
-        rows = {**converter.catalog_rows(), **rows}
+    tally.failed += forecast.sessions_quarantined
+    tally.migrated = report.total_sessions - tally.skipped - tally.failed
     for table, count in rows.items():
-        read = count + orphans[table]
+        read = count + orphans[table] - forecast.unread.get(table, 0)
         aside = forecast.quarantined.get(table, 0) - inventory.orphans.get(table, 0) + orphans[table]
-        report.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)
-        if aside:
-            report.errors.append(
-                ErrorLine(error=f"rows that would go to quarantine: {aside:,}", code="quarantine_foreseen", table=table)
-            )
-    # they are counted without a look at each, so there is no line for any of them
-    report.errors_truncated = report.failed_sessions
+        tally.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)
     for table, count in forecast.derived.items():
-        report.tables[table] = TableCounts(derived=count)
-    for table, count in forecast.excluded.items():
-        report.tables[table] = TableCounts(read=count, excluded=count)
+        tally.tables[table] = TableCounts(derived=count)
+    for table, count in catalog.excluded.items():
+        tally.tables[table] = TableCounts(read=count, excluded=count)
+    named = [*catalog.quarantine[:NAMED], *ailing]
+    for row in named:
+        tally.error(
+            ErrorLine(
+                session_id=row.session_id or None, error=row.reason, code=row.code, table=row.table, row=row.row_id
+            )
+        )
+    # the others are counted without a look at each
+    tally.more_errors += sum(counts.quarantined for counts in tally.tables.values()) - len(named)
+    tally.into(report)
     report.losses = [
         Loss(
             code=loss.code,

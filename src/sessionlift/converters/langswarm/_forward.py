@@ -140,6 +140,19 @@ class LangswarmForward:
         """Tell which sessions were moved before, with the digest of their source rows: equal ones are left alone."""
         self._known.update((key, bytes.fromhex(digest)) for key, digest in known)
 
+    def known_now(self, group: Group) -> dict[str, str | None]:
+        """The known sessions of ``group``: the digest of their source rows as they are, None where it is the known one.
+
+        Without a look at what they would become, so that it costs little.
+        """
+        found = {row.key: source_digest(row) for row in self._rows_of(group) if row.key in self._known}
+        return {key: None if digest == self._known[key].hex() else digest for key, digest in found.items()}
+
+    def unreadable(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that would be put aside whole, since their rows cannot be converted."""
+        rows = [row for each in ids if (row := self._source.get(each)) is not None]
+        return {row.key for row in rows if isinstance(self._made(row), Aside)}
+
     def next_ids(self) -> dict[str, int]:
         """No row of V1's keeps an id that V1 has drawn."""
         return {}
@@ -274,22 +287,20 @@ class LangswarmForward:
         for place in self._places:
             row = self._source.at(place)
             made = None if row is None else self._made(row)
+            if row is not None and (isinstance(made, Aside) or (made is not None and made.quarantine)):
+                forecast.ailing.append(row.key)
             if isinstance(made, Aside) and row is not None:
                 forecast.sessions_quarantined += 1
+                _add(forecast.quarantined, "sessions")
                 # a session that V1 reads and V2 cannot hold was counted with its messages
-                for table, count in self._counts(row).items():
-                    forecast.quarantined[table] = forecast.quarantined.get(table, 0) + count
+                messages = self._counts(row).get("session_messages", 0)
+                forecast.unread["session_messages"] = forecast.unread.get("session_messages", 0) + messages
             elif isinstance(made, Moved) and row is not None:
                 losses.add(row.key, made.losses)
                 _add(forecast.derived, "session_metrics")
                 for each in made.quarantine:
                     _add(forecast.quarantined, each.table)
         forecast.losses = losses.counted()
-        excluded = 0
-        if self._options.only is None:
-            excluded = sum(1 for stray in self._source.strays() if stray.code is None)
-        if excluded:
-            forecast.excluded["memory"] = excluded
         return forecast
 
 

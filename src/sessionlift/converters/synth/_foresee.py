@@ -15,6 +15,9 @@ from sessionlift.stores import quote_identifier
 _DOUBTFUL = (r",\s*[\]}]", r"(?i)[:,\[]\s*-?(nan|inf)", "[0-9]{1000}")
 """What the engine's JSON reader lets pass and Python's may not: trailing commas, odd spellings, huge integers."""
 
+_AILING_ROWS = 10_000
+"""So many rows may those sessions have that are converted to tell what is wrong with them."""
+
 _DEEP = 300
 """Opening brackets in a document that may be nested deeper than Python reads."""
 
@@ -28,11 +31,7 @@ def foresee(
 ) -> Forecast:
     """Count by the very conditions that the run uses, for the sessions in ``sl_units``."""
     forecast = Forecast()
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r "
-        f"WHERE {trace_unreadable.sql} OR r.session_id IN ({_sql.texts()})",
-        [_sql.bind_texts(_unreadable(connection))],
-    )
+    put_aside(connection, trace_unreadable)
     row = connection.execute(
         "SELECT count(*), coalesce(sum(u.session_timesteps_rows), 0)::BIGINT, "
         "coalesce(sum(u.events_rows), 0)::BIGINT, coalesce(sum(u.messages_rows), 0)::BIGINT "
@@ -68,6 +67,8 @@ def foresee(
         assert counts is not None  # noqa: S101 - an aggregate always gives a row
         if table == "events":
             *counts_of, unknown, rewards = counts
+            if row[0] or unknown:
+                forecast.ailing = _ailing(connection, event_type_unknown)
             if unknown:
                 forecast.quarantined["events"] = forecast.quarantined.get("events", 0) + unknown
                 kept = f"NOT {event_type_unknown.sql}" + (f" AND {chosen}" if chosen else "")
@@ -89,6 +90,26 @@ def foresee(
         if count:
             forecast.quarantined[table] = forecast.quarantined.get(table, 0) + count
     return forecast
+
+
+def put_aside(connection: duckdb.DuckDBPyConnection, trace_unreadable: _sql.Condition) -> None:
+    """Fill the temporary table ``sl_bad`` with the sessions that would be put aside whole."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE sl_bad AS SELECT session_id FROM session_traces AS r "
+        f"WHERE {trace_unreadable.sql} OR r.session_id IN ({_sql.texts()})",
+        [_sql.bind_texts(_unreadable(connection))],
+    )
+
+
+def _ailing(connection: duckdb.DuckDBPyConnection, event_type_unknown: _sql.Condition) -> list[str]:
+    """The first sessions of ``sl_units`` with rows that would be put aside; together they are of moderate size."""
+    found = connection.execute(
+        "SELECT session_id FROM (SELECT u.session_id, u.n, sum(u.all_rows) OVER (ORDER BY u.n) - u.all_rows AS before "
+        "FROM sl_units AS u WHERE u.session_id IN (SELECT session_id FROM sl_bad) OR u.session_id IN "
+        f"(SELECT r.session_id FROM events AS r WHERE {event_type_unknown.sql})) WHERE before < {_AILING_ROWS} "
+        "ORDER BY n"
+    ).fetchall()
+    return [session_id for (session_id,) in found]
 
 
 def _unreadable(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:

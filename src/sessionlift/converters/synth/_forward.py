@@ -22,7 +22,7 @@ from sessionlift.converters.synth._columns import (
     V2_SESSION_TABLES,
     V3_COLUMNS,
 )
-from sessionlift.converters.synth._foresee import foresee
+from sessionlift.converters.synth._foresee import foresee, put_aside
 from sessionlift.converters.synth._gathered import TEMP, Gathered
 from sessionlift.converters.synth._ids import next_ids
 from sessionlift.converters.synth._inventory import (
@@ -36,6 +36,7 @@ from sessionlift.converters.synth._inventory import (
 )
 from sessionlift.converters.synth._metadata import Reshaped, outcome, reshape
 from sessionlift.converters.synth._quarantine import raw_rows
+from sessionlift.converters.synth._source_digests import source_digests
 from sessionlift.converters.synth._told import Told, note
 from sessionlift.stores import DuckdbStore
 
@@ -170,6 +171,28 @@ class SynthForward:
                 f"INSERT INTO sl_known {_sql.texts()}, unnest(from_json(?, '[\"VARCHAR\"]'))",
                 [_sql.bind_texts(ids), _sql.bind_texts(digests)],
             )
+
+    def known_now(self, group: Group) -> dict[str, str | None]:
+        """The known sessions of ``group``: the digest of their source rows as they are, None where it is the known one.
+
+        Without a look at what they would become, so that it costs little.
+        """
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE sl_b AS SELECT u.session_id, k.digest FROM sl_units AS u "
+            "JOIN sl_known AS k ON k.session_id = u.session_id WHERE u.n BETWEEN ? AND ?",
+            [group.first, group.last],
+        )
+        known = dict(self._db.execute("SELECT session_id, digest FROM sl_b").fetchall())
+        found = source_digests(self._db, group, known)
+        return {key: None if digest == known[key] else digest for key, digest in found.items()}
+
+    def unreadable(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that would be put aside whole, since their rows cannot be converted."""
+        put_aside(self._db, _sql.trace_unreadable(self.times))
+        found = self._db.execute(
+            f"SELECT session_id FROM sl_bad WHERE session_id IN ({_sql.texts()})", [_sql.bind_texts(ids)]
+        )
+        return {session_id for (session_id,) in found.fetchall()}
 
     def groups(self, *, max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES) -> Iterator[Group]:
         """The chosen sessions in batches of at most about so many rows and bytes; ``inventory`` comes first."""
