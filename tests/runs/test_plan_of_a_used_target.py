@@ -306,6 +306,52 @@ def rows_of_sessions_that_are_there_can_no_longer_be_converted(stores: Stores) -
     change_source(stores.source, f"UPDATE events SET event_type = 'odd' WHERE session_id = '{one}'")
 
 
+@situation(TRACES)
+def rows_of_no_session_wait_in_quarantine(stores: Stores) -> None:
+    change_source(
+        stores.source, "INSERT INTO messages SELECT * REPLACE (9999 AS id, 'x' AS session_id) FROM messages LIMIT 1"
+    )
+    assert stores.move().errors
+
+
+@situation(TRACES)
+def rows_of_no_session_came_since(stores: Stores) -> None:
+    rows_of_no_session_wait_in_quarantine(stores)
+    change_source(stores.source, "UPDATE messages SET id = 9998 WHERE id = 9999")
+
+
+@situation(TRACES)
+def the_catalog_changed_in_the_source(stores: Stores) -> None:
+    change_source(stores.source, "UPDATE experiments SET description = 'by the old one'")
+
+
+@situation(TRACES)
+def the_catalog_changed_in_the_target(stores: Stores) -> None:
+    change(stores.target, "UPDATE experiments SET description = 'by the new one'")
+
+
+@situation(TRACES)
+def the_catalog_changed_on_both_sides_in_other_rows(stores: Stores) -> None:
+    first, *others = sorted(str(key) for (key,) in query(stores.target, "SELECT experiment_id FROM experiments"))
+    change(stores.target, "UPDATE experiments SET description = 'by the new one' WHERE experiment_id = ?", first)
+    change_source(
+        stores.source, *(f"UPDATE experiments SET description = 'by the old one' WHERE id = '{key}'" for key in others)
+    )
+
+
+@situation(TRACES)
+def the_catalog_changed_on_both_sides_in_the_same_rows(stores: Stores) -> None:
+    the_catalog_changed_in_the_source(stores)
+    the_catalog_changed_in_the_target(stores)
+    change_source(stores.source, "UPDATE systems SET description = 'by the old one'")
+
+
+@situation(TRACES)
+def a_conflict_over_the_catalog_was_told_before(stores: Stores) -> None:
+    the_catalog_changed_on_both_sides_in_the_same_rows(stores)
+    assert stores.move().errors
+
+
 @situation(SESSIONS)
 def a_broken_history_is_salvaged_at_last(stores: Stores) -> TransferOptions:
     stores.target.unlink()

@@ -77,9 +77,6 @@ class Forward(Protocol):
     def leave_out(self, ids: Iterable[str]) -> Inventory:
         """Take sessions out of the inventory; returns what is left."""
 
-    def catalog_rows(self) -> dict[str, int]:
-        """Rows by catalog table."""
-
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of ``ids`` that the store does not hold."""
 

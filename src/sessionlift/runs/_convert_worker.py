@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError

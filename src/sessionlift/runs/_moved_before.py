@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sessionlift.converters import CATALOG, SESSION, Batch, Forward, UnitKind
+from sessionlift.converters import CATALOG, SESSION, Forward, RowKeys
+from sessionlift.runs._batches import complete
+from sessionlift.runs._catalog_merge import as_key
 from sessionlift.runs._known import Known
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._pairs import read_pairs
+from sessionlift.runs._protocol import Message
 from sessionlift.runs._roads import Road, Source
-from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Transfer
 from sessionlift.stores import Store
 
@@ -54,21 +56,22 @@ class MovedBefore:
         """And those in quarantine that a run tries again, whatever their digest; ``digests`` comes first."""
         return ((key, "") for key in self._once_more)
 
-    def catalog(self, batch: Batch, tally: Tally) -> Batch:
-        """``batch`` as it would be written; an empty one where the catalog is left alone."""
-        why = self._unwell.get((CATALOG, "")) if batch.unchanged else None
-        if batch.units:
-            left = self._judge.left(
-                CATALOG, [[unit.session_id, unit.source_digest, unit.state] for unit in batch.units]
-            )
-            why = left.get("", why)
-            batch = Batch() if left else batch
-        if why is not None:
-            tally.left(None, why)
-        return batch
+    def catalog(self, source: Source, whole: Forward) -> Message:
+        """The catalog's batch as it describes itself when it is written, or left alone."""
+        known, why = self._known.catalog, self._unwell.get((CATALOG, ""))
+        leave: dict[str, list[Any]] = {}
+        while True:
+            message = source.with_room(partial(offered_catalog, whole, known, leave))
+            again = self._judge.answer(message)
+            if again is None:
+                message["aside"] = [["", why]] if message["unchanged"] and why is not None else []
+                return message
+            known = next((digest for _, digest in again["known"]), known)
+            leave = {table: list(map(as_key, keys)) for table, keys in again.get("leave", {}).items()}
+            why = again["aside"].get("", why)
 
-    def sessions(self, source: Source, converter: Forward, tally: Tally) -> list[str]:
-        """The sessions that a run leaves alone. ``tally`` counts them, with what is to be said of them."""
+    def left_alone(self, source: Source, converter: Forward) -> dict[str, str | None]:
+        """The sessions that a run leaves alone, each with why where it is not well."""
         alone: dict[str, str | None] = {}
         changed: dict[str, str] = {}
         for group in converter.groups(max_bytes=_BYTES):
@@ -80,18 +83,49 @@ class MovedBefore:
         spoiled = source.with_room(partial(converter.unreadable, list(changed))) if changed else set()
         units = [[key, digest, "quarantined" if key in spoiled else "moved"] for key, digest in changed.items()]
         for at in range(0, len(units), _UNITS):
-            alone.update(self._judge.left(SESSION, units[at : at + _UNITS]))
-        tally.skipped += len(alone)
-        for key, why in alone.items():
-            if why is not None:
-                tally.left(key, why)
-        return list(alone)
+            again = self._judge.answer({"kind": SESSION, "units": units[at : at + _UNITS]})
+            if again is not None:
+                why = {key: self._unwell.get((SESSION, key)) for key, _ in again["known"]}
+                alone.update({**why, **again["aside"]})
+        return alone
 
 
 class _Judge(Transfer):
     """The writer, asked what it would do."""
 
-    def left(self, kind: UnitKind, units: Sequence[list[Any]]) -> dict[str, str | None]:
-        """Those of ``units`` that are left alone, with why where they are not well; the others are written."""
-        again = self._judge(kind, list(units)).again
-        return {} if again is None else {key: again["aside"].get(key) for key, _ in again["known"]}
+    def answer(self, message: Message) -> Message | None:
+        """What ``commit`` would answer where it wants the batch made again; else None, and it has told of conflicts."""
+        if message["units"]:
+            found = self._judge(message)
+            if found.again is not None:
+                return found.again
+            told = found.merge
+        else:
+            told = self._told
+        if told is not None and message["kind"] == CATALOG:
+            self._tell(message, told)
+        return None
+
+
+class Counted:
+    """A stage that keeps nothing of the rows but how many there were."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._columns: dict[str, list[str]] = {}
+
+    def rows(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Count rows of ``table``."""
+        self._columns.setdefault(table, list(columns))
+        self.counts[table] = self.counts.get(table, 0) + len(rows)
+
+    def columns(self) -> dict[str, list[str]]:
+        """The tables that got rows, in the order they came, and their columns."""
+        return dict(self._columns)
+
+
+def offered_catalog(whole: Forward, known: str | None = None, leave: RowKeys | None = None) -> Message:
+    """The batch that a run would make of the catalog: empty where it has the digest ``known``."""
+    stage = Counted()
+    batch = whole.catalog(stage, known, leave)
+    return complete(stage, batch, CATALOG, run_id="", converter=whole, leave=leave)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sessionlift import generations
-from sessionlift.converters import Batch, Forecast, Forward, Inventory, Quarantined
+from sessionlift.converters import SESSION, Forecast, Forward, Inventory, Quarantined
 from sessionlift.errors import StoreNotFoundError, UsageError
 from sessionlift.generations import detect, require_generation
-from sessionlift.reports import ErrorLine, Loss, Report, TableCounts, Throughput, write
+from sessionlift.reports import Report, Throughput, write
 from sessionlift.runs._batches import ERRORS as NAMED
-from sessionlift.runs._codes import LOSSES
 from sessionlift.runs._known import Known, is_blank, known_in
-from sessionlift.runs._moved_before import MovedBefore
+from sessionlift.runs._moved_before import Counted, MovedBefore, offered_catalog
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._places import refuse_same
+from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
 from sessionlift.runs._roads import SOURCES, Source, road_from
 from sessionlift.runs._tally import ERRORS, Tally
@@ -59,33 +57,33 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         options=options.to_message(),
         assumptions=assumptions(options),
     )
+    tally = Tally()
     with ExitStack() as stack:
-        there = None
-        known = Known()
+        there, known, before = None, Known(), None
         if goal is not None:
             generations.check_target(goal, road.target)
             there = _opened(goal, stack)
         if there is not None:
             known = known_in(there, where, options, stack.enter_context(PrivateDirectory("plan")))
+            before = MovedBefore(there, road, known, options) if known.sessions else None
         store = stack.enter_context(road.open_source(where, 2))
         stack.enter_context(store.mapped())
         # as in the run: the catalog is whole, whichever sessions are chosen
         whole = store.forward(replace(options, only=None))
-        catalog = store.with_room(lambda: whole.catalog(_Nowhere(), known.catalog))
+        catalog = _catalog(store, whole, before)
         converter = store.forward(options, dict(read_pairs(known.kept)))
         inventory = store.with_room(converter.inventory)
         missing = converter.missing(options.only or ())
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
         report.total_sessions = inventory.sessions
-        tally = Tally()
-        if there is not None and known.sessions:
-            before = MovedBefore(there, road, known, options)
+        alone: dict[str, str | None] = {}
+        if before is not None and goal is not None:
             converter.know(before.digests())
-            report.assumptions += known.refuse_other_source(converter.foreign(), where, there.url, options)
+            report.assumptions += known.refuse_other_source(converter.foreign(), where, goal, options)
             converter.know(before.once_more())
-            catalog = before.catalog(catalog, tally)
-            if alone := before.sessions(store, converter, tally):
+            alone = before.left_alone(store, converter)
+            if alone:
                 inventory = store.with_room(lambda: converter.leave_out(alone))
         forecast = Forecast()
         if inventory.sessions or inventory.orphans:
@@ -93,11 +91,12 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         seconds = store.with_room(lambda: _estimate(converter, inventory))
         # the last that is asked of the converter, which numbers its sessions anew
         ailing = _ailing(store, converter, forecast) if forecast.ailing else []
-        rows = {**converter.catalog_rows(), **inventory.rows} if catalog.units else inventory.rows
-    _count(report, rows, inventory, catalog, forecast, ailing, tally)
-    written = sum(table.written + table.derived for table in report.tables.values())
+    failed = forecast.sessions_quarantined
+    tally.take(catalog, moved=0, failed=0)
+    tally.take(_sessions(inventory, forecast, ailing, alone), moved=inventory.sessions - failed, failed=failed)
+    tally.into(report)
     report.throughput = Throughput.measured(
-        sessions=report.migrated_sessions, rows=written, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
+        sessions=report.migrated_sessions, rows=tally.rows, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
     )
     report.assumptions.append(
         "throughput is an estimate: seconds from a sample converted on this machine, bytes of the finished target"
@@ -118,58 +117,51 @@ def _opened(goal: StoreURL, stack: ExitStack) -> Store | None:
         return None
 
 
+def _catalog(store: Source, whole: Forward, before: MovedBefore | None) -> Message:
+    """The catalog as the run's batch of it describes itself, when it is written or left alone."""
+    if before is not None:
+        return before.catalog(store, whole)
+    return store.with_room(lambda: offered_catalog(whole))
+
+
 def _ailing(store: Source, converter: Forward, forecast: Forecast) -> list[Quarantined]:
     """Rows that would be put aside, each with its reason: those of the first sessions that have any."""
     found: list[Quarantined] = []
     for group in converter.pick(forecast.ailing[:ERRORS]):
         # as many of a batch as a run names
-        found += store.with_room(partial(converter.convert, group, _Nowhere())).quarantine[:NAMED]
+        found += store.with_room(partial(converter.convert, group, Counted())).quarantine[:NAMED]
         if len(found) >= ERRORS:
             break
     return found
 
 
-def _count(
-    report: Report,
-    rows: dict[str, int],
-    inventory: Inventory,
-    catalog: Batch,
-    forecast: Forecast,
-    ailing: list[Quarantined],
-    tally: Tally,
-) -> None:
-    orphans = Counter(row.table for row in catalog.quarantine)
-    tally.failed += forecast.sessions_quarantined
-    tally.migrated = report.total_sessions - tally.skipped - tally.failed
-    for table, count in rows.items():
-        read = count + orphans[table] - forecast.unread.get(table, 0)
-        aside = forecast.quarantined.get(table, 0) - inventory.orphans.get(table, 0) + orphans[table]
-        tally.tables[table] = TableCounts(read=read, written=read - aside, quarantined=aside)
-    for table, count in forecast.derived.items():
-        tally.tables[table] = TableCounts(derived=count)
-    for table, count in catalog.excluded.items():
-        tally.tables[table] = TableCounts(read=count, excluded=count)
-    named = [*catalog.quarantine[:NAMED], *ailing]
-    for row in named:
-        tally.error(
-            ErrorLine(
-                session_id=row.session_id or None, error=row.reason, code=row.code, table=row.table, row=row.row_id
-            )
-        )
-    # the others are counted without a look at each
-    tally.more_errors += sum(counts.quarantined for counts in tally.tables.values()) - len(named)
-    tally.into(report)
-    report.losses = [
-        Loss(
-            code=loss.code,
-            table=loss.table,
-            column=loss.column,
-            count=loss.count,
-            meaning=LOSSES[loss.code][0],
-            original_kept_in=LOSSES[loss.code][1],
-        )
-        for loss in (*catalog.losses, *forecast.losses)
-    ]
+def _sessions(
+    inventory: Inventory, forecast: Forecast, ailing: list[Quarantined], alone: dict[str, str | None]
+) -> Message:
+    """All sessions as one batch would describe itself."""
+    aside = {
+        table: count - inventory.orphans.get(table, 0)
+        for table, count in forecast.quarantined.items()
+        if count > inventory.orphans.get(table, 0)
+    }
+    read = {table: count - forecast.unread.get(table, 0) for table, count in inventory.rows.items()}
+    written = {table: count - aside.get(table, 0) for table, count in read.items()}
+    return {
+        "kind": SESSION,
+        "unchanged": len(alone),
+        "bytes": 0,
+        "read": read,
+        "written": {**written, **forecast.derived},
+        "derived": list(forecast.derived),
+        "excluded": {},
+        "quarantined": aside,
+        "losses": [[loss.code, loss.table, loss.column, loss.count, loss.example] for loss in forecast.losses],
+        "facts": [],
+        "errors": [[row.session_id, row.table, row.row_id, row.code, row.reason] for row in ailing],
+        # the others are counted without a look at each
+        "more_errors": sum(aside.values()) - len(ailing),
+        "aside": [[key, why] for key, why in alone.items() if why is not None],
+    }
 
 
 def _estimate(converter: Forward, inventory: Inventory) -> float:
@@ -178,14 +170,7 @@ def _estimate(converter: Forward, inventory: Inventory) -> float:
     if first is None or first.rows == 0:
         return _START
     begun = time.perf_counter()
-    converter.convert(first, _Nowhere())
+    converter.convert(first, Counted())
     seconds = time.perf_counter() - begun
     rows = sum(inventory.rows.values())
     return _START + seconds * (rows / first.rows) / _CONVERTING if rows > first.rows else _START + seconds
-
-
-class _Nowhere:
-    """A sink that keeps nothing."""
-
-    def rows(self, *_: Any) -> None:
-        return None

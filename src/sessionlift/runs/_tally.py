@@ -100,9 +100,9 @@ class Tally:
             self.error(ErrorLine(session_id=whose, error=reason, code=code, table=table, row=row_id))
         self.more_errors += message["more_errors"]
         for session_id, why in message["aside"]:
-            self.left(None if message["kind"] == "catalog" else session_id, why)
+            self._left(None if message["kind"] == "catalog" else session_id, why)
 
-    def left(self, session_id: str | None, why: str) -> None:
+    def _left(self, session_id: str | None, why: str) -> None:
         """Tell of a unit that was left alone though it is not well.
 
         A session of which nothing moved is no 'skipped'.

@@ -128,10 +128,6 @@ class LangswarmForward:
                 counts[table] = counts.get(table, 0) + count
         return Inventory(counts["sessions"], counts, {}, sum(self._bytes))
 
-    def catalog_rows(self) -> dict[str, int]:
-        """No V1 table has rows that are no session's and move."""
-        return {}
-
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of ``ids`` that the store does not hold."""
         return [each for each in dict.fromkeys(ids) if self._source.place_of(each) is None]

@@ -18,7 +18,6 @@ from sessionlift.converters.synth import _catalog, _messages, _projection, _sql
 from sessionlift.converters.synth._columns import (
     DERIVED_TABLES,
     REAL_IN_DIGEST,
-    V2_CATALOG_TABLES,
     V2_SESSION_TABLES,
     V3_COLUMNS,
 )
@@ -117,12 +116,6 @@ class SynthForward:
         while rows := result.fetchmany(10_000):
             for (session_id,) in rows:
                 yield session_id
-
-    def catalog_rows(self) -> dict[str, int]:
-        """Rows by catalog table."""
-        return {
-            table: self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in V2_CATALOG_TABLES
-        }
 
     def leave_out(self, ids: Iterable[str]) -> Inventory:
         """Take sessions out of the inventory; returns what is left, which is no longer the whole store."""
