@@ -215,7 +215,7 @@ def test_a_newer_form_of_v3_says_what_it_has(v3: Path) -> None:
         require_generation(found, "synth.v3", store=str(v3), role="target")
 
 
-@pytest.mark.parametrize(("role", "hint"), [("source", "source comes first"), ("target", "new file")])
+@pytest.mark.parametrize(("role", "hint"), [("source", "source comes first"), ("target", "target comes second")])
 def test_swapped_arguments_are_told_so(v2: Path, v3: Path, role: str, hint: str) -> None:
     path, wanted = (v3, "synth.v2") if role == "source" else (v2, "synth.v3")
     with pytest.raises(WrongGenerationError) as refused:

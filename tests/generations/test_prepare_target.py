@@ -151,7 +151,7 @@ def test_a_store_of_another_system_is_refused_by_its_name(tmp_path: Path) -> Non
     )
     error = refused(path, WrongGenerationError)
     assert "is a langswarm.v1 store" in error.what
-    assert "new file" in error.hint
+    assert "name a new target" in error.hint
 
 
 def test_an_older_form_is_refused(v3: Path) -> None:

@@ -92,6 +92,10 @@ class Detection:
         return {**asdict(self), "moves_to": self.moves_to}
 
 
+_NEW_ONE = "name a new target: it will be created"
+_FILLED = "name the target of a migration; `sessionlift detect STORE` tells what a store holds"
+
+
 def detect(url: StoreURL | str, *, role: Role = "source") -> Detection:
     """Name the generation that a store holds. Read-only: the store is byte-identical afterwards.
 
@@ -141,10 +145,13 @@ def _detected_in_copy(where: StoreURL, path: Path, role: Role) -> Detection:
     return found
 
 
-def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection:
-    """The same over an open store. Reads the catalog, the stamps and one count per table."""
+def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = False) -> Detection:
+    """The same over an open store. Reads the catalog, the stamps and one count per table.
+
+    ``new``: errors say that another store would be made, for those who make it.
+    """
     shape = read_shape(query, engine)
-    signature = _choose(query, shape, engine, store, role)
+    signature = _choose(query, shape, engine, store, role, new)
     rows = {
         table: int(query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
         for table in (*signature.needs, *sorted(signature.whole.keys() - signature.needs.keys()))
@@ -182,25 +189,23 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role) -> Detection
     )
 
 
-def require_generation(found: Detection, *wanted: str, store: str, role: Role) -> Detection:
+def require_generation(found: Detection, *wanted: str, store: str, role: Role, new: bool = False) -> Detection:
     """The detection itself when its generation is one of ``wanted``, in the form this build knows.
 
-    Raises WrongGenerationError that says what the store is and what to do.
+    Raises WrongGenerationError that says what the store is and what to do; with ``new``, that another would be made.
     """
     if found.generation in wanted and not found.lacks and not found.newer:
         return found
     asked = " or ".join(wanted)
     if found.generation in wanted:
-        hint = (
-            "let the release of the program that the form belongs to write into a new store, "
-            "or name a new target: it will be created"
-        )
+        hint = "let the release of the program that the form belongs to write into a new store"
+        hint += f", or {_NEW_ONE}" if new else ""
     elif role == "source" and found.generation in MOVED.values():
         hint = f"this looks like a target; the source comes first, and has to be {asked}"
-    elif role == "target" and found.generation == "langswarm.v1" and "langswarm.v2" in wanted:
+    elif new and found.generation == "langswarm.v1" and "langswarm.v2" in wanted:
         hint = _langswarm.NO_TARGET
     elif role == "target" and found.generation in MOVED:
-        hint = "this looks like a source; the target comes second. Name a new file: it will be created"
+        hint = f"this looks like a source; the target comes second; {_NEW_ONE if new else _FILLED}"
     elif found.generation in MOVED:
         hint = f"name a store of {asked}"
     elif role == "source" and found.generation in {*LED_UP, *LED_UP.values()}:
@@ -211,7 +216,7 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role) -
     elif found.generation in {*LED_UP, *LED_UP.values()}:
         hint = (
             "it is changed in place: sessionlift downgrade STORE --to GENERATION leads it back; "
-            "as the target of a move name a new file"
+            "as the target of a move name another file"
         )
     else:
         moves = ", ".join(f"{old} to {new}" for old, new in MOVED.items())
@@ -253,7 +258,7 @@ def read_stamps(query: Query, shape: Shape) -> list[str]:
     return sorted(str(stamp) for (stamp,) in query(f"SELECT version_num FROM {VERSION_TABLE}"))
 
 
-def _choose(query: Query, shape: Shape, engine: str, store: str, role: Role) -> Signature:
+def _choose(query: Query, shape: Shape, engine: str, store: str, role: Role, new: bool) -> Signature:
     kind = "duckdb" if engine == "duckdb" else "sqlite"
     same_engine = [signature for signature in SIGNATURES if signature.engine == kind]
     fits = [signature for signature in same_engine if not signature.against(shape)]
@@ -284,9 +289,7 @@ def _choose(query: Query, shape: Shape, engine: str, store: str, role: Role) -> 
     systems = ", ".join(sorted({signature.system for signature in SIGNATURES} | {"semloop"}))
     raise UnknownGenerationError(
         f"{store} holds {_said(shape)}; no known schema fits{_nearest(shape, kind)}",
-        hint="name a new target: it will be created"
-        if role == "target"
-        else f"name a store that one of the known systems wrote: {systems}",
+        hint=_NEW_ONE if new else _FILLED if role == "target" else f"name a store that a known system wrote: {systems}",
         store=store,
         role=role,
         found=found,

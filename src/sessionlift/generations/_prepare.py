@@ -120,8 +120,8 @@ def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tupl
     refuse_newer(stamps, store=named)
     found: Detection | None = None
     if shape.keys() - {VERSION_TABLE} - LEDGER_TABLES:
-        found = detect_in(query, engine=engine, store=named, role="target")
-        require_generation(found, generation, store=named, role="target")
+        found = detect_in(query, engine=engine, store=named, role="target", new=True)
+        require_generation(found, generation, store=named, role="target", new=True)
         if generation not in _ADOPTED:
             _refuse_foreign_rows(found, stamps, named)
         # what the real program made has no stamp yet, and has to be exact all the same

@@ -6,7 +6,7 @@ Imports nothing of the package but the errors and the version, so that every lay
 from sessionlift.reports._check import check, check_file
 from sessionlift.reports._digests import Digest, digests_path, file_sha256, read_digests, write_digests
 from sessionlift.reports._environment import current_environment
-from sessionlift.reports._files import ReportFile, find_reports, load, load_raw, write
+from sessionlift.reports._files import ReportFile, directory_for, find_reports, load, load_raw, write
 from sessionlift.reports._layout import printable
 from sessionlift.reports._model import (
     REPORT_VERSION,
@@ -58,6 +58,7 @@ __all__ = [
     "check_file",
     "current_environment",
     "digests_path",
+    "directory_for",
     "file_sha256",
     "find_reports",
     "load",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,22 +29,39 @@ def write(report: Report, path: str | os.PathLike[str], *, secrets: Iterable[str
     return write_atomically(Path(path), [text.encode("utf-8", "backslashreplace")])
 
 
+@contextmanager
+def directory_for(directory: Path) -> Iterator[None]:
+    """Make ``directory``, and those above it, for what is put into it inside.
+
+    Of those that were made none stays that is empty afterwards. Raises OSError.
+    """
+    made = [each for each in (directory, *directory.parents) if not each.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in made:
+            # the system removes none in which something lies
+            with suppress(OSError):
+                each.rmdir()
+
+
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> Path:
     """Make ``path`` a file of ``chunks``, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_directory(path.parent)
+        with directory_for(path.parent):
+            try:
+                with temporary.open("wb") as file:
+                    for chunk in chunks:
+                        file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_directory(path.parent)
     except OSError as error:
         raise ReportError(
             f"cannot write {path}: {error.strerror or error}",

@@ -21,7 +21,7 @@ from sessionlift.errors import (
     StoreReadOnlyError,
     UsageError,
 )
-from sessionlift.reports import utc_now
+from sessionlift.reports import directory_for, utc_now
 from sessionlift.runs._backup_worker import file_digest
 from sessionlift.runs._content import Content, refuse_other_content, told
 from sessionlift.runs._protocol import Message, Worker
@@ -101,25 +101,26 @@ def take_backup(url: StoreURL | str, directory: Path | None = None) -> BackupInf
     final = place / f"{path.name}-{moment}-{uuid.uuid4().hex[:8]}.backup"
     partial = final.with_suffix(".partial")
     try:
-        partial.mkdir(parents=True)
-        try:
-            done = _ask({"do": "copy", "store": where.redacted, "into": str(partial), "name": _NAMES[where.engine]})
-            info = BackupInfo(
-                path=final,
-                store=where.redacted,
-                engine=where.engine,
-                taken_at=utc_now(),
-                tool=f"sessionlift {__version__}",
-                generation=done["generation"],
-                files=done["files"],
-                content=told(Content(**done["content"])),
-            )
-            _write_manifest(partial / MANIFEST, info)
-            partial.rename(final)
-            _sync(place)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        with directory_for(place):
+            partial.mkdir()
+            try:
+                done = _ask({"do": "copy", "store": where.redacted, "into": str(partial), "name": _NAMES[where.engine]})
+                info = BackupInfo(
+                    path=final,
+                    store=where.redacted,
+                    engine=where.engine,
+                    taken_at=utc_now(),
+                    tool=f"sessionlift {__version__}",
+                    generation=done["generation"],
+                    files=done["files"],
+                    content=told(Content(**done["content"])),
+                )
+                _write_manifest(partial / MANIFEST, info)
+                partial.rename(final)
+                _sync(place)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
     except OSError as error:
         raise _refused(error, place, "target") from error
     return info

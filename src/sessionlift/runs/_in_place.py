@@ -61,8 +61,8 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import (
-    make_place,
     new_run_id,
+    refuse_mistyped,
     report_path,
     store_info,
     store_size,
@@ -410,7 +410,7 @@ class InPlaceRun:
         self._report.target.system = self._road.system
         if self._digests and not self._options.dry_run:
             try:
-                make_place(self._path, self._report_file)
+                refuse_mistyped(self._path, self._report_file)
                 self._report.digests = write_digests(digests_path(self._path), self._digests, algorithm=ALGORITHM)
             except (OSError, SessionliftError) as error:
                 self._progress.step(f"The digests could not be written beside {self._path}: {error}")

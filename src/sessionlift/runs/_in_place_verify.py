@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sessionlift.errors import GenerationError, SessionliftError, StoreError, StoreNotFoundError, UsageError
 from sessionlift.generations import RevisionInfo, chain_of, detect, over, standing, step_of
-from sessionlift.reports import Difference, ErrorLine, Report, Throughput, Verification, read_digests, write
+from sessionlift.reports import Difference, ErrorLine, Report, Throughput, Verification, read_digests
 from sessionlift.runs._in_place_check import check_integrity, columns_that_stay, digest_stay, facts_of, said_by_own
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store, write_report
 from sessionlift.runs._row_digests import TableDigest, columns_of, count_rows, tables_of
 from sessionlift.runs._snapshot import in_place_url, open_file, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore, StoreURL, quote_identifier
@@ -69,7 +70,11 @@ def verify_in_place(
         report.errors.append(ErrorLine(error=error.what, code=error.code))
         report.verification = Verification()
         report.finish("failed")
-        written = _write(report, path, report_file) if tells_of_a_store(error, report_file) else None
+        written = (
+            write_report(report, path, report_file, Progress(quiet=True))
+            if tells_of_a_store(error, report_file)
+            else None
+        )
         if written is not None:
             error.fields["report"] = str(written)
         raise
@@ -79,7 +84,7 @@ def verify_in_place(
         sessions=report.total_sessions, rows=rows, bytes=0, seconds=time.monotonic() - begun
     )
     report.finish()
-    return InPlaceCheck(report, _write(report, path, report_file))
+    return InPlaceCheck(report, write_report(report, path, report_file, Progress(quiet=True)))
 
 
 def _other(against: str) -> StoreURL:
@@ -239,11 +244,3 @@ def verify_claims(claimed: Report, claimed_file: Path, *, report_file: Path | No
     return verify_in_place(
         claimed.target.url, against, claimed=claimed, claimed_file=claimed_file, report_file=report_file
     )
-
-
-def _write(report: Report, path: Path, given: Path | None) -> Path | None:
-    try:
-        path.parent.mkdir(parents=given is not None, exist_ok=True)
-        return write(report, path)
-    except (OSError, SessionliftError):
-        return None

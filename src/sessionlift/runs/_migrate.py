@@ -41,8 +41,8 @@ from sessionlift.runs._places import never_verified, refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import (
-    make_place,
     new_run_id,
+    refuse_mistyped,
     report_path,
     store_info,
     store_size,
@@ -441,7 +441,7 @@ class _Run:
     # --- the report -------------------------------------------------------------------------------------------
 
     def _write_digests(self, ledger: Ledger) -> None:
-        make_place(self._path, self._report_file)
+        refuse_mistyped(self._path, self._report_file)
         self._report.digests = unit_digests(ledger, self._run_id, self._path)
 
     def _summarise(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,10 +39,12 @@ def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: St
     return Path("sessionlift-reports") / f"{run_id}.json"
 
 
-def make_place(path: Path, given: Path | None) -> None:
-    """The reports' directory. Of a path that was mistyped nothing is made, so its parent has to be there, unless the
-    user ``given`` it."""
-    path.parent.mkdir(parents=given is not None, exist_ok=True)
+def refuse_mistyped(path: Path, given: Path | None) -> None:
+    """Raise FileNotFoundError where a report's directory cannot be made, since its parent is not there either: of a
+    path that was mistyped nothing is made, unless the user has ``given`` it."""
+    above = path.parent.parent
+    if given is None and not above.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(above))
 
 
 def write_report(
@@ -48,7 +52,7 @@ def write_report(
 ) -> Path | None:
     """Write a run's report, without the ``token``; None, and a line of progress, where that cannot be done."""
     try:
-        make_place(path, given)
+        refuse_mistyped(path, given)
         return write(report, path, secrets=[token] if token else [])
     except (OSError, SessionliftError) as error:
         progress.step(f"The report could not be written to {path}: {error}")

@@ -23,7 +23,7 @@ from sessionlift.reports import (
 )
 from sessionlift.reports import Kind as ReportKind
 from sessionlift.runs._mover import SessionMover
-from sessionlift.runs._report_files import store_info, store_size, unit_digests
+from sessionlift.runs._report_files import refuse_mistyped, store_info, store_size, unit_digests
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed
 
@@ -123,7 +123,7 @@ class Window:
     def write(self, *, secrets: tuple[str, ...] = ()) -> Path | None:
         """Write what is known so far; None, and ``unwritten`` says why, where that cannot be."""
         try:
-            self.path.parent.mkdir(exist_ok=True)
+            refuse_mistyped(self.path, None)
             return write(self.so_far(), self.path, secrets=secrets)
         except (OSError, SessionliftError) as error:
             self.unwritten = error if isinstance(error, SessionliftError) else SessionliftError(str(error))
@@ -135,7 +135,7 @@ class Window:
         if mover is not None:
             # a target that fails now may not keep the report away
             with suppress(OSError, SessionliftError):
-                self.path.parent.mkdir(exist_ok=True)
+                refuse_mistyped(self.path, None)
                 report.digests = unit_digests(mover.ledger, self.run_id, self.path)
                 report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=mover.ledger.size())
             if report.target is not None:

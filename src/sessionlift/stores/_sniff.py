@@ -105,8 +105,7 @@ def wrong_format(path: Path, engine: str, found: Found, *, store: str, role: str
         "duckdb": f"open it as duckdb://{path}",
         "sqlite": f"open it as libsql://{path}",
         "empty": "an empty file is often what is left of an interrupted copy: copy the store again"
-        if role == "source"
-        else "remove the empty file, and it will be created",
+        + ("" if role == "source" else ", or restore its backup"),
         "json": "name the database file itself, not a text that belongs to it",
         "text": "name the database file itself, not a text that belongs to it",
         "directory": "name a file inside it",

@@ -20,11 +20,11 @@ from sessionlift.reports import (
     Throughput,
     Verification,
     current_environment,
-    write,
 )
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store
+from sessionlift.runs._progress import Progress
+from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store, write_report
 from sessionlift.runs._snapshot import in_place_url, refuse_empty
 from sessionlift.runs.session_buddy._backfill import backfill
 from sessionlift.runs.session_buddy._baselines import baselines
@@ -87,13 +87,17 @@ def derive(
         report.tables = {}
         report.errors.append(ErrorLine(error=error.what, code=error.code))
         report.finish("failed")
-        written = _write(report, path, report_file) if tells_of_a_store(error, report_file) else None
+        written = (
+            write_report(report, path, report_file, Progress(quiet=True))
+            if tells_of_a_store(error, report_file)
+            else None
+        )
         if written is not None:
             error.fields["report"] = str(written)
         raise
     _close(report, begun)
     report.finish()
-    return report, _write(report, path, report_file)
+    return report, write_report(report, path, report_file, Progress(quiet=True))
 
 
 def _tell(report: Report, store: Store, connection: Connection, step: StepName, options: dict[str, Any]) -> None:
@@ -129,11 +133,3 @@ def _close(report: Report, begun: float) -> None:
         seconds=time.monotonic() - begun,
         peak_memory_mb={"run": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
     )
-
-
-def _write(report: Report, path: Path, given: Path | None) -> Path | None:
-    try:
-        path.parent.mkdir(parents=given is not None, exist_ok=True)
-        return write(report, path)
-    except (OSError, SessionliftError):
-        return None
