@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 from tests.support.made import make_synth_v2
-from tests.support.moved import change
+from tests.support.moved import change, query
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.runs import TransferOptions, migrate, verify
@@ -82,6 +82,41 @@ def road(moved: Road, tmp_path: Path) -> Road:
 def test_what_the_old_program_has_changed_since_is_told_as_that_alone(road: Road, what: str) -> None:
     road.in_source(*CHANGES[what])
     assert road.codes() == {"changed_in_source"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO messages SELECT * REPLACE (9999 AS id) FROM messages WHERE session_id <> 'none' LIMIT 1",
+        "DELETE FROM messages WHERE id = (SELECT min(id) FROM messages)",
+        "UPDATE messages SET message_type = 'system' WHERE id = (SELECT min(id) FROM messages)",
+    ],
+    ids=["a message more", "one less", "another one"],
+)
+def test_a_session_that_the_old_program_went_on_with_is_not_blamed_on_the_report(road: Road, statement: str) -> None:
+    road.in_source(statement)
+    assert {"changed_in_source"} <= road.codes() <= {"changed_in_source", "differs_from_source"}
+    road.rewrite(fewer_losses)
+    assert "claim_losses" in road.codes()
+    road.rewrite(less_written)
+    assert "claim_written" in road.codes()
+
+
+def test_a_langswarm_session_that_the_old_program_went_on_with_is_not_blamed_on_the_report(tmp_path: Path) -> None:
+    source, target = tmp_path / "v1.db", tmp_path / "v2.db"
+    make_langswarm_v1(source, sessions=12, seed=2, traps="all")
+    path = migrate(str(source), str(target), TransferOptions()).path
+    assert path is not None
+    road = Road(source, target, path)
+    one = "(SELECT session_id FROM sessionlift_units WHERE state = 'moved' LIMIT 1)"
+    (key,) = query(target, f"SELECT session_id FROM session_messages WHERE session_id = {one} LIMIT 1")[0]
+    (text,) = query(source, "SELECT history FROM sessions WHERE session_id = ?", key)[0]
+    history = json.loads(text)
+    history["messages"].append({**history["messages"][-1], "id": "later", "content": None})
+    change(source, "UPDATE sessions SET history = ? WHERE session_id = ?", json.dumps(history), key)
+    assert {"changed_in_source"} <= road.codes() <= {"changed_in_source", "differs_from_source"}
+    road.rewrite(lambda told: told["tables"]["session_messages"].update(written=1))
+    assert "claim_written" in road.codes()
 
 
 def more_written(told: dict[str, Any]) -> None:

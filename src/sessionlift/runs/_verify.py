@@ -256,6 +256,11 @@ class _VerifyRun:
                 "the report's claims about rows of no session, since a later run has moved those again, or a rollback "
                 "has carried them: `sessionlift verify SOURCE TARGET` compares them as they are"
             )
+        if audit["sessions_moved_on"]:
+            report.verification.cannot_see.append(
+                "whether what the report says it read, and its losses, are exact, since some of its sessions have "
+                "changed in the source: they were held against those of the others, and against what was written"
+            )
         if audit["catalog_moved_on"]:
             report.verification.cannot_see.append(
                 "whether the report's losses among rows of no session are exact, and more of what it read of these "

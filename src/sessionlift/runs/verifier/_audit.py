@@ -81,6 +81,8 @@ class Audit:
     """whether a later run has moved the catalog again, or has taken it back to the older store"""
     catalog_moved_on: bool = False
     """whether the source's rows of no session are others by now than those that were moved"""
+    sessions_moved_on: int = 0
+    """sessions whose rows in the source are others by now: what was read of them, and their losses, are not counted"""
     later: int = 0
     """sessions that the ledger has from a run later than the report's, those moved again among them"""
     run_known: bool = True

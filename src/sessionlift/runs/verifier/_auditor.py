@@ -80,6 +80,7 @@ class Auditor(ABC):
         # the digest of a session that has no row there
         self._empty = hashlib.sha256("".join(f"{table}\n" for table in self.digest_tables).encode()).hexdigest()
         self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables, self.orphan_tables)
+        self._moved_on: list[str] = []
         # in the order in which they began, whatever the clock said then
         runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
         self._options = {str(run): parsed(options) for run, options in runs}
@@ -207,6 +208,8 @@ class Auditor(ABC):
         self._lost()
         self._quarantine(claim, catalog)
         if claim is not None:
+            self._audit.sessions_moved_on = len(self._moved_on)
+            self._units.leave_out(self._moved_on)
             self._count_again(claim, catalog)
             self._count_target(claim)
         else:
@@ -254,6 +257,7 @@ class Auditor(ABC):
             return
         self._audit.failed += 1
         if moved_on:
+            self._moved_on.append(session)
             self._audit.find(changed_in_source(session))
         if changed:
             gone = target == self._empty

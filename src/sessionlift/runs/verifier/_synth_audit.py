@@ -190,8 +190,10 @@ class SynthAuditor(Auditor):
         versions = left.keys("system_versions") if with_catalog else None
         if run_id in self._options:
             mapping = mappings_of(self._options[run_id])
+            # nobody has counted which of these are of sessions that have changed in the source
+            unlinked = {} if self._moved_on else self._verifier.unlinked
             audit.losses = self._roomy(
-                lambda: _losses.count(self._db, run_id, **mapping, unlinked=self._verifier.unlinked, versions=versions)
+                lambda: _losses.count(self._db, run_id, **mapping, unlinked=unlinked, versions=versions)
             )
         mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
         for table in _digests.SESSION_TABLES:

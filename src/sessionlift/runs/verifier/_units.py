@@ -80,6 +80,11 @@ class UnitTable(ABC):
         some, params = self.listed(only)
         self._engine.execute(f"DELETE FROM v_units WHERE session_id NOT IN ({some})", params)
 
+    def leave_out(self, ids: Sequence[str]) -> None:
+        """Drop these units."""
+        some, params = self.listed(ids)
+        self._engine.execute(f"DELETE FROM v_units WHERE session_id IN ({some})", params)
+
     def unknown(self, only: Sequence[str]) -> list[str]:
         """Those of ``only`` that neither the source nor the ledger has."""
         known: set[str] = set()

@@ -48,13 +48,17 @@ class LangswarmAuditor(Auditor):
     def _check(self, ids: Sequence[str]) -> None:
         known = self._units.known(ids)
 
-        def compare(checked: Checked, _: Entry) -> None:
+        def compare(checked: Checked, entry: Entry) -> None:
             session = checked.session_id
             source = None if checked.source is None else checked.source.digest()
             target = checked.digest()
             if checked.continued and target == known[session].target_digest:
                 self._continued.append((session, checked.continued))
             self._judge(session, known[session], source, target)
+            if source != known[session].source_digest and checked.made is not None:
+                self._langswarm.read.subtract(checked.made.read_counts(entry.aside))
+                if checked.made.rows is not None:
+                    self._langswarm.losses.subtract(checked.made.rows.losses)
 
         self._langswarm.check(ids, compare)
 
