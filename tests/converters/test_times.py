@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import TZPATH, ZoneInfo
 
 import duckdb
 import pytest
 
-from sessionlift.converters._times import load_zone, local_time
+from sessionlift.converters._times import load_zone, local_time, same_clock
 from sessionlift.errors import UsageError
 
 ZONES = [
@@ -160,3 +162,56 @@ def test_utc_is_left_as_it_is() -> None:
 def test_a_zone_that_is_none_is_refused_by_name(name: str) -> None:
     with pytest.raises(UsageError, match="no time zone named"):
         load_zone(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("UTC", "UTC"),
+        ("UTC", "Etc/UTC"),
+        ("UTC", "Zulu"),
+        ("Etc/UTC", "Etc/Universal"),
+        ("UTC", "GMT"),  # another word for the time, and the same time
+        ("Etc/GMT-0", "Etc/GMT+0"),
+        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("US/Eastern", "America/New_York"),
+        ("Europe/Kiev", "Europe/Kyiv"),
+    ],
+)
+def test_names_of_one_clock_are_the_same(one: str, other: str) -> None:
+    assert same_clock(one, other)
+    assert same_clock(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("UTC", "Europe/London"),
+        ("UTC", "Africa/Abidjan"),  # the same since 1912
+        ("Etc/GMT-1", "Etc/GMT+1"),
+        ("Europe/Berlin", "Europe/Paris"),  # the same since 1980
+        ("America/New_York", "America/Toronto"),
+        ("UTC", "Mars/Olympus"),
+    ],
+)
+def test_zones_that_ever_differed_are_two(one: str, other: str) -> None:
+    assert not same_clock(one, other)
+    assert not same_clock(other, one)
+
+
+def test_what_zone_data_has_as_one_file_is_one_clock_and_other_files_are_others() -> None:
+    by_file: dict[bytes, list[str]] = {}
+    for name in ("Asia/Kolkata", "Asia/Calcutta", "Europe/London", "GB", "Pacific/Apia", "US/Samoa", "Asia/Kathmandu"):
+        by_file.setdefault(zone_file(name), []).append(name)
+    groups = list(by_file.values())
+    assert len(groups) > 3
+    for place, group in enumerate(groups):
+        assert all(same_clock(group[0], each) for each in group)
+        assert not any(same_clock(group[0], other[0]) for other in groups[place + 1 :])
+
+
+def zone_file(name: str) -> bytes:
+    for place in TZPATH:
+        if (Path(place) / name).is_file():
+            return (Path(place) / name).read_bytes()
+    return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()

@@ -46,6 +46,22 @@ def test_another_zone_is_refused_by_every_command_that_moves_or_plans(
     assert sessionlift(command, moved, target, "--timezone", "Europe/Berlin").code == 0
 
 
+@pytest.mark.parametrize("command", ["plan", "migrate", "catch-up", "backfill"])
+def test_another_name_of_the_same_clock_is_no_other_zone(
+    sessionlift: Warm, moved: Path, target: Path, command: str
+) -> None:
+    assert sessionlift(command, moved, target, "--timezone", "Arctic/Longyearbyen").code == 0
+
+
+def test_a_target_that_names_of_one_clock_filled_says_which_zone_it_wants(
+    sessionlift: Warm, moved: Path, target: Path
+) -> None:
+    assert sessionlift("migrate", moved, target, "--timezone", "Arctic/Longyearbyen").code == 0
+    refused = sessionlift("migrate", moved, target)
+    assert refused.code == 2
+    assert "say --timezone Arctic/Longyearbyen" in refused.err
+
+
 def test_a_backfill_in_another_zone_is_refused(sessionlift: Warm, moved: Path, target: Path) -> None:
     assert sessionlift("backfill", moved, target).code == 2
     assert len(times(target)) == 1

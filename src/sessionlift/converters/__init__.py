@@ -28,7 +28,7 @@ from sessionlift.converters._continue import Continuation, Continued, OnConflict
 from sessionlift.converters._digest import TargetDigests, encode_rows
 from sessionlift.converters._forward import Forecast, Forward, Group, Inventory, Owned, RowKeys, TargetRows
 from sessionlift.converters._mapping import TypeMapping, load_mapping
-from sessionlift.converters._times import load_zone
+from sessionlift.converters._times import load_zone, same_clock
 
 __all__ = [
     "CATALOG",
@@ -67,4 +67,5 @@ __all__ = [
     "encode_rows",
     "load_mapping",
     "load_zone",
+    "same_clock",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sessionlift.errors import UsageError
@@ -30,6 +31,28 @@ def load_zone(name: str) -> ZoneInfo:
             hint="use a name such as UTC or America/New_York",
             zone=name,
         ) from error
+
+
+def same_clock(one: str, other: str) -> bool:
+    """Whether two names stand for one clock, as "UTC", "Etc/UTC" and "GMT" do, or "Asia/Kolkata" and "Asia/Calcutta".
+
+    Zone data says so, not a list of names: both have the same offsets, changed at the same moments, from 1800, before
+    its first change, to 2200, when the rules that hold from then on have held for generations. What the zones call
+    their times, or count as summer time, changes no time. A name that zone data does not know is like no other.
+    """
+    if one == other:
+        return True
+    try:
+        return _all_changes(one) == _all_changes(other)
+    except UsageError:
+        return False
+
+
+@lru_cache(maxsize=16)
+def _all_changes(name: str) -> tuple[tuple[datetime, int, int], ...]:
+    zone, start = load_zone(name), datetime(1800, 1, 1)
+    first = _offset(zone, start)
+    return ((start, first, first), *_changes(zone, start, datetime(2200, 1, 1)))
 
 
 @dataclass(frozen=True)

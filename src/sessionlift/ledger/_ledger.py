@@ -8,7 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sessionlift.converters import KEPT, SESSION, Fact, Loss, Quarantined, Remembered, TypeMapping, Unit, UnitKind
+from sessionlift.converters import (
+    KEPT,
+    SESSION,
+    Fact,
+    Loss,
+    Quarantined,
+    Remembered,
+    TypeMapping,
+    Unit,
+    UnitKind,
+    same_clock,
+)
 from sessionlift.ledger._retry import Retry
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
@@ -153,7 +164,8 @@ class Ledger:
     def other_zones(self, zone: str) -> dict[str, str]:
         """By zone other than ``zone`` a run under which sessions were moved that are, or were, in the target.
 
-        A run that was killed may be one of them. What lies in quarantine was moved by no clock.
+        Other names of the same clock are no other zones. A run that was killed may be one of them. What lies in
+        quarantine was moved by no clock.
         """
         rows = self._store.query(
             "SELECT json_extract(r.options, '$.timezone') AS zone, r.run_id FROM sessionlift_runs AS r "
@@ -161,7 +173,7 @@ class Ledger:
             "WHERE u.run_id = r.run_id AND u.unit = 'session' AND u.state <> 'quarantined') ORDER BY r.rowid",
             (zone,),
         )
-        return {str(zone): str(run_id) for zone, run_id in rows}
+        return {str(other): str(run_id) for other, run_id in rows if not same_clock(str(other), zone)}
 
     def holds_any_of(self, run_id: str) -> bool:
         """Whether a session that is in the target was moved by the run."""

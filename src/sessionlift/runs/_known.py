@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sessionlift.converters import CATALOG, SESSION, load_zone
+from sessionlift.converters import CATALOG, SESSION, load_zone, same_clock
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
@@ -106,7 +106,7 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
         run.run_id
         for run in runs
         if run.options.get("mapping") != mapping
-        or (_has_zone(run) and run.options["timezone"] != options.timezone)
+        or (_has_zone(run) and not same_clock(run.options["timezone"], options.timezone))
         or (options.salvage and not run.options.get("salvage"))
     )
     retry = Retry(others, ledger.refused())
@@ -147,9 +147,9 @@ def refuse_other_zone(ledger: Ledger, options: TransferOptions, target: StoreURL
     runs = ledger.other_zones(options.timezone)
     others = sorted(runs)
     if others:
-        told = (
-            "say --timezone " + others[0] if len(runs) == 1 else "`sessionlift rollback --all`, and then migrate again"
-        )
+        told = "`sessionlift rollback --all`, and then migrate again"
+        if all(same_clock(each, others[0]) for each in others):
+            told = f"say --timezone {others[0]}"
         raise UsageError(
             f"{target.redacted} holds sessions that were moved with --timezone {' and '.join(others)}; "
             f"now it is {options.timezone}",
