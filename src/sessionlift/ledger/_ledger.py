@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from sessionlift.converters import (
@@ -20,56 +19,13 @@ from sessionlift.converters import (
     UnitKind,
     same_clock,
 )
+from sessionlift.ledger._records import LedgerRun, LedgerUnit, TakenBack
 from sessionlift.ledger._retry import Retry
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
 _MANY = 2_000
 _TAKEN_BACK = "('session', ?, ?, ?, ?, '', '', '{}', '{}', ?)"
-
-
-@dataclass(frozen=True)
-class LedgerUnit:
-    """What the ledger says of one moved unit. Counts are rows by table."""
-
-    kind: str
-    session_id: str
-    run_id: str
-    moved_at: str
-    source_digest: str
-    target_digest: str
-    converter: str
-    read_counts: dict[str, int]
-    written_counts: dict[str, int]
-    state: str
-
-
-@dataclass(frozen=True)
-class TakenBack:
-    """A session that leaves the target; of its complement only ``complement`` stays.
-
-    ``state`` is "rolled_back", or "deleted" for one that is in no store any more; ``source_digest`` is that of its
-    legacy rows.
-    """
-
-    session_id: str
-    source_digest: str
-    state: str
-    complement: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class LedgerRun:
-    """One run as the ledger has it. ``status`` is "running" for one that never came to its end."""
-
-    run_id: str
-    kind: str
-    status: str
-    source: str
-    started_at: str
-    finished_at: str | None
-    summary: dict[str, Any]
-    options: dict[str, Any]
 
 
 class Ledger:

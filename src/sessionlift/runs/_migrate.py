@@ -14,12 +14,7 @@ from typing import Any
 from sessionlift import generations
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG
-from sessionlift.errors import (
-    SessionliftError,
-    StoreError,
-    StoreLockedError,
-    UsageError,
-)
+from sessionlift.errors import SessionliftError, StoreError, StoreLockedError, UsageError
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import LEDGER_TABLES, Ledger
 from sessionlift.reports import (
@@ -374,8 +369,9 @@ class _Run:
                 self._verifier.catalog()
             self._verifier.sessions(batch.moved)
         done = self._tally.migrated + self._tally.skipped + self._tally.failed
-        verb = "moved" if done == self._tally.migrated else "looked at"
-        self._progress.count(verb, done, self._total, self._tally.rows)
+        self._progress.count(
+            "moved" if done == self._tally.migrated else "looked at", done, self._total, self._tally.rows
+        )
 
     def _verify_earlier(self, ledger: Ledger) -> None:
         """Give the verifier what earlier runs committed but never came to verify: killed, failed, or told not to."""

@@ -66,7 +66,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         if there is not None:
             known = known_in(there, where, options, stack.enter_context(PrivateDirectory("plan")))
             before = MovedBefore(there, road, known, options) if known.sessions else None
-        store = stack.enter_context(road.open_source(where, 2))
+        # digests take twice the work in two threads, and hardly less time
+        store = stack.enter_context(road.open_source(where, 2 if before is None else 1))
         stack.enter_context(store.mapped())
         # as in the run: the catalog is whole, whichever sessions are chosen
         whole = store.forward(replace(options, only=None))

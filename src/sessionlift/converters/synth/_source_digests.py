@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import duckdb
 
@@ -30,13 +30,34 @@ def source_digests(connection: duckdb.DuckDBPyConnection, group: Group, ids: Ite
             f"SELECT r.session_id, r.{key} AS pos, {_sql.source_text(table, 'r')} AS line FROM {table} AS r "
             f"WHERE r.session_id IN (SELECT session_id FROM sl_b) AND r.{key} BETWEEN {int(low)} AND {int(high)}"
         )
-        put_together = "string_agg(line, '' ORDER BY pos)"
-        query = f"SELECT session_id, {put_together} FROM ({lines}) GROUP BY session_id"
-        if group.is_large:
-            # nothing of such a session is ever put together in memory
-            query = f"SELECT session_id, line FROM ({lines}) ORDER BY pos"
-        result = connection.execute(query)
-        while rows := result.fetchmany(_TOGETHER):
-            for session_id, text in rows:
-                digests.add(session_id, text.encode())
+        for session_id, text in _in_parts(connection, lines) if group.is_large else _together(connection, lines):
+            digests.add(session_id, text.encode())
     return digests.hexdigests()
+
+
+def _in_parts(connection: duckdb.DuckDBPyConnection, lines: str) -> Iterator[tuple[str, str]]:
+    """Line by line: nothing of such a session is ever put together in memory."""
+    result = connection.execute(f"SELECT session_id, line FROM ({lines}) ORDER BY pos")
+    while rows := result.fetchmany(_TOGETHER):
+        yield from rows
+
+
+def _together(connection: duckdb.DuckDBPyConnection, lines: str) -> Iterator[tuple[str, str]]:
+    """Each session's lines as one text. They mostly come in their order; where they did not, they are sorted."""
+    result = connection.execute(
+        "SELECT session_id, line, places = list_sort(places) FROM (SELECT session_id, string_agg(line, '') AS line, "
+        f"list(pos) AS places FROM ({lines}) GROUP BY session_id)"
+    )
+    otherwise = []
+    while rows := result.fetchmany(_TOGETHER):
+        for session_id, text, in_order in rows:
+            if in_order:
+                yield session_id, text
+            else:
+                otherwise.append(session_id)
+    if otherwise:
+        yield from connection.execute(
+            f"SELECT session_id, string_agg(line, '' ORDER BY pos) FROM ({lines}) "
+            f"WHERE session_id IN ({_sql.texts()}) GROUP BY session_id",
+            [_sql.bind_texts(otherwise)],
+        ).fetchall()
