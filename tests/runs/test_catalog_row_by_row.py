@@ -249,3 +249,38 @@ def test_what_the_application_left_without_its_experiment_goes_from_the_legacy_s
     assert asked.code != 0
     assert "--drop-kept" in asked.err, asked.err
     assert sessionlift("schema", "downgrade", target, "base", "--drop-kept").code == 0
+
+
+def test_an_id_that_the_application_deleted_may_be_used_again_by_the_old_program(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    row = "VALUES ('again', '{}', NULL, TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 00:00:00')"
+    change_source(source, f"INSERT INTO experiments {row.format('first')}")
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    change(target, "DELETE FROM experiments WHERE experiment_id = 'again'")
+    assert sessionlift("rollback", target, "--all", "--json").code == 0
+    assert v2(source, "SELECT 1 FROM experiments WHERE id = 'again'") == []
+    change_source(source, f"INSERT INTO experiments {row.format('second')}")
+
+    done = sessionlift("migrate", source, target, "--json")
+
+    assert (done.code, errors(done)) == (0, []), done.out
+    assert query(target, "SELECT name FROM experiments WHERE experiment_id = 'again'") == [("second",)]
+    assert sessionlift("verify", source, target, "--json").code == 0
+
+
+def test_a_way_back_that_says_nothing_new_of_the_catalog_copies_nothing(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    change(target, "INSERT INTO systems (system_id, name) VALUES ('new', 'of the application')")
+    assert sessionlift("rollback", target, "--all", "--json").code == 0
+    before = content(target)
+
+    again = sessionlift("rollback", target, "--all", "--json")
+
+    report = json.loads(again.out)["report"]
+    assert (again.code, report["backups"]) == (0, []), again.out
+    assert difference(before, content(target)) == ""

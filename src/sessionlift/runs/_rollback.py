@@ -29,7 +29,7 @@ from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import Carrier
-from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog
+from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog, to_note
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import (
     Chosen,
@@ -407,9 +407,11 @@ class _Rollback:
         if carried.digest is None or carried.known is None:
             return
         if rounds.check.catalog_lies(carried.digest):
-            self._start(store, leaves=self._may_leave())
-            with self._interrupts.held():
-                note_catalog(store, self._road.rows, carried, run_id=self._run_id)
+            note = to_note(store, self._road.rows, carried)
+            if note is not None:
+                self._start(store, leaves=self._may_leave())
+                with self._interrupts.held():
+                    note_catalog(store, note, run_id=self._run_id)
         else:
             self._tally.error(ErrorLine(error="the catalog does not lie there as it must", code="not_verified"))
 

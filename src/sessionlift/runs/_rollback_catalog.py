@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sessionlift.converters import CATALOG, Backward, BackwardBatch, Changes, Loss, Remembered, TargetRows
-from sessionlift.ledger import Intents, Ledger
+from sessionlift.ledger import Intents, Ledger, to_json
 from sessionlift.reports import utc_now
 from sessionlift.runs._catalog_merge import as_lists, catalog_rows
 from sessionlift.runs._rollback_carry import FirstWrite
@@ -91,30 +92,38 @@ def _since_the_move(changes: Changes, batch: BackwardBatch, memory: Remembered |
     return replace(changes, added={table: count for table, count in added.items() if count})
 
 
-def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, run_id: str) -> None:
-    """Say in the ledger that the legacy store holds the catalog. One transaction.
+@dataclass(frozen=True)
+class CatalogNote:
+    """What the ledger is to say of a catalog that the legacy store holds: its digests there and in the target, and the
+    complement."""
 
-    What the application has added belongs to both from now on. Where the legacy store could not hold all of it, the
-    ledger's digest of the target's rows stays what it was: so the next move sees that they are not what it would make,
-    and leaves them alone. What they are, which values are theirs alone, and what both digests were when they were
-    moved, the complement says, for those who verify.
+    source_digest: str
+    target_digest: str
+    complement: dict[str, Any]
+
+
+def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog) -> CatalogNote | None:
+    """What to say in the ledger, now that the legacy store holds the catalog; None where it says so already.
+
+    What the application has added belongs to both from now on; what it has deleted, to none. Where the legacy store
+    could not hold all of it, the ledger's digest of the target's rows stays what it was: the next move sees that they
+    are not what it would make, and leaves them alone. What they are, which values are theirs alone, and what both
+    digests were when they were moved, the complement says, for those who verify.
     """
-    with target.transaction():
-        ledger = Ledger(target)
-        before = ledger.remembered(CATALOG, [""]).get("")
-        ledger.carried(
-            CATALOG,
-            "",
-            run_id=run_id,
-            at=utc_now(),
-            source_digest=carried.known or "",
-            target_digest=rows.digests(target, CATALOG, [""], {})[""],
-            complement={"owned": {"systems": []}},
-        )
-        if not carried.owned:
-            return
-        known = {} if before is None else before.complement
-        moved = catalog_rows(known)
+    before = Ledger(target).remembered(CATALOG, [""]).get("")
+    source_digest = carried.known or ""
+    if before is None:
+        nothing = rows.digests(target, CATALOG, [""], {})[""]
+        before = Remembered(CATALOG, "", "", "", nothing, complement={"owned": {"systems": []}})
+    known = before.complement
+    if not carried.owned:
+        note = CatalogNote(source_digest, before.target_digest, known)
+    else:
+        there = rows.catalog_rows(target)
+        moved = {
+            table: {key: own for key, own in rows_of.items() if key in there.get(table, ())}
+            for table, rows_of in catalog_rows(known).items()
+        }
         for table, keys in carried.owned.items():
             own, made = moved.setdefault(table, {}), carried.made.get(table, {})
             own.update({key: made.get(key, own.get(key)) for key in keys})
@@ -123,9 +132,26 @@ def note_catalog(target: Store, rows: TargetRows, carried: CarriedCatalog, *, ru
         alone = {} if carried.whole else {"carried": {"digest": digest, "cells": carried.cells}}
         # what was left alone when it was moved has come to the legacy store now
         rest = {name: value for name, value in known.items() if name not in ("carried", "left", "offered")}
-        if before is not None and (carried.known, digest) != (before.source_digest, before.target_digest):
+        if before.source_digest and (source_digest, digest) != (before.source_digest, before.target_digest):
             # what the run that moved it has told in its report
             rest.setdefault("moved", [before.source_digest, before.target_digest])
-        ledger.complete(CATALOG, "", {**rest, **lists, **alone})
-        if carried.whole:
-            ledger.has_become(CATALOG, "", digest)
+        note = CatalogNote(source_digest, digest if carried.whole else before.target_digest, {**rest, **lists, **alone})
+    same = (note.source_digest, note.target_digest) == (before.source_digest, before.target_digest)
+    return None if same and json.loads(to_json(note.complement)) == before.complement else note
+
+
+def note_catalog(target: Store, note: CatalogNote, *, run_id: str) -> None:
+    """Say in the ledger that the legacy store holds the catalog. One transaction."""
+    with target.transaction():
+        ledger = Ledger(target)
+        ledger.carried(
+            CATALOG,
+            "",
+            run_id=run_id,
+            at=utc_now(),
+            source_digest=note.source_digest,
+            target_digest=note.target_digest,
+            complement=note.complement,
+        )
+        ledger.has_become(CATALOG, "", note.target_digest)
+        ledger.complete(CATALOG, "", note.complement)
