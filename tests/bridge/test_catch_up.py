@@ -16,7 +16,8 @@ from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge import BridgeCore
 from sessionlift.converters import SESSION
 from sessionlift.converters.langswarm import backward, read_session
-from sessionlift.errors import SessionConflictError, UsageError
+from sessionlift.errors import SessionConflictError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.generations import schema_upgrade
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
 from sessionlift.runs import (
@@ -376,6 +377,19 @@ def test_a_system_without_a_way_says_so(tmp_path: Path) -> None:
 
     make_synth_v2(tmp_path / "old.duckdb", sessions=2, seed=1)
     source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "new.db")
-    assert catch_up(source, target).looked_at == 0
     with pytest.raises(UsageError, match="cannot be laid together"):
         catch_up(source, target, on_conflict="keep_new")
+
+
+def test_a_target_that_nothing_was_moved_into_is_refused_and_not_made(tmp_path: Path) -> None:
+    from sessionlift._demo import make_synth_v2
+
+    make_synth_v2(tmp_path / "old.duckdb", sessions=2, seed=1)
+    source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "mistyped.db")
+    with pytest.raises(StoreNotFoundError, match="there is no file"):
+        catch_up(source, target)
+    sqlite3.connect(target).close()
+    schema_upgrade(target, "synth_v3")
+    with pytest.raises(WrongGenerationError, match="has no ledger"):
+        catch_up(source, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"old.duckdb", "mistyped.db"}

@@ -12,6 +12,7 @@ from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
 from sessionlift.runs._catch_up_one import CatchUp, refuse_unsettling
 from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._mover import SessionMover
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
@@ -49,11 +50,12 @@ def catch_up(
     """
     options = options or TransferOptions()
     progress, interrupts = progress or Progress(quiet=True), interrupts or Interrupts()
-    if on_conflict != "raise":
-        # a way that the system does not have is refused before there is a run of it
-        found = detect(parse_store_url(source))
-        require_generation(found, *SOURCES, store=parse_store_url(source).redacted, role="source")
-        refuse_unsettling(road_from(found.generation), on_conflict)
+    # what is no source, no target or no way of the system is refused before there is a run of it
+    found = detect(parse_store_url(source))
+    require_generation(found, *SOURCES, store=parse_store_url(source).redacted, role="source")
+    road = road_from(found.generation)
+    refuse_unsettling(road, on_conflict)
+    require_moved_into(parse_store_url(target), road.target)
     where, run_id = parse_store_url(target), new_run_id("catch_up")
     path = report_path(where, run_id, report_file, source=parse_store_url(source))
     window = Window("catch_up", run_id, path, {**options.to_message(), "on_conflict": on_conflict})

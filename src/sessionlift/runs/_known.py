@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sessionlift.converters import CATALOG, SESSION, load_zone, same_clock
-from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError
+from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.generations import Detection, detect, require_generation
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
@@ -139,6 +140,23 @@ def is_blank(url: StoreURL) -> bool:
 
 def has_ledger(store: Store) -> bool:
     return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
+
+
+def require_moved_into(where: StoreURL, *generations: str, found: Detection | None = None) -> Detection:
+    """What ``where`` holds (``found``, if that is known): one of ``generations``, with a ledger.
+
+    Raises WrongGenerationError for anything else, and the errors of a store that is not there or cannot be read.
+    """
+    found = found or detect(where, role="target")
+    require_generation(found, *generations, store=where.redacted, role="target")
+    if not found.ledger:
+        raise WrongGenerationError(
+            f"{where.redacted} has no ledger: nothing was moved into it by this tool",
+            hint="name the target of a migration",
+            store=where.redacted,
+            role="target",
+        )
+    return found
 
 
 def refuse_other_zone(ledger: Ledger, options: TransferOptions, target: StoreURL) -> None:

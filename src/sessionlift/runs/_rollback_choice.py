@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationError
-from sessionlift.generations import MOVED, Detection, require_generation
+from sessionlift.generations import MOVED, Detection
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
+from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._rollback_options import RollbackOptions
 from sessionlift.runs._ways_back import TARGETS
 from sessionlift.stores import StoreURL, parse_store_url
@@ -95,14 +96,7 @@ def refuse_what_nothing_moved_into(found: Detection, where: StoreURL) -> None:
             store=where.redacted,
             role="target",
         )
-    require_generation(found, *TARGETS, store=where.redacted, role="target")
-    if not found.ledger:
-        raise WrongGenerationError(
-            f"{where.redacted} has no ledger: nothing was moved into it by this tool",
-            hint="name the target of a migration",
-            store=where.redacted,
-            role="target",
-        )
+    require_moved_into(where, *TARGETS, found=found)
 
 
 def refuse_without_directory(where: StoreURL) -> None:

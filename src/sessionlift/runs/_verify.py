@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sessionlift.errors import ReportError, SessionliftError, UsageError, WrongGenerationError
+from sessionlift.errors import ReportError, SessionliftError, UsageError
 from sessionlift.generations import detect, require_generation
 from sessionlift.reports import (
     ErrorLine,
@@ -24,6 +24,7 @@ from sessionlift.reports import (
 )
 from sessionlift.runs import _claims
 from sessionlift.runs._in_place_verify import verify_claims
+from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
@@ -175,17 +176,8 @@ class _VerifyRun:
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
         self._road = road_from(found.generation)
         self._report.source = store_info(self._source, found)
-        made = detect(self._target, role="target")
-        require_generation(made, self._road.target, store=self._target.redacted, role="target")
-        self._report.target = store_info(self._target, made)
         self._report.environment = current_environment()
-        if not made.ledger:
-            raise WrongGenerationError(
-                f"{self._target.redacted} has no ledger: nothing was moved into it by this tool",
-                hint="name the target of a migration",
-                store=self._target.redacted,
-                role="target",
-            )
+        self._report.target = store_info(self._target, require_moved_into(self._target, self._road.target))
 
     def _digests(self, claimed: Report | None, path: Path | None) -> Path | None:
         """The digests file of the report that is checked; None without one that the report vouches for."""
