@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,81 @@ def test_a_way_back_that_says_nothing_new_of_the_catalog_copies_nothing(
     report = json.loads(again.out)["report"]
     assert (again.code, report["backups"]) == (0, []), again.out
     assert difference(before, content(target)) == ""
+
+
+def test_a_source_that_goes_back_after_a_conflict_is_looked_at_again(
+    sessionlift: Warm, both: Path, target: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before.duckdb"
+    change_source(both, f"UPDATE experiments SET description = 'as it was' WHERE id LIKE '{CHANGED}-%'")
+    shutil.copy(both, before)
+    settled = sessionlift("migrate", both, target, "--json")
+    assert (settled.code, errors(settled)) == (0, [])
+    change_source(both, f"UPDATE experiments SET description = 'by the old one' WHERE id LIKE '{CHANGED}-%'")
+    assert sorted(errors(sessionlift("migrate", both, target, "--json"))) == CONFLICTS
+    assert told(target)[name(CHANGED, SAME)] == "by the old one"
+    shutil.copy(before, both)
+
+    refused = sessionlift("rollback", target, "--all", "--dry-run", "--json")
+    again = sessionlift("migrate", both, target, "--json")
+
+    assert "legacy_changed" in {line["code"] for line in json.loads(refused.out)["report"]["errors"]}
+    assert (again.code, errors(again)) == (0, []), again.out
+    assert told(target)[name(CHANGED, SAME)] == "as it was"
+    assert sessionlift("verify", both, target, "--json").code == 0
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_the_store_of_before_changes_nothing_of_a_catalog_that_was_carried_into_another(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path, *, all_of_it: bool
+) -> None:
+    source, other = legacy(sessions=4, traps="none"), tmp_path / "other.duckdb"
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    change(target, "UPDATE systems SET description = 'by the new one', system_type = 'kept' WHERE system_id = 'sys0'")
+    chosen = ("--all",) if all_of_it else ("--session", session_ids(source)[0])
+    assert sessionlift("rollback", target, *chosen, "--to", other, "--json").code == 0
+    mine = query(target, "SELECT * FROM systems ORDER BY system_id")
+
+    for store in (source, other, source, other):
+        foreseen = sessionlift("plan", store, target, "--json")
+        done = sessionlift("migrate", store, target, "--json")
+        assert query(target, "SELECT * FROM systems ORDER BY system_id") == mine, store
+        assert [line["code"] for line in report_of(foreseen)["errors"]] == [code for code, *_ in errors(done)]
+    change_source(source, "UPDATE systems SET description = 'by the old one' WHERE id = 'sys1'")
+    sessionlift("migrate", source, target, "--json")
+    assert query(target, "SELECT description FROM systems WHERE system_id = 'sys1'") == [("by the old one",)]
+    assert query(target, "SELECT * FROM systems WHERE system_id = 'sys0'") == mine[:1]
+    back = sessionlift("rollback", target, "--all", "--to", source, "--json")
+    assert v2(source, "SELECT description FROM systems WHERE id = 'sys0'") == [("by the new one",)], back.out
+
+
+def test_a_report_of_a_run_that_left_rows_alone_is_right_also_when_the_source_goes_on(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    done = sessionlift("migrate", both, target, "--json")
+    path = next(target.parent.glob(f"*.reports/{report_of(done)['run_id']}.json"))
+    for _ in range(2):
+        claimed = sessionlift("verify", "--report", path, "--json")
+        assert {line["code"] for line in report_of(claimed)["errors"]} <= {"changed_in_source", "differs_from_source"}
+        change_source(both, "UPDATE systems SET description = 'later' WHERE id = 'sys0'")
+    report = json.loads(path.read_text())
+    report["tables"]["experiments"]["read"] += 1
+    report["tables"]["experiments"]["written"] += 1
+    path.write_text(json.dumps(report))
+    forged = sessionlift("verify", "--report", path, "--json")
+    assert "claim_written" in {line["code"] for line in report_of(forged)["errors"]}
+
+
+def test_a_row_that_the_old_program_deleted_and_made_again_moves(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=3, traps="none")
+    make = (
+        "INSERT INTO experiments VALUES ('nine', 'n', NULL, TIMESTAMP '2026-01-01 00:00:00', "
+        "TIMESTAMP '2026-01-01 00:00:00')"
+    )
+    for statement in (make, "DELETE FROM experiments WHERE id = 'nine'", make):
+        change_source(source, statement)
+        done = sessionlift("migrate", source, target, "--json")
+        assert (done.code, errors(done)) == (0, []), done.out
+    assert query(target, "SELECT count(*) FROM experiments WHERE experiment_id = 'nine'") == [(1,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,7 +12,9 @@ import duckdb
 import pytest
 from tests.support.made import make_synth_v2
 from tests.support.moved import change, change_source, query, session_ids
+from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import ledger
+from tests.support.warm import Warm
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge.synth import SyncTraceBridge
@@ -252,3 +255,21 @@ def test_a_session_in_quarantine_stays_in_the_store_that_it_came_from(tmp_path: 
     assert status(str(target)).taken_back == {f"libsql://{source}": 2, f"sqlite://{new}": 1}
     with closing(sqlite3.connect(new)) as db:
         assert db.execute("SELECT history FROM sessions").fetchall() == [("broken",)]
+
+
+def test_a_copy_that_stayed_where_the_store_was_is_refused_once_another_place_was_said(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    stayed = legacy(sessions=4, traps="none")
+    assert sessionlift("migrate", stayed, target, "--json").code == 0
+    moved_on = tmp_path / "moved" / "on.duckdb"
+    moved_on.parent.mkdir()
+    shutil.copy(stayed, moved_on)
+    change_source(moved_on, "UPDATE systems SET description = 'at the new place'")
+    assert sessionlift("migrate", moved_on, target, "--same-source", "--json").code == 0
+
+    refused = sessionlift("migrate", stayed, target, "--json")
+
+    assert (refused.code, json.loads(refused.out)["code"]) == (4, "other_source"), refused.out
+    assert query(target, "SELECT DISTINCT description FROM systems") == [("at the new place",)]
+    assert sessionlift("migrate", moved_on, target, "--json").code == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sessionlift.converters import CATALOG, TargetRows
 from sessionlift.ledger import Ledger, LedgerUnit
-from sessionlift.stores import Store
+from sessionlift.stores import Store, parse_store_url
 
 Rows = dict[str, dict[Any, str | None]]
 """By catalog table and key the digest of a row; None where it is known to be ours, or gone, but not what it was."""
@@ -61,8 +62,9 @@ def merge(before: Rows, made: Rows, now: Mapping[str, Mapping[Any, str]]) -> Mer
 def settle(store: Store, rows: TargetRows, found: Merge, before: LedgerUnit, offered: str) -> None:
     """Say in the ledger, behind a batch that was just written, what of the catalog was left alone.
 
-    Where both sides have changed a row, the ledger keeps the digest of the source as it was: so every run looks at it
-    again, and a rollback does not take the target's over the source's. Belongs into the batch's transaction.
+    Where both sides have changed a row, the ledger gets a digest that no source has: so every run looks at it again,
+    and a rollback does not take the target's over the source's, whatever that comes to be. Belongs into the batch's
+    transaction.
     """
     ledger = Ledger(store)
     complement = ledger.complements(CATALOG, [""])[""]
@@ -74,8 +76,39 @@ def settle(store: Store, rows: TargetRows, found: Merge, before: LedgerUnit, off
     complement["carried"] = {"digest": digest, "cells": []}
     if found.conflicts:
         complement["offered"] = [offered, [[table, key] for table, key in found.conflicts]]
-        ledger.carried_from(CATALOG, "", before.source_digest)
+        ledger.carried_from(CATALOG, "", hashlib.sha256(f"{before.source_digest}\n{offered}".encode()).hexdigest())
     ledger.complete(CATALOG, "", complement)
+
+
+def base_in(complement: Mapping[str, Any], store: str) -> dict[str, Any] | None:
+    """What a complement says of the catalog as another legacy store had it, which was moved, or carried, before the one
+    that the ledger's unit is about. None where it says nothing of ``store``."""
+    found: dict[str, Any] | None = complement.get("bases", {}).get(_place(store))
+    return found
+
+
+def home_of(ledger: Ledger, complement: Mapping[str, Any], run_id: str) -> str:
+    """The legacy store that the ledger's unit of the catalog is about: the last it was moved from, or carried to."""
+    told = complement.get("home")
+    return str(told) if told else next((run.source for run in ledger.runs() if run.run_id == run_id), "")
+
+
+def bases_after(complement: Mapping[str, Any], source_digest: str, home: str, store: str) -> dict[str, Any]:
+    """What to say of the other stores, once the unit is about ``store``; it was about ``home``.
+
+    Each store's rows are compared with what that very store had: one from which an older catalog comes again has
+    changed nothing, whatever another one has brought since.
+    """
+    bases = dict(complement.get("bases", {}))
+    if home and _place(home) != _place(store):
+        rows = {name: complement.get(name, {}) for name in ("owned", "rows")}
+        bases[_place(home)] = {"source_digest": source_digest, **rows}
+    bases.pop(_place(store), None)
+    return bases
+
+
+def _place(store: str) -> str:
+    return parse_store_url(store).place
 
 
 def told_before(complement: Mapping[str, Any], found: Merge, offered: str) -> bool:

@@ -325,6 +325,7 @@ class _Run:
             options=self._options,
             giver=put_back_of(self._road.target),
             home=self._road.home,
+            source=self._source.redacted,
         )
         while True:
             try:

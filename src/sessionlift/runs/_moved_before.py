@@ -15,7 +15,7 @@ from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._roads import Road, Source
 from sessionlift.runs._transfer import Transfer
-from sessionlift.stores import Store
+from sessionlift.stores import Store, StoreURL
 
 _BYTES = 6_000_000
 """Of so many of the source's bytes the digests are made together."""
@@ -30,7 +30,7 @@ class MovedBefore:
     of those that have another one now. Who is left alone, and why, is the writer's own judgement.
     """
 
-    def __init__(self, target: Store, road: Road, known: Known, options: TransferOptions) -> None:
+    def __init__(self, source: StoreURL, target: Store, road: Road, known: Known, options: TransferOptions) -> None:
         self._known = known
         self._unwell = {(kind, key): state for kind, key, state in known.unwell}
         self._once_more = {key for kind, key in self._unwell if kind == SESSION}
@@ -44,6 +44,7 @@ class MovedBefore:
             others=known.others,
             options=options,
             home=road.home,
+            source=source.redacted,
         )
 
     def digests(self) -> Iterator[tuple[str, str]]:

@@ -147,6 +147,7 @@ class SessionMover:
                 others=moved_from_others(self.source, runs),
                 giver=put_back_of(self.road.target),
                 home=self.road.home,
+                source=self.source.redacted,
             )
             self._catalog_moved = False
             self._stack = stack.pop_all()

@@ -18,8 +18,15 @@ def places(named: Iterable[str]) -> set[str]:
 
 def is_told(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> bool:
     """Whether ``source`` is the store that the target's sessions came from, or were taken back to: by its place, or
-    because it is said."""
-    return options.same_source or source.place in places(run.source for run in runs)
+    because it is said.
+
+    Once another place was said to be the store's, the former ones are not any more: a copy may have stayed there.
+    """
+    runs = list(runs)
+    moves = [run for run in runs if run.kind != "rollback"]
+    last = max((place for place, run in enumerate(moves) if run.options.get("same_source")), default=0)
+    named = [run.source for run in (*moves[last:], *(each for each in runs if each.kind == "rollback"))]
+    return options.same_source or source.place in places(named)
 
 
 def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:

@@ -65,7 +65,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
             there = _opened(goal, stack)
         if there is not None:
             known = known_in(there, where, options, stack.enter_context(PrivateDirectory("plan")))
-            before = MovedBefore(there, road, known, options) if known.sessions else None
+            before = MovedBefore(where, there, road, known, options) if known.sessions else None
         # digests take twice the work in two threads, and hardly less time
         store = stack.enter_context(road.open_source(where, 2 if before is None else 1))
         stack.enter_context(store.mapped())

@@ -407,7 +407,7 @@ class _Rollback:
         if carried.digest is None or carried.known is None:
             return
         if rounds.check.catalog_lies(carried.digest):
-            note = to_note(store, self._road.rows, carried)
+            note = to_note(store, self._road.rows, carried, self._name)
             if note is not None:
                 self._start(store, leaves=self._may_leave())
                 with self._interrupts.held():

@@ -10,7 +10,8 @@ from typing import Any
 from sessionlift.converters import CATALOG, Backward, BackwardBatch, Changes, Loss, Remembered, TargetRows
 from sessionlift.ledger import Intents, Ledger, to_json
 from sessionlift.reports import utc_now
-from sessionlift.runs._catalog_merge import as_lists, catalog_rows
+from sessionlift.runs._catalog_merge import as_lists, base_in, bases_after, catalog_rows, home_of
+from sessionlift.runs._places import places
 from sessionlift.runs._rollback_carry import FirstWrite
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
@@ -64,6 +65,8 @@ def carry_catalog(
     changes = way.rows.compare(legacy, batch).get("", Changes())
     made = batch.units[0].source_digest if batch.units else None
     known = {made, None if memory is None else memory.source_digest, *intents.all(name).get("", ())}
+    if memory is not None and (base := base_in(memory.complement, name)) is not None:
+        known.add(base["source_digest"])
     if (changes.changed or any(batch.gone.values())) and there not in known:
         return CarriedCatalog(conflict=True)
     if write and (changes or any(batch.gone.values())):
@@ -102,15 +105,17 @@ class CatalogNote:
     complement: dict[str, Any]
 
 
-def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog) -> CatalogNote | None:
-    """What to say in the ledger, now that the legacy store holds the catalog; None where it says so already.
+def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog, name: str) -> CatalogNote | None:
+    """What to say in the ledger, now that the legacy store ``name`` holds the catalog; None where it says so already.
 
     What the application has added belongs to both from now on; what it has deleted, to none. Where the legacy store
     could not hold all of it, the ledger's digest of the target's rows stays what it was: the next move sees that they
     are not what it would make, and leaves them alone. What they are, which values are theirs alone, and what both
     digests were when they were moved, the complement says, for those who verify.
     """
-    before = Ledger(target).remembered(CATALOG, [""]).get("")
+    ledger = Ledger(target)
+    before = ledger.remembered(CATALOG, [""]).get("")
+    unit = ledger.units(CATALOG, [""]).get("")
     source_digest = carried.known or ""
     if before is None:
         nothing = rows.digests(target, CATALOG, [""], {})[""]
@@ -135,6 +140,13 @@ def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog) -> Catalog
         if before.source_digest and (source_digest, digest) != (before.source_digest, before.target_digest):
             # what the run that moved it has told in its report
             rest.setdefault("moved", [before.source_digest, before.target_digest])
+        home = home_of(ledger, known, "" if unit is None else unit.run_id)
+        bases = bases_after(known, before.source_digest, home, name)
+        rest = {key: value for key, value in rest.items() if key != "bases"}
+        if bases:
+            rest.update(bases=bases)
+        if not home or places([home]) != places([name]):
+            rest["home"] = name
         note = CatalogNote(source_digest, digest if carried.whole else before.target_digest, {**rest, **lists, **alone})
     same = (note.source_digest, note.target_digest) == (before.source_digest, before.target_digest)
     return None if same and json.loads(to_json(note.complement)) == before.complement else note

@@ -12,7 +12,18 @@ from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, 
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
 from sessionlift.runs._batches import ERRORS
-from sessionlift.runs._catalog_merge import Merge, as_lists, catalog_rows, merge, row_name, settle, told_before
+from sessionlift.runs._catalog_merge import (
+    Merge,
+    as_lists,
+    base_in,
+    bases_after,
+    catalog_rows,
+    home_of,
+    merge,
+    row_name,
+    settle,
+    told_before,
+)
 from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
@@ -50,6 +61,7 @@ class _Judged:
     gone: list[str] = field(default_factory=list)
     owned: dict[str, list[Any]] | None = None
     merge: Merge | None = None
+    bases: dict[str, Any] = field(default_factory=dict)
 
 
 class Transfer:
@@ -71,7 +83,8 @@ class Transfer:
     With ``read_back`` the digests of the sessions' rows are computed again from the target before each commit; it
     raises VerificationError, and nothing is written, where one is not the digest of what was to be written. (A
     one-shot run has its verifier for that.) With ``options`` it raises UsageError, and nothing is written, once
-    sessions were moved into the target under another zone than theirs.
+    sessions were moved into the target under another zone than theirs. ``source`` names the store that the batches are
+    made of: the catalog may have been moved from others.
     """
 
     def __init__(
@@ -88,9 +101,10 @@ class Transfer:
         options: TransferOptions | None = None,
         giver: PutBack | None = None,
         home: str = "sessions",
+        source: str = "",
     ) -> None:
         self._target, self._rows, self._giver = target, rows, giver
-        self._home, self._options = home, options
+        self._home, self._options, self._source = home, options, source
         self._kept: dict[str, Any] = {}
         self._discarded: dict[str, dict[str, Any]] = {}
         self._ledger = Ledger(target)
@@ -141,6 +155,9 @@ class Transfer:
                     ((_, digest, _),) = message["units"]
                     settle(self._target, self._rows, judged.merge, self._catalog_before, digest)
                     self._tell(message, judged.merge)
+                if judged.bases:
+                    known = self._ledger.complements(CATALOG, [""])[""]
+                    self._ledger.complete(CATALOG, "", {**known, "bases": judged.bases})
                 for key, before in self._discarded.items():
                     self._ledger.complete(SESSION, key, with_discarded(self._ledger.complement(key), before))
                 if self._read_back and kind == SESSION:
@@ -248,21 +265,33 @@ class Transfer:
         """
         ((key, digest, _),) = message["units"]
         complement = self._ledger.complements(CATALOG, [key]).get(key, {})
-        own, found = catalog_rows(complement), None
-        if self._rows.digests(self._target, CATALOG, [key], as_lists(own)["owned"])[key] == before.target_digest:
-            again = catalog_rows(message)
-            room = {table: [each for each in rows if each in again.get(table, ())] for table, rows in own.items()}
-        else:
-            found = merge(own, catalog_rows(message), self._rows.catalog_rows(self._target))
-            room = found.replaced
-            if told_before(complement, found, digest):
-                self._told = found
-                return _Judged({"type": "again", "known": [(key, digest)], "rejected": [], "aside": {}})
+        bases: dict[str, Any] = {}
+        base: dict[str, Any] | None = None
+        if self._source:
+            home = home_of(self._ledger, complement, before.run_id)
+            bases = bases_after(complement, before.source_digest, home, self._source)
+            base = base_in(complement, self._source)
+        alone: Message = {"type": "again", "known": [(key, digest)], "rejected": [], "aside": {}}
+        if base is not None and base["source_digest"] == digest:
+            return _Judged(alone)
+        own = catalog_rows(base or complement)
+        found: Merge | None = merge(own, catalog_rows(message), self._rows.catalog_rows(self._target))
+        if found is not None and base is None and told_before(complement, found, digest):
+            self._told = found
+            return _Judged(alone)
+        lies = self._rows.digests(self._target, CATALOG, [key], as_lists(own)["owned"])[key]
+        room = found.replaced if found is not None else {}
+        if base is None and lies == before.target_digest:
+            # as it was moved: all of it is written again, and ledgers of before know no row by itself
+            again, found = catalog_rows(message), None
+            for table, rows in own.items():
+                some = room.setdefault(table, [])
+                some += [each for each in rows if each in again.get(table, ()) and each not in some]
         wanted = found or Merge()
         if not wanted.fits(message["left"]):
             return _Judged({"type": "again", "known": [], "rejected": [], "aside": {}, "leave": wanted.leave})
         self._catalog_before = before
-        return _Judged(None, [key], [], room, found)
+        return _Judged(None, [key], [], room, found, bases)
 
     @staticmethod
     def _tell(message: Message, found: Merge) -> None:

@@ -149,12 +149,15 @@ class SynthAuditor(Auditor):
         self._catalog_orphans = only is None
         complement = catalog_complement(self._target)
         owned = self._owned(complement)
-        for table, rows in LeftAlone(complement).counts().items():
+        left = LeftAlone(complement).counts()
+        for table, rows in left.items():
             self._audit.note("catalog_left_alone", table, rows, [])
         target = _digests.target_catalog_digest(self._target, owned)
         if unit.source_digest not in source:
             self._audit.catalog_moved_on = True
-            self._moved_by_table = {table: len(owned.get(table, ())) for table in self.catalog_tables}
+            self._moved_by_table = {
+                table: len(owned.get(table, ())) - left.get(table, 0) for table in self.catalog_tables
+            }
             self._audit.find(
                 Finding(
                     "changed_in_source",
