@@ -95,6 +95,8 @@ def test_each_row_is_as_the_one_who_changed_it_has_it(sessionlift: Warm, both: P
     assert found["late"] == "the old one began it"
     assert query(target, "SELECT count(*) FROM experimental_systems WHERE experiment_id = 'late'") == [(1,)]
     assert report_of(again)["verification"]["status"] == "passed", report_of(again)["verification"]
+    facts = {(fact["code"], fact["table"]): fact["count"] for fact in report_of(again)["source_facts"]}
+    assert facts["catalog_left_alone", "experiments"] == 2
     counts = report_of(again)["tables"]["experiments"]
     assert counts["read"] == counts["written"] == len(v2(both, "SELECT id FROM experiments")) - 4
 

@@ -273,3 +273,24 @@ def test_a_copy_that_stayed_where_the_store_was_is_refused_once_another_place_wa
     assert (refused.code, json.loads(refused.out)["code"]) == (4, "other_source"), refused.out
     assert query(target, "SELECT DISTINCT description FROM systems") == [("at the new place",)]
     assert sessionlift("migrate", moved_on, target, "--json").code == 0
+
+
+def test_sessions_that_live_in_another_store_are_not_called_there_in_a_third(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    one = session_ids(source)[0]
+    assert sessionlift("rollback", target, "--session", one, "--to", tmp_path / "one.duckdb", "--json").code == 0
+
+    third = tmp_path / "third.duckdb"
+    refused = sessionlift("rollback", target, "--session", one, "--to", third, "--json")
+    assert (refused.code, json.loads(refused.out)["code"]) == (2, "usage"), refused.out
+    assert "one.duckdb" in json.loads(refused.out)["error"]
+    assert not third.exists()
+
+    rest = sessionlift("rollback", target, "--all", "--to", third, "--json")
+    report = json.loads(rest.out)["report"]
+    assert (rest.code, report["migrated_sessions"], report["failed_sessions"]) == (1, 3, 1)
+    assert [(line["code"], line["session_id"]) for line in report["errors"]] == [("lives_elsewhere", one)]
+    assert sessionlift("rollback", target, "--session", one, "--to", tmp_path / "one.duckdb", "--json").code == 0

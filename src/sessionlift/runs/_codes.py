@@ -132,6 +132,8 @@ LOSSES: dict[str, tuple[str, str]] = {
 """Code of a loss: its meaning, and where the original is kept."""
 
 FACTS: dict[str, str] = {
+    "catalog_left_alone": "systems, versions, experiments or links that were left as the application has them: the "
+    "source has not changed them since the move",
     "put_back": "sessions that were in the older store for a while: what that could not hold was given back to them",
     "carried_added": "rows that the application wrote after the move; the legacy store has them now",
     "carried_changed": "rows that the application changed after the move; the legacy store has the change now",

@@ -101,6 +101,8 @@ class _Judge(Transfer):
             if found.again is not None:
                 return found.again
             told = found.merge
+            if told is not None:
+                self._tell_left(message, told)
         else:
             told = self._told
         if told is not None and message["kind"] == CATALOG:

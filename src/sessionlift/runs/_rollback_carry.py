@@ -20,8 +20,10 @@ from sessionlift.converters import (
 from sessionlift.errors import StoreConstraintError, StoreOvertakenError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
+from sessionlift.runs._places import places
 from sessionlift.runs._rollback_options import RollbackOptions, Turn
 from sessionlift.runs._rollback_rows import NO_ROWS, Watched
+from sessionlift.runs._transfer import LIVES_ELSEWHERE
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
 
@@ -92,6 +94,7 @@ class Carrier:
         self._options, self._run_id, self._name, self._origins = options, run_id, legacy, origins
         self._ledger, self._intents = Ledger(target), Intents(target)
         self._ours = self._intents.all(legacy)
+        self._homes = {run.run_id: run.source for run in self._ledger.runs() if run.kind == "rollback"}
         self._number = 0
         self.may_write = may_write
 
@@ -200,6 +203,10 @@ class Carrier:
         ours: set[str] | None,
     ) -> Turn:
         if unit is not None and unit.state == "rolled_back":
+            home = self._homes.get(unit.run_id, self._name)
+            if self._options.to is not None and places([home]) != places([self._name]):
+                why = f"it was taken back into {home}, and lives there: the target has nothing of it"
+                return Turn(key, "refused", before=unit, code=LIVES_ELSEWHERE, why=why)
             return Turn(key, "settled", before=unit)
         if refused is not None:
             return Turn(key, "refused", before=unit, code=refused.code, why=refused.reason)

@@ -9,6 +9,7 @@ from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationEr
 from sessionlift.generations import MOVED, Detection
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.runs._known import require_moved_into
+from sessionlift.runs._places import places
 from sessionlift.runs._rollback_options import RollbackOptions
 from sessionlift.runs._ways_back import TARGETS
 from sessionlift.stores import StoreURL, parse_store_url
@@ -66,10 +67,19 @@ def choose(ledger: Ledger, there: Sequence[str], options: RollbackOptions) -> Ch
 
 
 def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions) -> str:
-    """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one."""
-    if options.to is not None:
-        return options.to
+    """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one, or all of
+    them live in another store already."""
     by_run = {run.run_id: run.source for run in runs}
+    if options.to is not None:
+        back = [unit for unit in chosen.units.values() if unit.state == "rolled_back"]
+        homes = sorted({by_run[unit.run_id] for unit in back if unit.run_id in by_run})
+        if chosen.ids and len(back) == len(chosen.ids) and not places(homes) & places([options.to]):
+            raise UsageError(
+                f"the {len(back):,} sessions chosen were taken back into {' and '.join(homes)}, and live there: the "
+                "target has nothing of them",
+                hint="copy that store, or migrate them from there first",
+            )
+        return options.to
     # nothing of one in quarantine, or of one that was taken back, is there to be taken anywhere
     moved = [unit for unit in chosen.units.values() if unit.state not in ("rolled_back", "quarantined")]
     named = {by_run[unit.run_id] for unit in (moved or chosen.units.values()) if unit.run_id in by_run}

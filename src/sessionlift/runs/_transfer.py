@@ -155,6 +155,7 @@ class Transfer:
                     ((_, digest, _),) = message["units"]
                     settle(self._target, self._rows, judged.merge, self._catalog_before, digest)
                     self._tell(message, judged.merge)
+                    self._tell_left(message, judged.merge)
                 if judged.bases:
                     known = self._ledger.complements(CATALOG, [""])[""]
                     self._ledger.complete(CATALOG, "", {**known, "bases": judged.bases})
@@ -299,6 +300,16 @@ class Transfer:
         some = found.conflicts[:ERRORS]
         message["errors"] += [["", table, row_name(key), CHANGED_ON_BOTH_SIDES, BOTH_CHANGED] for table, key in some]
         message["more_errors"] += len(found.conflicts) - len(some)
+
+    @staticmethod
+    def _tell_left(message: Message, found: Merge) -> None:
+        """Count in the message the rows that were left as the application has them, and that no error names."""
+        told = set(found.conflicts)
+        for table, keys in found.leave.items():
+            left = [key for key in keys if (table, key) not in told]
+            if left:
+                example = {"row": row_name(left[0])}
+                message["facts"].append([None, "catalog_left_alone", table, len(left), example])
 
     def _carried(self, offered: Mapping[str, str], conflicts: Collection[str]) -> list[str]:
         """Those of ``conflicts`` that are none: a rollback has written the source's rows, and is about to take the
