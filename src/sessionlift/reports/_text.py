@@ -394,7 +394,9 @@ def _steps(report: Report) -> list[str]:
     elif report.kind == "rollback" and not steps:
         steps.append("Nothing to do. `sessionlift migrate` moves the sessions again when you say so.")
     elif report.kind not in ("verify", "rollback") and report.verification.status == "not_run":
-        steps.append("Nothing was compared yet: `sessionlift verify --report FILE` does it.")
+        # the report of a bridge, and of a backfill, claims no rows
+        which = "SOURCE TARGET" if report.kind == "bridge" else "--report FILE"
+        steps.append(f"Nothing was compared yet: `sessionlift verify {which}` does it.")
     elif report.kind == "verify" and not steps:
         steps.append("Nothing to do. The same command computes all of this again.")
     elif not steps:

@@ -85,6 +85,14 @@ class Audit:
     """sessions whose rows in the source are others by now: what was read of them, and their losses, are not counted"""
     later: int = 0
     """sessions that the ledger has from a run later than the report's, those moved again among them"""
+    known: int = 0
+    """sessions that the ledger names, wherever they live by now"""
+    there_before: int = 0
+    """those of them that lived in the target when the report's run began, and do so still"""
+    run_kind: str | None = None
+    """what the ledger has the report's run as"""
+    in_parts: bool = False
+    """whether the run may have laid two sides of a session together, and counted what it added to it alone"""
     run_known: bool = True
 
     def find(self, finding: Finding) -> None:

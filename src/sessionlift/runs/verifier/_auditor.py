@@ -65,6 +65,8 @@ class Auditor(ABC):
     orphan_tables: ClassVar[tuple[str, ...]]
     """those in which there may be such rows, which go to quarantine"""
     not_counted: ClassVar[tuple[str, ...]] = ()
+    lays_together: ClassVar[bool] = False
+    """whether a catch-up can lay together what both sides did with a session"""
 
     def __init__(
         self,
@@ -212,6 +214,7 @@ class Auditor(ABC):
             self._units.leave_out(self._moved_on)
             self._count_again(claim, catalog)
             self._count_target(claim)
+            self._count_known(claim)
         else:
             self._strangers()
         return self._audit
@@ -348,6 +351,18 @@ class Auditor(ABC):
             audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
         audit.aside = self._units.aside()
         audit.given_back = self._checker.result.given_back
+
+    def _count_known(self, run_id: str) -> None:
+        """Count the sessions that the ledger names, and those of them that the run found in the target."""
+        runs = self._target.read("sessionlift_runs", ("kind", "started_at"), "run_id = ?", (run_id,))
+        self._audit.run_kind, begun = map(str, runs[0]) if runs else (None, "")
+        self._audit.in_parts = self.lays_together and self._audit.run_kind == "catch_up"
+        for rows in self._ledger_rows(("state", "run_id", "moved_at"), "unit = 'session'", ()):
+            self._audit.known += len(rows)
+            for state, run, at in rows:
+                # a bridge that was open before may have moved it while the run went on, or after it
+                before = run == run_id or (self._is_later(run_id, str(run)) and str(at) < begun)
+                self._audit.there_before += before and state in ("moved", "partial")
 
     def _quarantine_of(self, claim: str | None) -> tuple[str, Sequence[Any]]:
         """The condition, and its parameters, for the rows in quarantine that are looked at."""

@@ -27,6 +27,7 @@ class LangswarmAuditor(Auditor):
     """Everything that a ledger or a report names, of LangSwarm."""
 
     sessions_table = "sessions"
+    lays_together = True
     child_tables = ("session_messages", "session_metrics")
     catalog_tables = ("memory",)
     orphan_tables = ("sessions",)
