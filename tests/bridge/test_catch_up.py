@@ -336,6 +336,19 @@ def test_a_deleted_session_is_not_caught_up(life: Life) -> None:
     assert life.catch_up().looked_at == 3
 
 
+@pytest.mark.parametrize("policy", ["raise", "append_legacy", "keep_new"])
+def test_a_session_that_v2_deleted_is_no_conflict_whatever_the_policy(life: Life, policy: Any) -> None:
+    with closing(sqlite3.connect(life.target)) as db, db:
+        for table in ("session_messages", "session_metrics", "sessions"):
+            db.execute(f"DELETE FROM {table} WHERE session_id = ?", (life.one,))
+    life.old_writes("late")
+    result = life.catch_up(on_conflict=policy)
+    assert result.conflicts == []
+    assert [line.code for line in result.report.errors] == ["deleted_but_changed"]
+    assert status(str(life.target)).sessions == {"moved": 3, "deleted": 1}
+    assert life.catch_up(on_conflict=policy).report.errors == []
+
+
 def test_a_one_shot_run_brings_nothing_deleted_back(life: Life) -> None:
     with life.bridge() as core:
 

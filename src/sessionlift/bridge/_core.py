@@ -280,6 +280,8 @@ class BridgeCore:
                 raise
             self.note("not_compared", f"whether the legacy store has gone on is not known: {error.what}", session_id)
             return Place(session_id, "new", error=error)
+        if caught_up.outcome == "deleted":
+            return Place(session_id, "deleted")
         if caught_up.error is None:
             self._watch.compared(session_id, signature)
             self._settled(session_id, found)

@@ -74,7 +74,9 @@ def catch_up(
 def _tails(error: SessionConflictError) -> list[str]:
     lines = [f"Conflict: {error.what}"]
     for side in ("legacy", "new"):
-        tail: list[dict[str, Any]] = error.fields.get(side, [])
+        tail: list[dict[str, Any]] | None = error.fields.get(side)
+        if tail is None:
+            continue  # a system whose sides cannot be laid together counts none
         lines.append(f"  {side}: {len(tail):,} message(s) that the other side lacks")
         lines += [f"    {each['timestamp']}  {each['role']}: {json.dumps(each['content'])[:70]}" for each in tail]
     return lines

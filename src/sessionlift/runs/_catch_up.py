@@ -10,7 +10,7 @@ from sessionlift.errors import SessionConflictError, SessionliftError
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
-from sessionlift.runs._catch_up_one import CatchUp, refuse_unsettling
+from sessionlift.runs._catch_up_one import CatchUp, Outcome, refuse_unsettling
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._mover import SessionMover
@@ -89,19 +89,37 @@ def _look_at_all(
     progress: Progress,
     interrupts: Interrupts,
 ) -> None:
+    """Finds many at a time which sessions are as they were moved; each of the others is handled by itself."""
     moved = mover.ledger.moved()
-    for session_id, digest in moved:
+    same: set[str] = set()
+    for ids in mover.unchanged(moved):
         with interrupts.held():
-            found = catching_up.take(session_id, digest)
-            result.looked_at += 1
-            if found.error is not None:
-                result.conflicts.append(found.error)
-                window.failed(session_id, found.error)
-                _note(mover, session_id, found.error)
-            elif found.outcome == "same":
-                window.skipped()
+            same.update(ids)
+            window.skipped(len(ids))
+            result.looked_at += len(ids)
         progress.count("looked at", result.looked_at, len(moved), 0)
+    left = [(session_id, digest) for session_id, digest in moved if session_id not in same]
+    lost = mover.lost([session_id for session_id, _ in left])
+    for session_id, digest in left:
+        with interrupts.held():
+            # what a program saves while it is looked at may have had no place
+            outcome = "same" if session_id in lost else _settle(mover, window, catching_up, result, session_id, digest)
+            if outcome == "same":
+                window.skipped()
+            result.looked_at += 1
+        progress.count("looked at", result.looked_at, len(moved), window.rows)
     progress.done()
+
+
+def _settle(
+    mover: SessionMover, window: Window, catching_up: CatchUp, result: CatchUpResult, session_id: str, digest: str
+) -> Outcome:
+    found = catching_up.take(session_id, digest)
+    if found.error is not None:
+        result.conflicts.append(found.error)
+        window.failed(session_id, found.error)
+        _note(mover, session_id, found.error)
+    return found.outcome
 
 
 def _note(mover: SessionMover, session_id: str, error: SessionConflictError) -> None:

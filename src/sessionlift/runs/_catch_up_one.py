@@ -9,20 +9,23 @@ from sessionlift.converters import SESSION, Continued, Loss, OnConflict
 from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
+from sessionlift.runs._claims import LEGACY_TAIL_KEPT
 from sessionlift.runs._mover import Converted, SessionMover
 from sessionlift.runs._roads import Road
 from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
-from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, Committed
+from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, DELETED_BUT_CHANGED, Committed
 from sessionlift.stores import quote_identifier
 
-Outcome = Literal["same", "moved_again", "continued", "kept_new", "conflict"]
-LEGACY_TAIL_KEPT = "legacy_tail_kept"
+Outcome = Literal["same", "moved_again", "continued", "kept_new", "deleted", "conflict"]
 _TAIL = 50
 
 
 @dataclass(frozen=True)
 class CaughtUp:
-    """What became of a session. ``error`` is there for a conflict: its fields hold both tails."""
+    """What became of a session. ``error`` is there for a conflict: its fields hold both tails, where there are such.
+
+    "deleted": a program has deleted it in the new store, and it stays so.
+    """
 
     session_id: str
     outcome: Outcome
@@ -76,8 +79,12 @@ class CatchUp:
             if again.unit.source_digest in Intents(store).all().get(session_id, ()):
                 # a rollback has written it there and is about to take the session out of the target
                 return CaughtUp(session_id, "same")
-            continued = None
-            if mover.road.continuation is not None:
+            deleted, continued = self._is_deleted(session_id), None
+            if deleted:
+                # the program that did it knows no ledger
+                ledger.bury(session_id, run_id=mover.run_id, at=utc_now(), source_digest=unit.source_digest)
+                Attempts(store).settled(session_id)
+            elif mover.road.continuation is not None:
                 continued = mover.road.continuation(
                     store,
                     session_id,
@@ -87,13 +94,22 @@ class CatchUp:
                     target_digest=unit.target_digest,
                     on_conflict=self._on_conflict,
                 )
-            if continued is None or continued.conflict:
-                return CaughtUp(session_id, "conflict", error=_conflict(session_id, continued))
-            self._write(unit, again, continued)
+            if not deleted:
+                if continued is None or continued.conflict:
+                    return CaughtUp(session_id, "conflict", error=_conflict(session_id, continued))
+                self._write(unit, again, continued)
+        if continued is None:
+            aside = [[session_id, DELETED_BUT_CHANGED]]
+            mover.told(Committed({**_message(Continued()), "unchanged": 1, "aside": aside}))
+            return CaughtUp(session_id, "deleted")
         message = _message(continued)
         mover.told(Committed(message, [session_id], [], sum(message["written"].values())))
         appended = sum(map(len, continued.appended.values()))
         return CaughtUp(session_id, "continued" if continued.renew else "kept_new", appended)
+
+    def _is_deleted(self, session_id: str) -> bool:
+        home = quote_identifier(self._mover.road.home)
+        return not self._mover.store.query(f"SELECT 1 FROM {home} WHERE session_id = ?", (session_id,))
 
     def _write(self, unit: LedgerUnit, again: Converted, continued: Continued) -> None:
         store, session_id, run_id = self._mover.store, unit.session_id, self._mover.run_id
@@ -124,6 +140,10 @@ class CatchUp:
 
 def _conflict(session_id: str, found: Continued | None) -> SessionConflictError:
     why = "both sides changed it" if found is None else found.conflict
+    # where there is no way to lay them together, nobody has looked for what each side added
+    tails: dict[str, Any] = {}
+    if found is not None:
+        tails = {"legacy": found.legacy_tail[:_TAIL], "new": found.new_tail[:_TAIL]}
     return SessionConflictError(
         f"session {session_id!r} went on in the legacy store and in the new one: {why}",
         hint=_KEEP_LEGACY
@@ -131,8 +151,7 @@ def _conflict(session_id: str, found: Continued | None) -> SessionConflictError:
         else "`sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts the legacy messages behind the "
         "new ones; keep_new leaves them in quarantine",
         session_id=session_id,
-        legacy=[] if found is None else found.legacy_tail[:_TAIL],
-        new=[] if found is None else found.new_tail[:_TAIL],
+        **tails,
     )
 
 

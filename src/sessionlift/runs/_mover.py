@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, cast
@@ -38,6 +38,8 @@ State = Literal["moved", "partial", "quarantined", "deleted", "rolled_back", "ch
 """What became of a session: its state in the ledger, or why it has none. "absent": the source does not hold it."""
 
 _ATTEMPTS = 4
+_BYTES = 6_000_000
+"""Of so many of the source's bytes the digests are made together."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,28 @@ class SessionMover:
             finally:
                 # known, it would give no rows when it is to be moved
                 self._forward.know([(session_id, "")])
+
+    def unchanged(self, known: Sequence[tuple[str, str]]) -> Iterator[list[str]]:
+        """Those of ``known`` (ids and digests) whose source rows have that digest now, many at a time.
+
+        To be gone through before anything else is asked: what reads single sessions numbers them anew.
+        """
+        forward = self._legacy.forward(replace(self.options, only=None))
+        with self._legacy.mapped():
+            self._legacy.with_room(forward.inventory)
+            forward.know(known)
+            try:
+                for group in forward.groups(max_bytes=_BYTES):
+                    found = self._legacy.with_room(partial(forward.known_now, group))
+                    yield [key for key, digest in found.items() if digest is None]
+            finally:
+                # as in ``changed``
+                forward.know((key, "") for key, _ in known)
+
+    def lost(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that the source does not hold. Reads the source only."""
+        with self._legacy.mapped():
+            return set(self._forward.missing(ids))
 
     def convert(self, session_id: str) -> Converted | None:
         """What a move would write now; None where the source does not hold the session. Writes nothing."""

@@ -87,10 +87,10 @@ class Window:
                 return
             self._events[code, session_id] = ErrorLine(session_id=session_id, error=text, code=code)
 
-    def skipped(self) -> None:
-        """A session was looked at, and there was nothing to do."""
+    def skipped(self, sessions: int = 1) -> None:
+        """Sessions were looked at, and there was nothing to do."""
         with self._lock:
-            self._tally.skipped += 1
+            self._tally.skipped += sessions
 
     @property
     def rows(self) -> int:
