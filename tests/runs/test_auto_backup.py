@@ -15,10 +15,10 @@ from tests.support.taken_back import V2_MESSAGE, ledger, take_back
 from tests.support.warm import Outcome, Warm
 
 from sessionlift._demo import make_langswarm_v1
-from sessionlift.errors import StoreFullError, UsageError
+from sessionlift.errors import StoreFullError, StoreReadOnlyError, UsageError
 from sessionlift.generations import schema_upgrade
 from sessionlift.reports import check_file
-from sessionlift.runs import BackupOptions, restore_backup
+from sessionlift.runs import BackupOptions, TransferOptions, migrate, restore_backup
 from sessionlift.runs._auto_backup import NOT_WANTED, refuse_without_room
 from sessionlift.runs._content import content_of
 from sessionlift.stores import StoreURL, parse_store_url
@@ -301,3 +301,12 @@ def test_a_rollback_that_goes_on_makes_no_second_copies(sessionlift: Warm, legac
     for line in answer.report["backups"]:
         restore_backup(Path(line["path"]), replace=True)
     assert {store: held(store) for store in before} == before
+
+
+def test_a_target_that_may_not_be_written_is_not_copied(v1: Path, v2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ids(v1)[0]
+    change(v1, "UPDATE sessions SET history = replace(history, 'm', 'n') WHERE session_id = ?", one)
+    monkeypatch.setattr("sessionlift.runs._auto_backup.may_write", lambda _: False)
+    with pytest.raises(StoreReadOnlyError, match="read-only"):
+        migrate(str(v1), str(v2), TransferOptions())
+    assert copies(v2) == []

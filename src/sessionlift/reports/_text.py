@@ -199,7 +199,7 @@ def _errors(report: Report, width: int) -> list[str]:
     lines = [f"Errors ({len(report.errors) + report.errors_truncated:,})"]
     for line in report.errors[:_SHOWN]:
         lines += paragraph(line.error, width, indent="    ", first=f"  {_place(line)}[{printable(line.code)}] ")
-    return lines + _more(len(report.errors) + report.errors_truncated)
+    return lines + _more(report, len(report.errors) + report.errors_truncated)
 
 
 def _place(line: ErrorLine | Difference) -> str:
@@ -214,10 +214,14 @@ def _place(line: ErrorLine | Difference) -> str:
     return ", ".join(parts) + (": " if parts else "")
 
 
-def _more(total: int) -> list[str]:
+def _more(report: Report, total: int) -> list[str]:
     if total <= _SHOWN:
         return []
-    return [f"  and {total - _SHOWN:,} more; the JSON report and the ledger have them"]
+    # a plan writes nothing, and a verification no ledger
+    have = {"plan": "--json shows", "verify": "the JSON report has"}.get(
+        report.kind, "the JSON report and the ledger have"
+    )
+    return [f"  and {total - _SHOWN:,} more; {have} them"]
 
 
 def _losses(report: Report, width: int) -> list[str]:
@@ -273,7 +277,7 @@ def _verification(report: Report, width: int) -> list[str]:
         if difference.expected is not None or difference.found is not None:
             lines.append(f"      expected: {sample(difference.expected, max(20, width - 16))}")
             lines.append(f"      found:    {sample(difference.found, max(20, width - 16))}")
-    lines += _more(len(v.differences) + v.differences_truncated)
+    lines += _more(report, len(v.differences) + v.differences_truncated)
     if v.cannot_see:
         lines.append("  it cannot see:")
         for text in v.cannot_see:

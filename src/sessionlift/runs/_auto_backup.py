@@ -16,7 +16,7 @@ from sessionlift.reports import Backup, Report
 from sessionlift.runs._backup import BackupInfo, check_backup, read_backup, take_backup
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import store_size
-from sessionlift.stores import Store, StoreURL, quote_identifier
+from sessionlift.stores import Role, Store, StoreURL, may_write, quote_identifier
 
 NOT_WANTED = "none was wanted (--no-backup)"
 ON_A_SERVER = (
@@ -90,6 +90,7 @@ class AutoBackup:
                     if told.get("store") == where.redacted and told.get("path"):
                         info = read_backup(Path(told["path"]))
                         return line_of(info, "earlier", f"taken when {run.run_id} began, which did not come to its end")
+        refuse_read_only(where)
         place = self._options.directory or where.path.with_name(where.path.name + ".backups")
         refuse_without_room(where, place)
         self._progress.step(f"Backing up {where.redacted} to {place}")
@@ -132,6 +133,17 @@ def goes_on_from_nothing(runs: Sequence[LedgerRun], kind: str) -> bool:
     """Whether all that ``runs`` wrote is the work of runs that began with an empty store and did not end."""
     going_on = unfinished(runs, kind)
     return bool(going_on) and len(going_on) == len(runs) and runs[0].options.get("backups") == []
+
+
+def refuse_read_only(where: StoreURL, role: Role = "target") -> None:
+    """Raise StoreReadOnlyError where the file may not be written, before it is copied for nothing."""
+    if where.path is not None and not may_write(where.path):
+        raise StoreReadOnlyError(
+            f"{where.path} may not be written: it or its directory is read-only",
+            hint="check the permissions of the file and of its directory; nothing was changed",
+            store=where.redacted,
+            role=role,
+        )
 
 
 def refuse_without_room(where: StoreURL, place: Path) -> None:

@@ -14,13 +14,12 @@ from sessionlift.converters import SESSION, Backward, Changes
 from sessionlift.errors import (
     SessionliftError,
     StoreNotFoundError,
-    StoreReadOnlyError,
     UsageError,
 )
 from sessionlift.generations import detect, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
-from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, unfinished
+from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
@@ -49,7 +48,6 @@ from sessionlift.stores import (
     PrivateDirectory,
     Store,
     StoreURL,
-    may_write,
     open_store,
     parse_store_url,
     sniff,
@@ -365,13 +363,7 @@ class _Rollback:
 
     def _back_up_legacy(self, store: Store) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""
-        if self._legacy.path is not None and not may_write(self._legacy.path):
-            raise StoreReadOnlyError(
-                f"{self._legacy.path} may not be written: it or its directory is read-only",
-                hint="check the permissions of the file and of its directory; nothing was changed",
-                store=self._legacy.redacted,
-                role="source",
-            )
+        refuse_read_only(self._legacy, "source")
         self._start(store)
         self._backup.before_writing(self._legacy, self._runs)
         with self._interrupts.held():

@@ -228,7 +228,8 @@ class Transfer:
             (key, unit.source_digest)
             for key, unit in before.items()
             if unit.source_digest == offered[key]
-            and not self._retry.wants(key, unit.state, unit.run_id)
+            # what lives elsewhere is tried again from there alone
+            and (unit.run_id in self._others or not self._retry.wants(key, unit.state, unit.run_id))
             and not self._comes_back(unit)
         ]
         done = {key for key, _ in same}
