@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.made import make_synth_v2
-from tests.support.moved import change_source, query, session_ids
+from tests.support.moved import change, change_source, query, session_ids
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge import backfill
@@ -112,8 +112,33 @@ def test_messages_that_were_kept_in_quarantine_are_no_false_claim(store: Store) 
     store.old_writes(store.ids[0])
     store.new_writes(store.ids[0])
     report = store.caught_up(on_conflict="keep_new")
-    assert not {code for code in codes(report) if code.startswith("claim_")}
+    assert codes(report) == set()
     assert {"claim_losses"} <= forged(report, lambda told: told["losses"][0].update(count=9))
+
+
+def test_a_session_of_which_the_new_side_was_kept_is_as_it_must_be_until_somebody_writes(store: Store) -> None:
+    store.moves()
+    one = store.ids[0]
+    store.old_writes(one)
+    store.new_writes(one)
+    store.caught_up(on_conflict="keep_new")
+
+    def found() -> set[str | None]:
+        report = verify(str(store.source), str(store.target)).report
+        return {line.code for line in report.errors} | {each.table for each in report.verification.differences}
+
+    assert found() == set()
+    for sql in (
+        "UPDATE session_messages SET content = 'other' WHERE id = (SELECT min(id) FROM session_messages "
+        "WHERE session_id = ?)",
+        """UPDATE sessionlift_quarantine SET "row" = json_set("row", '$.content', 'other') WHERE session_id = ?""",
+    ):
+        kept = store.target.read_bytes()
+        change(store.target, sql, one)
+        assert "session_messages" in found()
+        store.target.write_bytes(kept)
+    store.old_writes(one, "later")
+    assert "changed_in_source" in found()
 
 
 def test_a_migration_that_calls_itself_a_catch_up_is_found(store: Store) -> None:

@@ -52,7 +52,7 @@ class LangswarmAuditor(Auditor):
         def compare(checked: Checked, entry: Entry) -> None:
             session = checked.session_id
             source = None if checked.source is None else checked.source.digest()
-            target = checked.digest()
+            target = known[session].target_digest if checked.kept_new else checked.digest()
             if checked.continued and target == known[session].target_digest:
                 self._continued.append((session, checked.continued))
             self._judge(session, known[session], source, target)

@@ -20,6 +20,8 @@ from sessionlift.runs.verifier.langswarm._differences import first_difference, u
 from sessionlift.runs.verifier.langswarm._ledger import Entry, entries_of
 from sessionlift.runs.verifier.langswarm._made import NESTED, REFUSED, Made, is_deep, made_of
 from sessionlift.runs.verifier.langswarm._rules import MESSAGES, METRICS, SESSION, Expected, Row
+from sessionlift.runs.verifier.langswarm._settled import CANNOT_SEE as KEPT_NEW
+from sessionlift.runs.verifier.langswarm._settled import is_kept_new, without_tail
 from sessionlift.runs.verifier.langswarm._store import LegacyRow, LegacyStore
 from sessionlift.runs.verifier.langswarm._target import Found as FoundRows
 from sessionlift.runs.verifier.langswarm._target import digest_of, found_of, with_room
@@ -45,6 +47,7 @@ CANNOT_SEE = [
     "a report's own figures of its verification, its options and its texts",
     "values that SQLite itself, or Python's json, reads wrong, since both sides read through them",
     GIVEN_BACK,
+    KEPT_NEW,
     "what a rollback with --discard-new has left behind of a session, which only the ledger has",
 ]
 
@@ -63,6 +66,7 @@ class Checked:
     """One session, compared. ``source`` is None where the source has no such session.
 
     ``continued`` counts the messages that the application has added since the move; ``changed``: rows of it differ.
+    ``kept_new``: a catch-up kept the new store's side, so that no digest of what is there now is known.
     """
 
     session_id: str
@@ -71,6 +75,7 @@ class Checked:
     made: Made | None = None
     continued: int = 0
     changed: bool = False
+    kept_new: bool = False
 
     def digest(self) -> str:
         """The digest of what was moved: without what the application has added to it since, if that is all it did."""
@@ -156,6 +161,10 @@ class LangswarmChecker(Checker):
                 f"session {key} was moved, and V1 cannot read it ({made.code}: {made.reason})",
             )  # fmt: skip
             return
+        if is_kept_new(entry):
+            checked.made = None
+            self._kept_new(checked, made, made.rows, entry)
+            return
         self.losses.update(made.rows.losses)
         checked.continued = found.continued(made.rows.messages)
         self._rows(key, made.rows, checked)
@@ -164,6 +173,26 @@ class LangswarmChecker(Checker):
         self._complement(checked, made, entry)
         self._entry(key, made, entry)
         self._aside(key, row, made, entry)
+
+    def _kept_new(self, checked: Checked, made: Made, rows: Expected, entry: Entry) -> None:
+        """A catch-up left what V1 got out of it: the rest of V1's messages are there, and the others in quarantine."""
+        key, found, before = checked.session_id, checked.found, self.result.differing.get(checked.session_id, 0)
+        want, strange = without_tail(rows, entry.aside)
+        self.result.values += len(entry.aside)
+        for each in strange:
+            self._out_of_place(key, each.table, each.row_id)
+        if entry.state != "partial":
+            self.result.value(key, "sessionlift_units", key, "state", "partial", entry.state)
+        checked.continued = found.continued(want)
+        self._count(found, len(found.messages) - checked.continued)
+        if not checked.continued:
+            self._messages(key, want, found)
+        for table, there in (("sessions", found.sessions), ("session_metrics", found.metrics)):
+            if len(there) != 1:
+                self.result.row(key, table, key, missing=not there)
+        self.read.update(made.read_counts([]))
+        checked.changed = self.result.differing.get(key, 0) > before
+        checked.kept_new = not checked.changed
 
     # --- rows -------------------------------------------------------------------------------------------------
 
@@ -324,7 +353,7 @@ class LangswarmChecker(Checker):
     def _digests(self, checked: Checked, entry: Entry) -> None:
         """Hold the ledger's digests against the rows, where no audit tells what a difference comes from."""
         key = checked.session_id
-        pairs = {"target_digest": (checked.digest(), entry.target_digest)}
+        pairs = {} if checked.kept_new else {"target_digest": (checked.digest(), entry.target_digest)}
         if checked.source is not None:
             pairs["source_digest"] = (checked.source.digest(), entry.source_digest)
         for column, (want, have) in pairs.items():
