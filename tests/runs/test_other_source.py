@@ -289,8 +289,13 @@ def test_sessions_that_live_in_another_store_are_not_called_there_in_a_third(
     assert "one.duckdb" in json.loads(refused.out)["error"]
     assert not third.exists()
 
+    two = ("--session", one, "--session", session_ids(source)[1])
+    some = json.loads(sessionlift("rollback", target, *two, "--to", third, "--dry-run", "--json").out)["report"]
+    assert [(line["code"], line["session_id"]) for line in some["errors"]] == [("lives_elsewhere", one)]
+
     rest = sessionlift("rollback", target, "--all", "--to", third, "--json")
     report = json.loads(rest.out)["report"]
-    assert (rest.code, report["migrated_sessions"], report["failed_sessions"]) == (1, 3, 1)
-    assert [(line["code"], line["session_id"]) for line in report["errors"]] == [("lives_elsewhere", one)]
+    assert (rest.code, report["migrated_sessions"], report["skipped_sessions"]) == (0, 3, 1)
+    (told,) = [fact for fact in report["source_facts"] if fact["code"] == "rolled_back"]
+    assert (told["count"], told["examples"]) == (1, [{"session_id": one}])
     assert sessionlift("rollback", target, "--session", one, "--to", tmp_path / "one.duckdb", "--json").code == 0

@@ -93,7 +93,7 @@ class Everything:
     old: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def go(self, servers: dict[str, Warm]) -> None:
-        made = servers["catch-up"]("catch-up", *self.stores.both, "--json")
+        made = servers["migrate"]("migrate", *self.stores.both, "--only", self.stores.ids[0], "--json")
         assert made.code == 0, made.err + made.out
         until = time.time() + self.seconds
         tasks: list[Callable[[float], None]] = [self._old_program]

@@ -100,7 +100,11 @@ def _outcome(report: Report) -> str:
 
 def _skipped(report: Report) -> list[str]:
     """Of the sessions that were passed over how many are there, and how many have left the target."""
-    facts = {fact.code: fact.count for fact in report.source_facts} if report.kind in ("migrate", "plan") else {}
+    facts = (
+        {fact.code: fact.count for fact in report.source_facts}
+        if report.kind in ("migrate", "plan", "rollback")
+        else {}
+    )
     elsewhere, deleted = facts.get("rolled_back", 0), facts.get("deleted_in_target", 0)
     there = report.skipped_sessions - elsewhere - deleted
     told = ((there, "already there"), (elsewhere, "in another store"), (deleted, "deleted in the target"))

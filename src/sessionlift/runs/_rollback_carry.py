@@ -21,7 +21,7 @@ from sessionlift.errors import StoreConstraintError, StoreOvertakenError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._places import places
-from sessionlift.runs._rollback_options import RollbackOptions, Turn
+from sessionlift.runs._rollback_options import Action, RollbackOptions, Turn
 from sessionlift.runs._rollback_rows import NO_ROWS, Watched
 from sessionlift.runs._transfer import LIVES_ELSEWHERE
 from sessionlift.runs._ways_back import WayBack
@@ -205,8 +205,10 @@ class Carrier:
         if unit is not None and unit.state == "rolled_back":
             home = self._homes.get(unit.run_id, self._name)
             if self._options.to is not None and places([home]) != places([self._name]):
+                # with all sessions goes what no session owns, which may be left to go
+                action: Action = "settled" if self._options.everything else "refused"
                 why = f"it was taken back into {home}, and lives there: the target has nothing of it"
-                return Turn(key, "refused", before=unit, code=LIVES_ELSEWHERE, why=why)
+                return Turn(key, action, before=unit, code=LIVES_ELSEWHERE, why=why)
             return Turn(key, "settled", before=unit)
         if refused is not None:
             return Turn(key, "refused", before=unit, code=refused.code, why=refused.reason)

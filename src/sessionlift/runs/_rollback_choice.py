@@ -67,13 +67,14 @@ def choose(ledger: Ledger, there: Sequence[str], options: RollbackOptions) -> Ch
 
 
 def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions) -> str:
-    """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one, or all of
-    them live in another store already."""
+    """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one, or the
+    chosen ones live in another store already."""
     by_run = {run.run_id: run.source for run in runs}
     if options.to is not None:
         back = [unit for unit in chosen.units.values() if unit.state == "rolled_back"]
         homes = sorted({by_run[unit.run_id] for unit in back if unit.run_id in by_run})
-        if chosen.ids and len(back) == len(chosen.ids) and not places(homes) & places([options.to]):
+        none_here = chosen.ids and len(back) == len(chosen.ids) and not options.everything
+        if none_here and not places(homes) & places([options.to]):
             raise UsageError(
                 f"the {len(back):,} sessions chosen were taken back into {' and '.join(homes)}, and live there: the "
                 "target has nothing of them",

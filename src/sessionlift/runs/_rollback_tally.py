@@ -12,6 +12,7 @@ from sessionlift.reports import Loss as LossLine
 from sessionlift.runs._codes import FACTS, LOSSES
 from sessionlift.runs._rollback_options import Turn
 from sessionlift.runs._tally import ERRORS, EXAMPLES
+from sessionlift.runs._transfer import LIVES_ELSEWHERE
 
 LINES = 10_000
 """Of so many sessions a line is kept for the caller."""
@@ -69,6 +70,8 @@ class RollbackTally:
             self.done.add(turn.session_id)
             if turn.action in ("settled", "aside"):
                 self.skipped += 1
+                if turn.code == LIVES_ELSEWHERE:
+                    self._tell("rolled_back", "sessions", 1, turn.session_id)
                 continue
             self.migrated += 1
             if turn.action in ("carry", "there"):
