@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sessionlift.converters import CATALOG, TargetRows
-from sessionlift.ledger import Ledger, LedgerUnit
-from sessionlift.stores import Store, parse_store_url
+from sessionlift.ledger import Ledger
+from sessionlift.runs._places import place_of
+from sessionlift.stores import Store
 
 Rows = dict[str, dict[Any, str | None]]
 """By catalog table and key the digest of a row; None where it is known to be ours, or gone, but not what it was."""
@@ -29,18 +30,12 @@ class Merge:
     replaced: dict[str, list[Any]] = field(default_factory=dict)
     moved: Rows = field(default_factory=dict)
 
-    def fits(self, left: Mapping[str, Collection[Any]]) -> bool:
-        """Whether a batch that was made without the rows ``left`` is the one to write."""
-        return {table: {as_key(key) for key in keys} for table, keys in left.items() if keys} == {
-            table: set(keys) for table, keys in self.leave.items() if keys
-        }
-
 
 def merge(before: Rows, made: Rows, now: Mapping[str, Mapping[Any, str]]) -> Merge:
     """What of the rows that a move makes now is to be written: ``made``, where it made those ``before``.
 
-    ``now`` is what lies in the target. A row that the target got otherwise than by a move
-    is not left alone: the target refuses it where both cannot be.
+    ``now`` is what lies in the target. A row that the target got otherwise than by a move is not left alone: the
+    target refuses it where both cannot be.
     """
     found = Merge()
     for table, rows in made.items():
@@ -59,8 +54,10 @@ def merge(before: Rows, made: Rows, now: Mapping[str, Mapping[Any, str]]) -> Mer
     return found
 
 
-def settle(store: Store, rows: TargetRows, found: Merge, before: LedgerUnit, offered: str) -> None:
+def settle(store: Store, rows: TargetRows, found: Merge, before: str, offered: str) -> None:
     """Say in the ledger, behind a batch that was just written, what of the catalog was left alone.
+
+    ``before`` is the digest of the source that the ledger had, ``offered`` the one that it has now.
 
     Where both sides have changed a row, the ledger gets a digest that no source has: so every run looks at it again,
     and a rollback does not take the target's over the source's, whatever that comes to be. Belongs into the batch's
@@ -76,14 +73,14 @@ def settle(store: Store, rows: TargetRows, found: Merge, before: LedgerUnit, off
     complement["carried"] = {"digest": digest, "cells": []}
     if found.conflicts:
         complement["offered"] = [offered, [[table, key] for table, key in found.conflicts]]
-        ledger.carried_from(CATALOG, "", hashlib.sha256(f"{before.source_digest}\n{offered}".encode()).hexdigest())
+        ledger.carried_from(CATALOG, "", hashlib.sha256(f"{before}\n{offered}".encode()).hexdigest())
     ledger.complete(CATALOG, "", complement)
 
 
 def base_in(complement: Mapping[str, Any], store: str) -> dict[str, Any] | None:
     """What a complement says of the catalog as another legacy store had it, which was moved, or carried, before the one
     that the ledger's unit is about. None where it says nothing of ``store``."""
-    found: dict[str, Any] | None = complement.get("bases", {}).get(_place(store))
+    found: dict[str, Any] | None = complement.get("bases", {}).get(place_of(store))
     return found
 
 
@@ -100,15 +97,11 @@ def bases_after(complement: Mapping[str, Any], source_digest: str, home: str, st
     changed nothing, whatever another one has brought since.
     """
     bases = dict(complement.get("bases", {}))
-    if home and _place(home) != _place(store):
+    if home and place_of(home) != place_of(store):
         rows = {name: complement.get(name, {}) for name in ("owned", "rows")}
-        bases[_place(home)] = {"source_digest": source_digest, **rows}
-    bases.pop(_place(store), None)
+        bases[place_of(home)] = {"source_digest": source_digest, **rows}
+    bases.pop(place_of(store), None)
     return bases
-
-
-def _place(store: str) -> str:
-    return parse_store_url(store).place
 
 
 def told_before(complement: Mapping[str, Any], found: Merge, offered: str) -> bool:
@@ -142,6 +135,11 @@ def as_lists(rows: Rows) -> dict[str, Any]:
 def as_key(key: Any) -> Any:
     """A key as rows are looked up by; JSON makes a list of one with several columns."""
     return tuple(key) if isinstance(key, list) else key
+
+
+def left_out(leave: Mapping[str, Collection[Any]]) -> dict[str, set[Any]]:
+    """By table the keys of the rows that a batch is made without, as rows are looked up by."""
+    return {table: {as_key(key) for key in keys} for table, keys in leave.items() if keys}
 
 
 def row_name(key: Any) -> str:

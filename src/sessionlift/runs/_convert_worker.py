@@ -20,7 +20,7 @@ from typing import Any, cast
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import SessionliftError
 from sessionlift.runs._batches import complete, stopped
-from sessionlift.runs._catalog_merge import as_key
+from sessionlift.runs._catalog_merge import left_out
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._protocol import Message, leave, receive, say, send
@@ -57,7 +57,7 @@ class ConvertWorker:
         self._converter = source.forward(options, dict(read_pairs(request.get("kept"))))
         self._catalog = whole or self._converter
         self._known_catalog: str | None = request["known_catalog"]
-        self._leave: dict[str, list[Any]] = {}
+        self._leave: dict[str, set[Any]] = {}
         self._limits: dict[str, int] = request["limits"]
         self._aside: dict[tuple[str, str], str] = {(kind, key): why for kind, key, why in request["aside"]}
         self._converter.know(read_pairs(request["known"]))
@@ -119,7 +119,7 @@ class ConvertWorker:
         elif answer["type"] == "again":
             if task.group is None:
                 self._known_catalog = next((digest for _, digest in answer["known"]), self._known_catalog)
-                self._leave = {table: list(map(as_key, keys)) for table, keys in answer.get("leave", {}).items()}
+                self._leave = left_out(answer.get("leave", {}))
             else:
                 self._converter.know((key, digest) for key, digest in answer["known"])
             kind = CATALOG if task.group is None else SESSION

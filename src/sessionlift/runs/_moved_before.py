@@ -8,7 +8,7 @@ from typing import Any
 
 from sessionlift.converters import CATALOG, SESSION, Forward, RowKeys
 from sessionlift.runs._batches import complete
-from sessionlift.runs._catalog_merge import as_key
+from sessionlift.runs._catalog_merge import left_out
 from sessionlift.runs._known import Known
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._pairs import read_pairs
@@ -60,7 +60,7 @@ class MovedBefore:
     def catalog(self, source: Source, whole: Forward) -> Message:
         """The catalog's batch as it describes itself when it is written, or left alone."""
         known, why = self._known.catalog, self._unwell.get((CATALOG, ""))
-        leave: dict[str, list[Any]] = {}
+        leave: dict[str, set[Any]] = {}
         while True:
             message = source.with_room(partial(offered_catalog, whole, known, leave))
             again = self._judge.answer(message)
@@ -68,7 +68,7 @@ class MovedBefore:
                 message["aside"] = [["", why]] if message["unchanged"] and why is not None else []
                 return message
             known = next((digest for _, digest in again["known"]), known)
-            leave = {table: list(map(as_key, keys)) for table, keys in again.get("leave", {}).items()}
+            leave = left_out(again.get("leave", {}))
             why = again["aside"].get("", why)
 
     def left_alone(self, source: Source, converter: Forward) -> dict[str, str | None]:

@@ -11,9 +11,14 @@ from sessionlift.runs._options import TransferOptions
 from sessionlift.stores import StoreURL, parse_store_url
 
 
+def place_of(named: str) -> str:
+    """Where a store lies that the ledger names: a rollback may name the one file by another engine."""
+    return parse_store_url(named).place
+
+
 def places(named: Iterable[str]) -> set[str]:
-    """Where the stores lie that the ledger names: a rollback may name the one file by another engine."""
-    return {parse_store_url(each).place for each in named}
+    """Where the stores lie that the ledger names."""
+    return {place_of(each) for each in named}
 
 
 def is_told(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> bool:
@@ -59,7 +64,7 @@ def homes(ledger: Ledger, runs: Iterable[LedgerRun]) -> dict[str, int]:
     names: dict[str, str] = {}
     for run in runs:
         if run.kind == "rollback":
-            place = parse_store_url(run.source).place
+            place = place_of(run.source)
             found[names.setdefault(place, run.source)] += ledger.taken_back_by(run.run_id)
     return {store: count for store, count in sorted(found.items()) if count}
 

@@ -20,7 +20,7 @@ from sessionlift.converters import (
 from sessionlift.errors import StoreConstraintError, StoreOvertakenError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
-from sessionlift.runs._places import places
+from sessionlift.runs._places import place_of
 from sessionlift.runs._rollback_options import Action, RollbackOptions, Turn
 from sessionlift.runs._rollback_rows import NO_ROWS, Watched
 from sessionlift.runs._transfer import LIVES_ELSEWHERE
@@ -204,7 +204,7 @@ class Carrier:
     ) -> Turn:
         if unit is not None and unit.state == "rolled_back":
             home = self._homes.get(unit.run_id, self._name)
-            if self._options.to is not None and places([home]) != places([self._name]):
+            if self._options.to is not None and place_of(home) != place_of(self._name):
                 # with all sessions goes what no session owns, which may be left to go
                 action: Action = "settled" if self._options.everything else "refused"
                 why = f"it was taken back into {home}, and lives there: the target has nothing of it"

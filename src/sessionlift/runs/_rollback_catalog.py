@@ -11,7 +11,7 @@ from sessionlift.converters import CATALOG, Backward, BackwardBatch, Changes, Lo
 from sessionlift.ledger import Intents, Ledger, to_json
 from sessionlift.reports import utc_now
 from sessionlift.runs._catalog_merge import as_lists, base_in, bases_after, catalog_rows, home_of
-from sessionlift.runs._places import places
+from sessionlift.runs._places import place_of
 from sessionlift.runs._rollback_carry import FirstWrite
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
@@ -145,7 +145,7 @@ def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog, name: str)
         rest = {key: value for key, value in rest.items() if key != "bases"}
         if bases:
             rest.update(bases=bases)
-        if not home or places([home]) != places([name]):
+        if not home or place_of(home) != place_of(name):
             rest["home"] = name
         note = CatalogNote(source_digest, digest if carried.whole else before.target_digest, {**rest, **lists, **alone})
     same = (note.source_digest, note.target_digest) == (before.source_digest, before.target_digest)

@@ -19,6 +19,7 @@ from sessionlift.runs._catalog_merge import (
     bases_after,
     catalog_rows,
     home_of,
+    left_out,
     merge,
     row_name,
     settle,
@@ -62,6 +63,7 @@ class _Judged:
     owned: dict[str, list[Any]] | None = None
     merge: Merge | None = None
     bases: dict[str, Any] = field(default_factory=dict)
+    source_digest: str = ""
 
 
 class Transfer:
@@ -108,7 +110,6 @@ class Transfer:
         self._kept: dict[str, Any] = {}
         self._discarded: dict[str, dict[str, Any]] = {}
         self._ledger = Ledger(target)
-        self._catalog_before: LedgerUnit
         self._told: Merge | None = None
         self._run_id = run_id
         self._committed = committed
@@ -153,7 +154,7 @@ class Transfer:
                 self._put_back(message)
                 if judged.merge is not None:
                     ((_, digest, _),) = message["units"]
-                    settle(self._target, self._rows, judged.merge, self._catalog_before, digest)
+                    settle(self._target, self._rows, judged.merge, judged.source_digest, digest)
                     self._tell(message, judged.merge)
                     self._tell_left(message, judged.merge)
                 if judged.bases:
@@ -277,23 +278,23 @@ class Transfer:
         if base is not None and base["source_digest"] == digest:
             return _Judged(alone)
         own = catalog_rows(base or complement)
-        found: Merge | None = merge(own, catalog_rows(message), self._rows.catalog_rows(self._target))
-        if found is not None and base is None and told_before(complement, found, digest):
+        made = catalog_rows(message)
+        found = merge(own, made, self._rows.catalog_rows(self._target))
+        if base is None and told_before(complement, found, digest):
             self._told = found
             return _Judged(alone)
         lies = self._rows.digests(self._target, CATALOG, [key], as_lists(own)["owned"])[key]
-        room = found.replaced if found is not None else {}
-        if base is None and lies == before.target_digest:
-            # as it was moved: all of it is written again, and ledgers of before know no row by itself
-            again, found = catalog_rows(message), None
+        as_moved = base is None and lies == before.target_digest
+        room, leave = found.replaced, found.leave
+        if as_moved:
+            # all of it is written again, and ledgers of before know no row by itself
+            leave = {}
             for table, rows in own.items():
                 some = room.setdefault(table, [])
-                some += [each for each in rows if each in again.get(table, ()) and each not in some]
-        wanted = found or Merge()
-        if not wanted.fits(message["left"]):
-            return _Judged({"type": "again", "known": [], "rejected": [], "aside": {}, "leave": wanted.leave})
-        self._catalog_before = before
-        return _Judged(None, [key], [], room, found, bases)
+                some += [each for each in rows if each in made.get(table, ()) and each not in some]
+        if left_out(message["left"]) != left_out(leave):
+            return _Judged({"type": "again", "known": [], "rejected": [], "aside": {}, "leave": leave})
+        return _Judged(None, [key], [], room, None if as_moved else found, bases, before.source_digest)
 
     @staticmethod
     def _tell(message: Message, found: Merge) -> None:
