@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass
-class Stores:
+class Stores(ABC):
     """A source that a target was filled from, and what both programs may do to their stores."""
 
     source: Path
@@ -51,26 +52,26 @@ class Stores:
     def take_back(self, *ids: str, to: Path | None = None) -> None:
         rollback(str(self.target), RollbackOptions(sessions=ids, to=None if to is None else str(to)))
 
-    def add(self, name: str, like: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def add(self, name: str, like: str) -> None: ...
 
-    def old_program_writes(self, *ids: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def old_program_writes(self, *ids: str) -> None: ...
 
-    def old_program_deletes(self, *ids: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def old_program_deletes(self, *ids: str) -> None: ...
 
-    def old_store_is_spoiled(self, *ids: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def old_store_is_spoiled(self, *ids: str) -> None: ...
 
-    def new_program_writes(self, *ids: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def new_program_writes(self, *ids: str) -> None: ...
 
-    def new_program_fills_a_column(self, session_id: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def new_program_fills_a_column(self, session_id: str) -> None: ...
 
-    def delete(self, session_id: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def delete(self, session_id: str) -> None: ...
 
 
 class Traces(Stores):

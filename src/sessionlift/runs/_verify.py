@@ -51,6 +51,20 @@ NOTES = {
 """What is told besides the findings; none of it is a fault."""
 
 
+BOUNDS = {
+    "moved_again": "whether the report's counts are exact, since a later run has moved some of its sessions again: "
+    "they were held against what is left of them, and against what is possible",
+    "catalog_since": "the report's claims about rows of no session, since a later run has moved those again, or a "
+    "rollback has carried them: `sessionlift verify SOURCE TARGET` compares them as they are",
+    "sessions_moved_on": "whether what the report says it read, and its losses, are exact, since some of its sessions "
+    "have changed in the source: they were held against those of the others, and against what was written",
+    "catalog_moved_on": "whether the report's losses among rows of no session are exact, and more of what it read of "
+    "these than that it is what was written and put aside, since the source has others by now",
+    "gone_since": "whether the report's counts are exact, since some of its sessions have left the target after it",
+}
+"""What cannot be told any more of a report's claims, by what the audit met."""
+
+
 @dataclass(frozen=True)
 class VerifyResult:
     """The finished report, and the file that it was written to (None where that could not be)."""
@@ -238,30 +252,7 @@ class _VerifyRun:
     def _claims(self, claimed: Report, audit: Message) -> None:
         """Hold the report's counts against what was counted again."""
         report = self._report
-        if audit["moved_again"]:
-            report.verification.cannot_see.append(
-                "whether the report's counts are exact, since a later run has moved some of its sessions again: they "
-                "were held against what is left of them, and against what is possible"
-            )
-        if audit["catalog_since"]:
-            report.verification.cannot_see.append(
-                "the report's claims about rows of no session, since a later run has moved those again, or a rollback "
-                "has carried them: `sessionlift verify SOURCE TARGET` compares them as they are"
-            )
-        if audit["sessions_moved_on"]:
-            report.verification.cannot_see.append(
-                "whether what the report says it read, and its losses, are exact, since some of its sessions have "
-                "changed in the source: they were held against those of the others, and against what was written"
-            )
-        if audit["catalog_moved_on"]:
-            report.verification.cannot_see.append(
-                "whether the report's losses among rows of no session are exact, and more of what it read of these "
-                "than that it is what was written and put aside, since the source has others by now"
-            )
-        if audit["gone_since"]:
-            report.verification.cannot_see.append(
-                "whether the report's counts are exact, since some of its sessions have left the target after it"
-            )
+        report.verification.cannot_see += [told for name, told in BOUNDS.items() if audit[name]]
         for code, message, table in _claims.broken(claimed, audit):
             self._error(code, message, table=table)
         report.verification.cannot_see.extend(_claims.not_recounted(claimed, audit))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from sessionlift.converters._forward import Inventory
-from sessionlift.converters.synth._sql import bind_texts, texts
+from sessionlift.converters.synth._sql import bind_texts, literal, texts
 
 CHILD_BYTES = {
     "session_timesteps": "coalesce(strlen(step_metadata::VARCHAR), 0) + 60",
@@ -22,6 +25,9 @@ CHILD_BYTES = {
 
 MAX_ROWS = 45_000
 MAX_BYTES = 12_000_000
+
+_READ_TOGETHER = 4_096
+"""Units of one group of the file that has those of a whole store: about as many sessions as move in some batches."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Group:
 def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | None) -> Inventory:
     """Number the sessions in the order they were written and count what belongs to each.
 
-    Fills the temporary table ``sl_units`` (n, row id, session_id, rows, bytes, and by child table a count and an id
+    Makes the temporary view ``sl_units`` (n, row id, session_id, rows, bytes, and by child table a count and an id
     range). Sessions are numbered by row id: unique, and stable for a store that nobody writes to.
     """
     chosen = ""
@@ -66,19 +72,47 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         )
         rows.append(f"coalesce({table}_c.c, 0)")
         size.append(f"coalesce({table}_c.b, 0)")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sl_units AS SELECT t.n, t.place, t.session_id, {', '.join(columns)}, "
+    units = (
+        f"SELECT t.n, t.place, t.session_id, {', '.join(columns)}, "
         f"({' + '.join(rows)} + 1)::BIGINT AS all_rows, "
         f"({' + '.join(size)} + coalesce(strlen(t.metadata::VARCHAR), 0) * 2 + 150)::BIGINT AS all_bytes "
         "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, metadata "
         f"FROM session_traces {chosen}) AS t " + " ".join(joins)
     )
+    _keep(connection, units, whole=only is None)
     return count_units(connection, whole=only is None)
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, units: str, *, whole: bool) -> None:
+    """Keep the rows of the query ``units`` for the views ``sl_counted`` and, less what is left out, ``sl_units``.
+
+    Those of a whole store lie in a file of the engine's own temporary directory, of which a batch reads the few groups
+    that it needs: a table of so many would be in the way of the batches in memory, and be spilled and read for each.
+    """
+    if whole:
+        path = (
+            Path(str(_row(connection, "SELECT current_setting('temp_directory')")[0])) / f"{uuid.uuid4().hex}.parquet"
+        )
+        connection.execute(
+            f"COPY ({units} ORDER BY n) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})"
+        )
+        # neither is a directory that happens to be named so a pattern, nor one named a=b a column
+        origin = f"read_parquet({literal(glob.escape(str(path)))}, hive_partitioning = false)"
+    else:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE sl_chosen AS {units}")
+        origin = "sl_chosen"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW sl_counted AS SELECT * FROM {origin}")
+    connection.execute("CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM sl_counted")
+    connection.execute("CREATE OR REPLACE TEMP TABLE sl_left_out (session_id VARCHAR)")
 
 
 def leave_out(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> None:
     """Take sessions out of ``sl_units`` again."""
-    connection.execute(f"DELETE FROM sl_units WHERE session_id IN ({texts()})", [bind_texts(ids)])
+    connection.execute(f"INSERT INTO sl_left_out {texts()}", [bind_texts(ids)])
+    connection.execute(
+        "CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM sl_counted "
+        "WHERE session_id NOT IN (SELECT session_id FROM sl_left_out)"
+    )
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Inventory:

@@ -29,7 +29,8 @@ _CANONICAL_STRING = (
 
 
 def literal(text: str) -> str:
-    """``text`` as an SQL string literal. For constants of this module and checked mapping files only."""
+    """``text`` as an SQL string literal. For constants of this package, checked mapping files, and names
+    of temporary files only."""
     return "'" + text.replace("'", "''") + "'"
 
 

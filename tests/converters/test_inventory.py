@@ -1,0 +1,54 @@
+"""The units of a v2 store: numbered, counted and cut into batches, wherever the engine may put them aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.made import make_synth_v2
+
+from sessionlift.converters.synth import SynthForward, SynthOptions
+from sessionlift.stores import DuckdbStore, parse_store_url
+
+
+@pytest.fixture(params=["plain", "odd [a]*?=b'q\"", "zone=1"])
+def converter(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SynthForward]:
+    """Of a store whose engine puts its temporary files into a directory of any name."""
+    path, place = tmp_path / "old.duckdb", tmp_path / request.param
+    make_synth_v2(path, sessions=40)
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    with DuckdbStore(parse_store_url(str(path)), mode="ro") as store:
+        yield SynthForward(store, SynthOptions())
+        assert list(place.iterdir()), "the temporary files lie elsewhere"
+    assert not list(place.iterdir()), "temporary files were left"
+
+
+def test_batches_hold_every_session_once_and_all_its_rows(converter: SynthForward) -> None:
+    inventory = converter.inventory()
+    assert (inventory.sessions, len(set(converter.session_ids()))) == (40, 40)
+    groups = list(converter.groups(max_rows=200))
+    assert [place for group in groups for place in range(group.first, group.last + 1)] == list(range(1, 41))
+    assert sum(group.rows for group in groups) == sum(inventory.rows.values())
+
+
+def test_what_is_left_out_is_neither_counted_nor_given_a_batch(converter: SynthForward) -> None:
+    converter.inventory()
+    ids = list(converter.session_ids())
+    assert converter.leave_out(ids[:3]).sessions == 37
+    assert converter.leave_out([ids[5], "nobody"]).sessions == 36
+    assert list(converter.session_ids()) == [*ids[3:5], *ids[6:]]
+    assert sum(group.last - group.first + 1 for group in converter.groups(max_rows=1)) == 36
+
+
+def test_an_inventory_that_is_taken_again_counts_all_anew(converter: SynthForward) -> None:
+    whole = converter.inventory()
+    ids = list(converter.session_ids())
+    converter.leave_out(ids[1:])
+    assert [group.rows for group in converter.pick([ids[7]])] != []
+    assert list(converter.session_ids()) == [ids[7]]
+    assert converter.inventory() == whole
+    assert list(converter.session_ids()) == ids
