@@ -118,6 +118,7 @@ def test_imports_follow_the_layers() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_private_modules_are_reached_through_their_package() -> None:
     wrong = [
         f"{found}: a private module of another part; import its public name"
@@ -131,6 +132,7 @@ def test_private_modules_are_reached_through_their_package() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_the_verifier_shares_no_code_with_the_writer() -> None:
     """What it checks it must not use: no converter, no ledger, nothing of the run, only its own readers."""
     allowed_here = {"sessionlift.errors", "sessionlift.stores", VERIFIER_READER}

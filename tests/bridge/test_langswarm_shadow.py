@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.support.swarm_bridge import Stores, make_stores
 
 from sessionlift.bridge import BridgeCore, Rollout
@@ -16,6 +17,7 @@ from sessionlift.runs import TransferOptions
 SHADOW = Rollout(mode="shadow")
 
 
+@pytest.mark.slow
 def test_nothing_moves_and_nothing_differs(tmp_path: Path) -> None:
     stores = make_stores(tmp_path, sessions=60, seed=1, traps="all")
     with SyncSessionBridge(*stores.both, rollout=SHADOW) as new, LegacyApi.beside(new) as old:

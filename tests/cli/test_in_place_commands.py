@@ -190,6 +190,7 @@ def test_a_store_without_a_step_of_ours_says_so_in_its_history(sessionlift: Warm
     assert "no step of sessionlift's" in sessionlift("session-buddy", "history", v4).out
 
 
+@pytest.mark.slow
 def test_a_path_with_spaces_and_another_working_directory_is_no_matter(sessionlift: Warm, tmp_path: Path) -> None:
     place = tmp_path / "my stores"
     place.mkdir()

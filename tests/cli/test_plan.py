@@ -33,6 +33,7 @@ def test_a_plan_as_text_and_as_json(sessionlift: Warm, legacy: Legacy) -> None:
     assert {line["code"] for line in plan["errors"]} == {"orphan_row"}
 
 
+@pytest.mark.slow
 def test_a_plan_is_a_report_that_can_be_kept(sessionlift: Warm, legacy: Legacy, tmp_path: Path) -> None:
     kept = tmp_path / "plan.json"
     source = legacy(sessions=4)

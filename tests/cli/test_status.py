@@ -83,6 +83,7 @@ def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, 
     assert len(json.loads(sessionlift("status", new, "--json").out)["runs"]) == 1
 
 
+@pytest.mark.slow
 def test_a_ledger_that_was_left_alone_is_told_of(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
@@ -134,6 +135,7 @@ def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_
     assert query(old, "SELECT * FROM sessions ORDER BY session_id") == after
 
 
+@pytest.mark.slow
 def test_the_stores_that_sessions_were_taken_back_into_are_named(
     sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_findings_exit_1_and_are_named(moved: MigrateResult, tmp_path: Path) -> 
     assert (quiet.exit_code, quiet.output) == (1, "")
 
 
+@pytest.mark.slow
 def test_a_report_is_checked_from_the_stores_it_names_or_those_given(moved: MigrateResult, tmp_path: Path) -> None:
     command = ["verify", "--report", str(moved.path), "--json"]
     result = CliRunner().invoke(main, command)

@@ -201,6 +201,7 @@ def test_what_is_no_envelope_is_a_message_like_any_other(legacy: LegacyStore, co
     assert "dress" not in ours(row)
 
 
+@pytest.mark.slow
 def test_no_message_is_ever_dropped_and_ids_stay(legacy: LegacyStore) -> None:
     rows: list[Row] = [{"id": 2**31 - 1 - 3 * n, "message_type": str(n), "content": str(n)} for n in range(50)]
     legacy.session("s", messages=rows)

@@ -60,6 +60,7 @@ def test_values_are_read_exactly(sqld: str) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_random_doubles_are_read_to_the_last_bit(sqld: str) -> None:
     source = random.Random(7)  # noqa: S311 - a sample, not a secret
     numbers: list[float] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +89,9 @@ def _keep(connection: duckdb.DuckDBPyConnection, units: str, *, whole: bool) -> 
     that it needs: a table of so many would be in the way of the batches in memory, and be spilled and read for each.
     """
     if whole:
-        path = (
-            Path(str(_row(connection, "SELECT current_setting('temp_directory')")[0])) / f"{uuid.uuid4().hex}.parquet"
-        )
+        (place,) = _row(connection, "SELECT current_setting('temp_directory')")
+        # the same file each time that this connection counts: what it counted before is in nobody's way
+        path = Path(str(place)) / f"units-{id(connection):x}.parquet"
         connection.execute(
             f"COPY ({units} ORDER BY n) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})"
         )
