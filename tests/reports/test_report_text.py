@@ -250,6 +250,25 @@ def test_a_verify_says_what_lies_in_quarantine() -> None:
     assert "; 7 rows in quarantine;" in head(report)[2]
 
 
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        ("changed_in_source", "`sessionlift migrate SOURCE TARGET` moves it again"),
+        ("changed_in_target", "`sessionlift rollback TARGET` takes it back whole"),
+        ("gone_from_source", "Look at the errors above."),
+    ],
+)
+@pytest.mark.parametrize("session", [None, "s1"])
+def test_a_verify_with_findings_says_what_to_do_about_them(code: str, step: str, session: str | None) -> None:
+    report = passed(Report(kind="verify", run_id="v"))
+    report.errors = [ErrorLine(session_id=session, error="e", code=code)]
+    report.failed_sessions = int(session is not None)
+    report.finish()
+    told = " ".join(section(report, "Next").split())
+    assert step in told
+    assert "Nothing to do" not in told
+
+
 def test_control_characters_of_stored_text_are_escaped(sound: Report) -> None:
     evil = "\x1b]0;title\x07\r\n\x9b2J\u202e\ud800"
     sound.run_id = sound.errors[0].error = sound.errors[0].code = evil

@@ -368,7 +368,9 @@ def _steps(report: Report) -> list[str]:
     steps = []
     if report.verification.status == "failed":
         steps.append("Do not put the target to use before the differences above are explained.")
-    if report.failed_sessions or any(counts.quarantined for counts in report.tables.values()):
+    # of what no session owns a verification has findings, too
+    found = report.failed_sessions or (report.kind == "verify" and report.errors)
+    if found or any(counts.quarantined for counts in report.tables.values()):
         steps += _about_errors(report)
     if any(line.session_id is None and line.code in _CATALOG_CONFLICTS for line in report.errors):
         steps.append(
@@ -429,6 +431,8 @@ def _about_errors(report: Report) -> list[str]:
     ]
     if report.kind == "rollback":
         steps += _about_rollback(report, codes)
+    if report.kind == "verify":
+        steps += [step for code, step in _ABOUT_FINDINGS.items() if code in codes]
     if "history_unreadable" in codes:
         steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
     laid_together = report.source is not None and report.source.generation == "langswarm.v1"
@@ -446,6 +450,14 @@ def _about_errors(report: Report) -> list[str]:
     if "changed_on_both_sides" in codes and laid_together:
         steps.append("`sessionlift catch-up SOURCE TARGET` lays both sides of a session together, or says why not.")
     return steps
+
+
+_ABOUT_FINDINGS = {
+    "changed_in_source": "What the old program has changed since: `sessionlift migrate SOURCE TARGET` moves it again, "
+    "where the target is as it was moved.",
+    "changed_in_target": "What was changed in the target since follows from no source. If your application did that, "
+    "nothing is wrong, and `sessionlift rollback TARGET` takes it back whole; if not, look for what else writes there.",
+}
 
 
 def _about_rollback(report: Report, codes: set[str]) -> list[str]:
