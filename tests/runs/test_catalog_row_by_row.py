@@ -183,13 +183,101 @@ def test_a_report_that_counts_a_row_that_was_left_alone_as_written_is_found_out(
     assert {"claim_read", "claim_written"} <= {line["code"] for line in report_of(claimed)["errors"]}
 
 
+BACK = {
+    name(SAME, SAME): "as it was",
+    name(SAME, CHANGED): "by the new one",
+    name(SAME, GONE): None,
+    name(CHANGED, SAME): "by the old one",
+    name(CHANGED, CHANGED): "by the old one",
+    name(CHANGED, GONE): "by the old one",
+    name(GONE, SAME): None,
+    name(GONE, CHANGED): None,
+    name(GONE, GONE): None,
+}
+"""What a way back leaves of each experiment in the legacy store."""
+LEFT = [
+    ("legacy_changed", "experiments", name(*pair)) for pair in ((CHANGED, CHANGED), (CHANGED, GONE), (GONE, CHANGED))
+]
+
+
+def experiments(legacy: Path) -> dict[str, str | None]:
+    """By name what the legacy store has of them; None for those that are not there."""
+    found = dict(v2(legacy, "SELECT id, description FROM experiments"))
+    return {key: found.get(key) for key in BACK}
+
+
 def test_the_way_back_takes_the_application_s_rows_and_keeps_the_old_program_s(
     sessionlift: Warm, both: Path, target: Path
 ) -> None:
-    refused = sessionlift("rollback", target, "--all", "--json")
-    assert ("legacy_changed", None) in {
-        (line["code"], line["session_id"]) for line in json.loads(refused.out)["report"]["errors"]
+    back = sessionlift("rollback", target, "--all", "--json")
+
+    assert (back.code, sorted(errors(back))) == (1, LEFT), back.out
+    assert experiments(both) == BACK
+    assert v2(both, "SELECT count(*) FROM experiments WHERE id = 'late'") == [(1,)]
+
+
+def test_what_the_way_back_has_left_is_left_until_both_have_the_same(
+    sessionlift: Warm, both: Path, target: Path
+) -> None:
+    assert sessionlift("rollback", target, "--all", "--json").code == 1
+    again = sessionlift("rollback", target, "--all", "--json")
+    assert (sorted(errors(again)), experiments(both)) == (LEFT, BACK), again.out
+    change(target, "UPDATE experiments SET description = 'by the old one' WHERE experiment_id = 'changed-changed'")
+    change_source(both, "DELETE FROM experiments WHERE id = 'changed-gone'")
+    change(target, "DELETE FROM experiments WHERE experiment_id = 'gone-changed'")
+
+    settled = sessionlift("rollback", target, "--all", "--json")
+
+    assert (settled.code, errors(settled)) == (0, []), settled.out
+    assert experiments(both) == {**BACK, "changed-gone": None}
+
+
+def test_a_move_after_it_brings_what_the_old_program_has_changed(sessionlift: Warm, both: Path, target: Path) -> None:
+    assert sessionlift("rollback", target, "--all", "--json").code == 1
+    moved = sessionlift("migrate", both, target, "--json")
+
+    conflicts = sorted((table, row) for _, table, row in errors(moved))
+    assert conflicts == [("experiments", "changed-changed"), ("experiments", "changed-gone")], moved.out
+    assert told(target) == {
+        "same-same": "as it was",
+        "same-changed": "by the new one",
+        "changed-same": "by the old one",
+        "changed-changed": "by the new one",
+        # what the old program has deleted stays in the new store, where sessions may name it
+        "gone-same": "as it was",
+        "gone-changed": "by the new one",
+        "late": "the old one began it",
+        **{key: about for key, about in told(target).items() if not key.startswith((SAME, CHANGED, GONE, "late"))},
     }
+
+
+def test_a_parent_stays_for_what_the_old_program_has_made_of_it_since(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    change_source(
+        source,
+        "INSERT INTO systems (id, name) VALUES ('one', 'one'), ('two', 'two')",
+    )
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    version = (
+        "INSERT INTO system_versions (id, system_id, branch, commit, created_at) VALUES ('v', 'one', 'b', 'c', now())"
+    )
+    change_source(source, version, "DELETE FROM systems WHERE id = 'two'")
+    change(target, "DELETE FROM systems WHERE system_id = 'one'")
+    change(target, "INSERT INTO system_versions (version_id, system_id, version_number) VALUES ('w', 'two', 'w')")
+
+    back = sessionlift("rollback", target, "--all", "--json")
+
+    assert sorted(errors(back)) == [
+        ("legacy_changed", "system_versions", "w"),
+        ("legacy_changed", "systems", "one"),
+    ], back.out
+    assert v2(source, "SELECT id FROM systems WHERE id IN ('one', 'two')") == [("one",)]
+    assert v2(source, "SELECT id FROM system_versions WHERE id IN ('v', 'w')") == [("v",)]
+
+
+def test_the_way_back_after_a_move_takes_all_that_is_left(sessionlift: Warm, both: Path, target: Path) -> None:
     settle(both, target)
     assert sessionlift("migrate", both, target, "--json").code == 0
 
@@ -302,10 +390,11 @@ def test_a_source_that_goes_back_after_a_conflict_is_looked_at_again(
     assert told(target)[name(CHANGED, SAME)] == "by the old one"
     shutil.copy(before, both)
 
-    refused = sessionlift("rollback", target, "--all", "--dry-run", "--json")
+    rehearsed = sessionlift("rollback", target, "--all", "--dry-run", "--json")
     again = sessionlift("migrate", both, target, "--json")
 
-    assert "legacy_changed" in {line["code"] for line in json.loads(refused.out)["report"]["errors"]}
+    # neither program has changed a row in another way than the other since what each of them was moved as
+    assert errors(rehearsed) == []
     assert (again.code, errors(again)) == (0, []), again.out
     assert told(target)[name(CHANGED, SAME)] == "as it was"
     assert sessionlift("verify", both, target, "--json").code == 0

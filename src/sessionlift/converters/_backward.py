@@ -197,6 +197,15 @@ class Backward(Protocol):
     def catalog(self, store: Store, memory: Remembered | None) -> BackwardBatch:
         """The legacy rows of what no session owns, and of what was put aside since its session does not exist."""
 
+    def beside(
+        self, legacy: Store, batch: BackwardBatch, before: Mapping[str, Mapping[Any, str | None]]
+    ) -> list[tuple[str, Any]]:
+        """Leave those rows out of a catalog's ``batch`` that the legacy store has otherwise since it had those
+        ``before`` (by target table and key, as a move notes them), or that the application has not changed since.
+
+        Returns table and key of the rows that both have changed, each in its own way.
+        """
+
 
 class PutBack(Protocol):
     """The last step of a move forward that comes after a way back."""

@@ -374,9 +374,9 @@ def _steps(report: Report) -> list[str]:
         steps += _about_errors(report)
     if any(line.session_id is None and line.code in _CATALOG_CONFLICTS for line in report.errors):
         steps.append(
-            "Both stores have changed systems, versions, experiments or links since the move. `sessionlift migrate "
-            "SOURCE TARGET` brings what the legacy store alone has changed, sessions that have gone back included, and "
-            "names the rows that both have: give those the same values. Then the same command takes back all of it."
+            "Both stores have changed what is named above since the move, each in its own way; everything else has "
+            "gone back. Give both the same values and run the same command again, or take all of the new store's into "
+            "a store of its own: `sessionlift rollback TARGET --all --to NEW`."
             if report.kind == "rollback"
             else "Both stores have changed the rows named above: each has its own, and everything else has moved. Give "
             "both the same values and run the same command again, or take all of the new store's into a store of its "

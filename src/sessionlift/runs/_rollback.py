@@ -21,13 +21,14 @@ from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
 from sessionlift.runs._broken import told_when_broken
+from sessionlift.runs._catalog_merge import row_name
 from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._places import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
-from sessionlift.runs._rollback_carry import Carrier
+from sessionlift.runs._rollback_carry import LEGACY_CHANGED, Carrier
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog, to_note
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import (
@@ -423,13 +424,14 @@ class _Rollback:
             write=not self._dry_run,
             may_write=may_write,
         )
-        if carried.conflict:
-            self._tally.error(
-                ErrorLine(
-                    error="the catalog: both stores have changed it since the move; it was left as it is in each",
-                    code="legacy_changed",
-                )
-            )
+        why = "both stores have changed it since the move, each in its own way; it was left as it is in each"
+        for conflict in carried.conflicts:
+            if conflict is None:
+                self._tally.error(ErrorLine(error=f"the catalog: {why}", code=LEGACY_CHANGED))
+            else:
+                table, key = conflict
+                row = row_name(key)
+                self._tally.error(ErrorLine(error=f"{table} {row}: {why}", code=LEGACY_CHANGED, table=table, row=row))
         self._tally.catalog(carried.changes or Changes(), carried.losses)
         return carried
 

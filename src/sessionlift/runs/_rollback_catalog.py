@@ -35,7 +35,8 @@ class CarriedCatalog:
     cells: list[Any] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     losses: list[Loss] = field(default_factory=list)
-    conflict: bool = False
+    conflicts: list[tuple[str, Any] | None] = field(default_factory=list)
+    """table and key of rows that both stores have changed, each in its own way; None for the catalog as a whole"""
 
 
 def carry_catalog(
@@ -49,7 +50,8 @@ def carry_catalog(
     write: bool,
     may_write: bool = True,
 ) -> CarriedCatalog:
-    """Write the catalog's rows; where the legacy store has changed its own since the move, nothing is written.
+    """Write the catalog's rows. Where the legacy store has changed its own since the move, what the application alone
+    has changed; where nobody knows what the legacy store had, nothing.
 
     Raises FirstWrite where something is to be written and ``may_write`` is not set.
     """
@@ -65,10 +67,17 @@ def carry_catalog(
     changes = way.rows.compare(legacy, batch).get("", Changes())
     made = batch.units[0].source_digest if batch.units else None
     known = {made, None if memory is None else memory.source_digest, *intents.all(name).get("", ())}
-    if memory is not None and (base := base_in(memory.complement, name)) is not None:
+    base = None if memory is None else base_in(memory.complement, name)
+    if base is not None:
         known.add(base["source_digest"])
-    if (changes.changed or any(batch.gone.values())) and there not in known:
-        return CarriedCatalog(conflict=True)
+    conflicts: list[tuple[str, Any] | None] = []
+    if there not in known and memory is not None and (base is not None or _is_of(ledger, memory, name)):
+        conflicts += back.beside(legacy, batch, catalog_rows(base or memory.complement))
+        changes = way.rows.compare(legacy, batch).get("", Changes())
+        if not changes and not any(batch.gone.values()):
+            return CarriedCatalog(conflicts=conflicts)
+    elif (changes.changed or any(batch.gone.values())) and there not in known:
+        return CarriedCatalog(conflicts=[None])
     if write and (changes or any(batch.gone.values())):
         if not may_write:
             raise FirstWrite
@@ -77,11 +86,17 @@ def carry_catalog(
                 intents.add(run_id, 0, name, {"": made}, at=utc_now())
         changes = way.rows.write(legacy, batch).get("", Changes())
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
-    whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept
+    whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept and there in known
     noted = digest if made is None or there in known else made
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
-    return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses)
+    return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, conflicts)
+
+
+def _is_of(ledger: Ledger, memory: Remembered, name: str) -> bool:
+    """Whether what the ledger remembers of the catalog is what the legacy store ``name`` had."""
+    unit = ledger.units(CATALOG, [""])[""]
+    return place_of(home_of(ledger, memory.complement, unit.run_id)) == place_of(name)
 
 
 def _since_the_move(changes: Changes, batch: BackwardBatch, memory: Remembered | None) -> Changes:
@@ -125,8 +140,9 @@ def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog, name: str)
         note = CatalogNote(source_digest, before.target_digest, known)
     else:
         there = rows.catalog_rows(target)
+        left = {table: [key for each, key in filter(None, carried.conflicts) if each == table] for table in there}
         moved = {
-            table: {key: own for key, own in rows_of.items() if key in there.get(table, ())}
+            table: {key: own for key, own in rows_of.items() if key in there.get(table, ()) or key in left[table]}
             for table, rows_of in catalog_rows(known).items()
         }
         for table, keys in carried.owned.items():
@@ -137,6 +153,10 @@ def to_note(target: Store, rows: TargetRows, carried: CarriedCatalog, name: str)
         alone = {} if carried.whole else {"carried": {"digest": digest, "cells": carried.cells}}
         # what was left alone when it was moved has come to the legacy store now
         rest = {name: value for name, value in known.items() if name not in ("carried", "left", "offered")}
+        if any(left.values()):
+            rest["left"] = {
+                table: [[key, there[table].get(key)] for key in keys] for table, keys in left.items() if keys
+            }
         if before.source_digest and (source_digest, digest) != (before.source_digest, before.target_digest):
             # what the run that moved it has told in its report
             rest.setdefault("moved", [before.source_digest, before.target_digest])

@@ -50,6 +50,15 @@ class LangswarmBackward:
             batch.units = [BackUnit(CATALOG, "", "unchanged", digest_of(TABLE, rows))]
         return batch
 
+    def beside(
+        self,
+        legacy: Store,  # noqa: ARG002 - V1 has no catalog
+        batch: BackwardBatch,  # noqa: ARG002
+        before: Mapping[str, Mapping[Any, str | None]],  # noqa: ARG002
+    ) -> list[tuple[str, Any]]:
+        """See ``converters.Backward``: neither store has rows of a catalog that could have been changed."""
+        return []
+
     def backward(
         self,
         store: Store,

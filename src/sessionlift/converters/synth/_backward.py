@@ -13,6 +13,7 @@ from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import load_zone
 from sessionlift.converters.synth._catalog_back import catalog_back
+from sessionlift.converters.synth._catalog_beside import leave_what_is_the_old_programs
 from sessionlift.converters.synth._columns import (
     V2_COLUMNS,
     V2_SESSION_TABLES,
@@ -91,6 +92,12 @@ class SynthBackward:
     def catalog(self, store: Store, memory: Remembered | None) -> BackwardBatch:
         """The catalog's legacy rows, and the rows in quarantine that belong to no session."""
         return catalog_back(store, memory, self._scratch)
+
+    def beside(
+        self, legacy: Store, batch: BackwardBatch, before: Mapping[str, Mapping[Any, str | None]]
+    ) -> list[tuple[str, Any]]:
+        """See ``converters.Backward``."""
+        return leave_what_is_the_old_programs(legacy, batch, before, self._scratch)
 
     def backward(
         self,

@@ -26,7 +26,7 @@ from sessionlift.converters.synth._weigh import as_losses, weigh
 from sessionlift.stores import Store
 
 _Rows = dict[str, list[dict[str, Any]]]
-_PARENTS = {
+PARENTS = {
     "system_versions": (("systems", "system_id"),),
     "experimental_systems": (
         ("systems", "system_id"),
@@ -56,11 +56,7 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
     else:
         again, unit.source_digest = scratch.catalog({**rows, **orphans})
         theirs = {table: {_key(table, row): row for row in made} for table, made in again.items()}
-        batch.made = {
-            table: {row_key(table, row): row_digest([row]) for row in (_values(table, each) for each in made)}
-            for table, made in again.items()
-            if table in V3_CATALOG_TABLES
-        }
+        batch.made = noted(again)
         weighed = weigh(
             {table: {_key(table, r): _known(table, r) for r in own} for table, own in now.items()}, theirs, {}
         )
@@ -69,6 +65,15 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
     batch.units = [unit]
     batch.rows = {**rows, **orphans}
     return batch
+
+
+def noted(rows: _Rows) -> dict[str, dict[Any, str]]:
+    """By table and key what is noted of v3's rows of the catalog."""
+    return {
+        table: {row_key(table, row): row_digest([row]) for row in (_values(table, each) for each in own)}
+        for table, own in rows.items()
+        if table in V3_CATALOG_TABLES
+    }
 
 
 def _key(table: str, row: Mapping[str, Any]) -> Any:
@@ -113,7 +118,7 @@ def _gone(now: _Rows, owned: Mapping[str, list[Any]]) -> dict[str, list[tuple[An
     found: dict[str, list[tuple[Any, ...]]] = {}
 
     def without(table: str, row: Mapping[str, Any]) -> bool:
-        return any((row[column],) in found.get(parents, ()) for parents, column in _PARENTS.get(table, ()))
+        return any((row[column],) in found.get(parents, ()) for parents, column in PARENTS.get(table, ()))
 
     for table in V3_CATALOG_TABLES:
         for each in owned.get(table, ()):
