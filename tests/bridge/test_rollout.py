@@ -204,6 +204,7 @@ def test_a_backfill_moves_the_rest_and_says_so(stores: tuple[str, str], ids: lis
     result = backfill(*stores)
     assert (result.report.kind, result.report.migrated_sessions) == ("bridge", 8)
     assert (result.left, result.denied) == (1, 1)
+    assert result.path is not None
     assert check_file(result.path) == []
     assert backfill(*stores).report.migrated_sessions == 0
     change_setting(stores[1], unlist=(ids[5],))
@@ -229,6 +230,7 @@ def test_a_backfill_tells_of_a_session_whose_id_the_new_program_has_used(
     result = backfill(*stores)
     assert (result.report.migrated_sessions, result.report.failed_sessions, result.left) == (8, 1, 1)
     assert {(each.session_id, each.code) for each in result.report.errors} == {(ids[5], "target_refused")}
+    assert result.path is not None
     assert check_file(result.path) == []
     assert status(stores[1]).sessions == {"moved": 9, "quarantined": 1}
     with BridgeCore(*stores) as core:

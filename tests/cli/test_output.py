@@ -49,14 +49,17 @@ from sessionlift.__main__ import main
 
 class CtrlC:
     def find_spec(self, name, path=None, target=None):
-        if name == "sessionlift.cli":
+        if name == STOPS:
             raise KeyboardInterrupt
 
+STOPS = sys.argv[1]
+sys.argv = ["sessionlift", "verify", "old", "new"]
 sys.meta_path.insert(0, CtrlC())
 main()
 """
 
 
-def test_a_command_that_is_stopped_while_it_loads_says_so() -> None:
-    done = subprocess.run([sys.executable, "-c", _STOPPED], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("module", ["sessionlift.cli", "sessionlift.cli._verify", "sessionlift.runs"])
+def test_a_command_that_is_stopped_while_it_loads_says_so(module: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _STOPPED, module], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (EXIT_INTERRUPTED, "Interrupted.\n", "")

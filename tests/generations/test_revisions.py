@@ -255,6 +255,30 @@ def test_a_revision_of_another_engine_is_refused_before_a_file_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        ("synth_v3", "langswarm_v2"),
+        ("langswarm_v1", "synth_v3"),
+        ("langswarm_v2", "synth.v3"),
+        ("session_buddy_v1", "langswarm_v1"),
+    ],
+)
+@pytest.mark.parametrize("stamped", [True, False])
+def test_no_store_gets_the_tables_of_another_system(there: str, asked: str, stamped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    schema_upgrade(str(path), there)
+    if not stamped:  # as the real program left it
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DROP TABLE sessionlift_version")
+    before = objects(str(path))
+
+    with pytest.raises(WrongGenerationError, match="is a store of"):
+        schema_upgrade(str(path), asked)
+
+    assert objects(str(path)) == before
+
+
 def test_an_unknown_revision_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="synth_v9") as refused:
         schema_upgrade(str(tmp_path / "t.db"), "synth_v9")

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 from tests.runs.test_taken_back import contents
-from tests.support.moved import REAL_TABLES, change, change_source, query
+from tests.support.moved import REAL_TABLES, change, change_source, query, session_ids
 from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import checked_again, ledger, notes, smaller_loss, take_back
 from tests.support.warm import Warm
@@ -379,6 +379,21 @@ def test_what_the_old_program_has_added_of_no_session_is_moved_again(
     moved(sessionlift, source, target)
     assert query(target, "SELECT name FROM systems WHERE system_id = 'nine'") == [("of the old program",)]
     assert sessionlift("verify", source, target, "--quiet").code == 0
+
+
+def test_rows_of_negative_ids_keep_them_and_their_order(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=3, traps="none")
+    one = session_ids(source)[0]
+    change_source(source, f"UPDATE messages SET id = id - 1000 WHERE session_id = '{one}' AND id % 2 = 0")
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    before = v2(source, "SELECT id, content FROM messages ORDER BY id")
+    change(target, "UPDATE session_traces SET num_events = 77 WHERE session_id = ?", one)
+
+    answer = take_back(sessionlift, target, "--all")
+
+    assert (answer.code, answer.losses) == (0, {})
+    assert v2(source, "SELECT id, content FROM messages ORDER BY id") == before
+    assert {code for code, _ in answer.facts} == {"carried_changed"}
 
 
 def test_what_came_back_under_another_id_is_not_told_as_written_when_nobody_wrote(

@@ -17,7 +17,7 @@ from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 
 from sessionlift._demo import make_langswarm_v1
-from sessionlift.runs import TransferOptions, migrate, verify
+from sessionlift.runs import RollbackOptions, TransferOptions, migrate, rollback, verify
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +184,27 @@ def test_a_row_of_no_session_that_the_old_langswarm_has_written_since_is_told_as
     assert Road(source, target, path).codes() == set()
     change(source, of_none, b"\1")
     assert Road(source, target, path).codes() == {"changed_in_source"}
+
+
+@pytest.mark.parametrize("system", ["synth", "langswarm"])
+def test_a_session_that_both_stores_have_lost_by_a_way_back_is_no_fault_of_a_report(
+    tmp_path: Path, system: str
+) -> None:
+    target = tmp_path / "new.db"
+    tables: tuple[str, ...]
+    if system == "synth":
+        source, tables = tmp_path / "old.duckdb", ("events", "messages", "session_timesteps", "session_traces")
+        make_synth_v2(source, sessions=3, traps="none")
+    else:
+        source, tables = tmp_path / "old.db", ("session_messages", "session_metrics", "sessions")
+        make_langswarm_v1(source, sessions=3)
+    reports = [migrate(str(source), str(target), TransferOptions()).path for _ in range(2)]
+    ((one,),) = query(target, f"SELECT min(session_id) FROM {tables[-1]}")
+    for table in ("event_rewards", "outcome_rewards", *tables) if system == "synth" else tables:
+        change(target, f"DELETE FROM {table} WHERE session_id = ?", one)
+    taken = rollback(str(target), RollbackOptions(everything=True)).report
+    assert ("carried_deleted", 1) in {(fact.code, fact.count) for fact in taken.source_facts}
+    reports.append(migrate(str(source), str(target), TransferOptions()).path)
+
+    for report in reports:
+        assert verify(str(source), str(target), report_file=report).report.errors == []

@@ -10,7 +10,7 @@ from sessionlift.bridge._core import BridgeCore
 from sessionlift.bridge._rollout import Rollout
 from sessionlift.bridge._sources import ROLLOUT, stored_rollout
 from sessionlift.errors import SessionliftError, UsageError
-from sessionlift.reports import Report, load
+from sessionlift.reports import Report
 from sessionlift.runs import Interrupts, Progress, TransferOptions
 
 LOOK_SECONDS = 1.0
@@ -19,10 +19,11 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class BackfillResult:
-    """The finished report and its file. ``left`` sessions stay in the legacy store, ``denied`` of them by the list."""
+    """The finished report and its file (None where it could not be written). ``left`` sessions stay in the legacy
+    store, ``denied`` of them by the list."""
 
     report: Report
-    path: Path
+    path: Path | None
     left: int
     denied: int
 
@@ -63,7 +64,7 @@ def backfill(
             raise
         finally:
             progress.done()
-    return BackfillResult(load(core.report), core.report, left, denied)
+    return BackfillResult(*core.outcome, left, denied)
 
 
 class _Backfill:

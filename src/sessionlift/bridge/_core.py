@@ -27,7 +27,7 @@ from sessionlift.errors import (
     UsageError,
 )
 from sessionlift.ledger import Attempts, Ledger
-from sessionlift.reports import Kind, utc_now
+from sessionlift.reports import Kind, Report, utc_now
 from sessionlift.runs import (
     CatchUp,
     Converted,
@@ -420,6 +420,11 @@ class BridgeCore:
 
     def _finish(self, mover: SessionMover | None, status: Any) -> None:
         self._window.finish(mover, status=status, secrets=self._secrets())
+
+    @property
+    def outcome(self) -> tuple[Report, Path | None]:
+        """Once closed: the report, and its file; None for a file that could not be written."""
+        return self._window.report, self.report if self._window.unwritten is None else None
 
     def __enter__(self) -> BridgeCore:
         return self

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
 from sessionlift._version import __version__
 from sessionlift.cli._common import Group
+from sessionlift.errors import EXIT_INTERRUPTED
 
 _COMMANDS = {
     "plan": "_plan.plan",
@@ -31,7 +36,27 @@ _COMMANDS = {
 """Where each command is. Only the one that runs is loaded: some need what takes half a second to load."""
 
 
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """A Ctrl-C while a command is still being loaded ends the program like a later one; click has a code of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
 class _Program(Group):
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _ended_by_ctrl_c():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _ended_by_ctrl_c():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         return sorted(_COMMANDS)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from sessionlift.bridge import backfill as run_backfill
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.cli._options import mapping_option, report_file_option, timezone_option, transfer_options
-from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
 
@@ -50,11 +48,15 @@ def backfill(
             interrupts=interrupts,
         )
     if as_json:
-        told = {"left": result.left, "denied": result.denied, "path": str(result.path)}
-        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), **told})
+        path = None if result.path is None else str(result.path)
+        told = {"left": result.left, "denied": result.denied, "path": path}
+        ok = path is not None and not result.report.has_findings
+        emit_json({"ok": ok, "report": result.report.to_dict(), **told})
     elif not quiet:
         click.echo(render_text(result.report))
         click.echo(f"Left in the legacy store: {result.left:,} sessions, {result.denied:,} of them by the deny list.")
-        click.echo(f"Report: {result.path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+        if result.left > result.denied:
+            click.echo("`sessionlift status TARGET SOURCE` says what became of the others.")
+        if result.path is not None:
+            click.echo(f"Report: {result.path}")
+    end(result.report, result.path)

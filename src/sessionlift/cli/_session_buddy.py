@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sessionlift.cli._common import Group, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Group, emit_json, end, json_option, quiet_option
 from sessionlift.cli._in_place import report_option, wait_option
-from sessionlift.errors import EXIT_FINDINGS
 from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, verify_in_place
 from sessionlift.runs import history as read_history
@@ -44,11 +42,12 @@ def _do(
     with Interrupts().listening() as interrupts:
         report, path = derive(store, step, options, wait=wait, report_file=report_file, interrupts=interrupts)
     if as_json:
-        emit_json({"ok": True, "report": report.to_dict(), "path": None if path is None else str(path)})
+        emit_json({"ok": path is not None, "report": report.to_dict(), "path": None if path is None else str(path)})
     elif not quiet:
         click.echo(render_text(report))
         if path is not None:
             click.echo(f"Report: {path}")
+    end(report, path)
 
 
 @session_buddy.command()
@@ -107,13 +106,13 @@ def verify(store: str, against: str | None, report_file: Path | None, as_json: b
     done = verify_in_place(store, against, report_file=report_file)
     if as_json:
         path = None if done.path is None else str(done.path)
-        emit_json({"ok": not done.report.has_findings, "report": done.report.to_dict(), "path": path})
+        ok = path is not None and not done.report.has_findings
+        emit_json({"ok": ok, "report": done.report.to_dict(), "path": path})
     elif not quiet:
         click.echo(render_text(done.report))
         if done.path is not None:
             click.echo(f"Report: {done.path}")
-    if done.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(done.report, done.path)
 
 
 @session_buddy.command()

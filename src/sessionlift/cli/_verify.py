@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, json_option, quiet_option
+from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
 from sessionlift.cli._options import only_option
-from sessionlift.errors import EXIT_FINDINGS, UsageError
+from sessionlift.errors import UsageError
 from sessionlift.reports import render_text
 from sessionlift.runs import Progress
 from sessionlift.runs import verify as run_verify
@@ -73,10 +72,10 @@ def verify(
     )
     if as_json:
         path = None if result.path is None else str(result.path)
-        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), "path": path})
+        ok = path is not None and not result.report.has_findings
+        emit_json({"ok": ok, "report": result.report.to_dict(), "path": path})
     elif not quiet:
         click.echo(render_text(result.report))
         if result.path is not None:
             click.echo(f"Report: {result.path}")
-    if result.report.has_findings:
-        sys.exit(EXIT_FINDINGS)
+    end(result.report, result.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -16,10 +17,17 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
 from sessionlift._version import __version__
-from sessionlift.errors import EXIT_FINDINGS, GenerationError, TargetNewerError, UsageError
+from sessionlift.errors import (
+    EXIT_FINDINGS,
+    GenerationError,
+    SessionliftError,
+    TargetNewerError,
+    UsageError,
+    WrongGenerationError,
+)
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import connect, over
-from sessionlift.generations._detect import read_shape, read_stamps
+from sessionlift.generations._detect import detect_in, read_shape, read_stamps
 from sessionlift.generations._revision import Settled, differs, wrong_engine
 from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
 
@@ -79,6 +87,7 @@ def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = No
     where = parse_store_url(url) if isinstance(url, str) else url
     _check_before_making(where, revision)
     with connect(where, mode="create") as connection, connection.begin():
+        _refuse_another_system(connection, where, revision)
         run("upgrade", connection, revision, store=where.redacted, options={"dress": dress} if dress else {})
         return stamps_in(connection)
 
@@ -208,6 +217,33 @@ def _check_before_making(where: StoreURL, revision: str) -> None:
     for script in asked:
         if script is not None and script.module.dialect != dialect:
             raise wrong_engine(script.revision, script.module.dialect, dialect, store=where.redacted)
+
+
+def _refuse_another_system(connection: Connection, where: StoreURL, revision: str) -> None:
+    """Two systems in one store: from then on neither it nor what it holds would be taken for one of them."""
+    try:
+        asked = {_system(str(script.revision)) for script in _scripts().get_revisions(revision) if script is not None}
+        query, named = _structure.queries(connection), where.redacted
+        there = detect_in(query, engine=where.engine, store=named, role="target").generation
+    except (CommandError, SessionliftError):
+        return  # Alembic says what is wrong with the revision, and an empty store or an unknown one is of no system
+    others = asked - {_system(there), _LEDGER}
+    if others:
+        raise WrongGenerationError(
+            f"{where.redacted} is a store of {there}, and {revision} makes one of {', '.join(sorted(others))}",
+            hint="name another store, or a revision of the same system: `sessionlift schema history`",
+            store=where.redacted,
+            role="target",
+            generation=there,
+        )
+
+
+_LEDGER = "ledger"
+
+
+def _system(name: str) -> str:
+    """The system of a revision (synth_v3) or a generation (synth.v3)."""
+    return re.sub(r"[._]v?\d+$", "", name)
 
 
 def _refused(verb: str, revision: str, error: CommandError) -> UsageError:

@@ -110,8 +110,9 @@ def _scope(claimed: Report, audit: Message) -> Iterator[Broken]:
         # one that was interrupted has not looked at all, and one with very many errors does not count all of these
         fewest = audit["there_before"] if claimed.status.startswith("completed") and not claimed.errors_truncated else 0
     elif only is None:
-        # what only a later run has moved may not have been there yet, what was lost was told of already, one by one
-        where, there = "the source has", audit["source_sessions"] + audit["lost"]
+        # what only a later run has moved may not have been there yet, what was lost was told of already, one by one,
+        # and what left the target since, the source may have lost with it
+        where, there = "the source has", audit["source_sessions"] + audit["lost"] + audit["gone_from_both"]
         fewest = audit["source_sessions"] - (audit["later"] - audit["moved_again"])
     else:
         where, fewest, there = "it was asked for", len(set(only)), len(set(only))

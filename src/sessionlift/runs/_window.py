@@ -149,10 +149,12 @@ class Window:
                 report.errors.append(ErrorLine(error=told, code=error.code))
                 report.finish(status)
         try:
-            return write(report, self.path, secrets=secrets)
+            written = write(report, self.path, secrets=secrets)
         except (OSError, SessionliftError) as error:
             self.unwritten = error if isinstance(error, SessionliftError) else SessionliftError(str(error))
             return None
+        self.unwritten = None
+        return written
 
     def _end(self, ledger: Ledger, report: Report) -> None:
         ledger.finish_run(

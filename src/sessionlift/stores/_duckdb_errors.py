@@ -22,6 +22,7 @@ from sessionlift.errors import (
 )
 from sessionlift.stores._duckdb_header import read_header
 from sessionlift.stores._sniff import BAD_DISK, sniff, wrong_format
+from sessionlift.stores._spill import is_about_spilling
 
 _NEWER = re.compile(r"version number (\d+), but we can only read versions? (?:between )?(\d+)(?: and (\d+))?")
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?) ?\(PID (\d+)\)")
@@ -55,6 +56,13 @@ def map_duckdb_error(
             f"no space is left on the disk that holds {path} or its temporary files",
             hint="make room, then run the same command again",
             **common,
+        )
+    if is_about_spilling(text):
+        return StoreError(
+            f"a temporary file of the engine is damaged or gone: {_first_line(text)}",
+            hint="set TMPDIR to a directory of a disk that works, which nobody tidies, and run the same command again",
+            store=store,
+            role="target",
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreError(

@@ -26,6 +26,12 @@ def enter_spill() -> Path:
         return _directory.path
 
 
+def is_about_spilling(message: str) -> bool:
+    """Whether the engine says something of a file of its own in that directory."""
+    with _lock:
+        return _directory is not None and str(_directory.path) in message
+
+
 def leave_spill() -> None:
     """Give the directory back; the last user removes it."""
     global _users, _directory

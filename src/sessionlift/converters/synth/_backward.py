@@ -31,7 +31,7 @@ from sessionlift.converters.synth._target import hashed_rows
 from sessionlift.converters.synth._weigh import Weighed, as_losses, by_key, same, same_but_ours, weigh
 from sessionlift.stores import DuckdbStore, Store, quote_identifier
 
-_LAST_ID = 2**31 - 1
+_FIRST_ID, _LAST_ID = -(2**31), 2**31 - 1
 _CHILDREN = tuple(SEQUENCES)
 _MAKES: dict[str, dict[str, tuple[str, ...]]] = {
     "session_traces": {
@@ -165,7 +165,7 @@ class SynthBackward:
         """
         for table in _CHILDREN:
             ids = [row["id"] for one in made for row in one.now[table]]
-            fitting = [each for each in ids if 0 <= each <= _LAST_ID]
+            fitting = [each for each in ids if _FIRST_ID <= each <= _LAST_ID]
             holders = legacy[1].holders(legacy[0], table, fitting) if legacy is not None and fitting else {}
             reserved = self._reserved.get(table, set())
             following: int | None = None
@@ -176,9 +176,8 @@ class SynthBackward:
                     key, holder = row["id"], holders.get(row["id"])
                     if holder == one.unit.session_id and key not in apart:
                         continue
-                    moving = (
-                        moving or holder is not None or key in reserved or key in apart or key > _LAST_ID or key < 0
-                    )
+                    fits = _FIRST_ID <= key <= _LAST_ID
+                    moving = moving or holder is not None or key in reserved or key in apart or not fits
                     if moving:
                         if following is None:
                             following = self._first_free(store, table, legacy)

@@ -88,15 +88,16 @@ def _keep(connection: duckdb.DuckDBPyConnection, units: str, *, whole: bool) -> 
     Those of a whole store lie in a file of the engine's own temporary directory, of which a batch reads the few groups
     that it needs: a table of so many would be in the way of the batches in memory, and be spilled and read for each.
     """
-    if whole:
-        (place,) = _row(connection, "SELECT current_setting('temp_directory')")
+    (place,) = _row(connection, "SELECT current_setting('temp_directory')")
+    # the engine would take such a name for a pattern
+    if whole and not glob.has_magic(str(place)):
         # the same file each time that this connection counts: what it counted before is in nobody's way
         path = Path(str(place)) / f"units-{id(connection):x}.parquet"
         connection.execute(
             f"COPY ({units} ORDER BY n) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})"
         )
-        # neither is a directory that happens to be named so a pattern, nor one named a=b a column
-        origin = f"read_parquet({literal(glob.escape(str(path)))}, hive_partitioning = false)"
+        # a directory named a=b is no column
+        origin = f"read_parquet({literal(str(path))}, hive_partitioning = false)"
     else:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE sl_chosen AS {units}")
         origin = "sl_chosen"

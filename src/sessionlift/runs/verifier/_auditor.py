@@ -210,6 +210,9 @@ class Auditor(ABC):
         self._lost()
         self._quarantine(claim, catalog)
         if claim is not None:
+            away = "unit = 'session' AND state IN ('deleted', 'rolled_back')"
+            for rows in self._ledger_rows(("session_id",), away, ()):
+                self._audit.gone_from_both += self._units.not_in_source([str(row[0]) for row in rows])
             self._audit.sessions_moved_on = len(self._moved_on)
             self._units.leave_out(self._moved_on)
             self._count_again(claim, catalog)

@@ -112,6 +112,11 @@ class UnitTable(ABC):
             "AND session_id NOT IN (SELECT session_id FROM v_index)"
         )
 
+    def not_in_source(self, ids: Sequence[str]) -> int:
+        """How many of ``ids`` the source does not have."""
+        some, params = self.listed(ids)
+        return len(set(ids)) - self.count(f"SELECT count(*) FROM v_index WHERE session_id IN ({some})", params)
+
     def runs(self) -> list[str]:
         return [row[0] for row in self._engine.execute("SELECT DISTINCT run_id FROM v_units ORDER BY 1").fetchall()]
 
