@@ -332,6 +332,18 @@ def test_a_session_that_was_continued_is_told_of_and_is_no_finding(moved: MovedS
     assert seen.notes["native_rows", "session_messages"] == 2
 
 
+def test_messages_of_two_clocks_may_cross_behind_what_was_moved(moved: MovedStore) -> None:
+    session, _ = many_messages(moved)
+
+    def both(db: sqlite3.Connection) -> None:
+        say_more(db, session, "one", time="2030-01-02 00:00:00")
+        say_more(db, session, "two", time="2030-01-01 00:00:00")
+
+    seen = moved.look(both)
+    assert not seen.anything
+    assert seen.notes["continued_in_target", "sessions"] == 1
+
+
 def test_what_the_old_program_added_may_stand_after_what_the_new_one_has_written(moved: MovedStore) -> None:
     """As a catch-up lays both sides together that were told to be."""
     session, ids = many_messages(moved)

@@ -153,6 +153,16 @@ def test_a_session_that_the_source_no_longer_has_is_told(road: Road) -> None:
     assert result.report.verification.status == "passed"
 
 
+def test_a_source_that_the_target_was_not_filled_from_is_told(tmp_path: Path) -> None:
+    source, other, target = tmp_path / "old.duckdb", tmp_path / "other.duckdb", tmp_path / "new.db"
+    make_synth_v2(source, sessions=2)
+    make_synth_v2(other, sessions=2, seed=9)
+    migrate(str(source), str(target), TransferOptions(), verify=False)
+    (told,) = verify(str(other), str(target)).report.assumptions
+    assert f"filled from duckdb://{source}, and not from duckdb://{other}" in told
+    assert verify(str(source), str(target)).report.assumptions == []
+
+
 def test_sessions_that_were_not_moved_yet_are_counted_and_are_no_finding(tmp_path: Path) -> None:
     source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
     make_synth_v2(source, sessions=6)

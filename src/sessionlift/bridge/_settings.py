@@ -81,7 +81,8 @@ def _require_ledger(store: Store) -> None:
         where = parse_store_url(store.url.redacted).redacted
         raise WrongGenerationError(
             f"{where} has no ledger that could hold a rollout",
-            hint="`sessionlift schema upgrade` or opening a bridge makes it; name the target, not the source",
+            hint="opening a bridge makes it, or, in a target of synth.v3 or langswarm.v2, `sessionlift schema upgrade "
+            "TARGET ledger_1`; name the target, not the source",
             store=where,
             role="target",
         )

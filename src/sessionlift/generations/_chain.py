@@ -88,7 +88,7 @@ def standing(connection: Connection, where: StoreURL) -> Standing:
     if not chain:
         raise UsageError(
             f"{where.redacted} holds {found.generation}, which is moved into a new store and not changed in place",
-            hint="sessionlift migrate OLD NEW",
+            hint="sessionlift migrate OLD NEW; and back: sessionlift rollback NEW",
             found=found.evidence,
         )
     info = next(info for info in chain if info.generation == found.generation)

@@ -395,6 +395,8 @@ def _steps(report: Report) -> list[str]:
     elif report.dry_run:
         which = "The store was not" if report.kind in ("upgrade", "downgrade") else "Neither store was"
         steps.append(f"{which} changed. Run the same command without --dry-run.")
+        if any("counts as moved, though a run leaves it alone" in each for each in report.assumptions):
+            steps.append("`sessionlift plan SOURCE TARGET` says what this very target would leave as it is.")
     elif report.kind == "derive":
         steps.append("Nothing to do. Run the same command again at any time: it writes only what is new.")
     elif report.kind in ("upgrade", "downgrade") and report.digests is None:
@@ -424,6 +426,8 @@ def _about_errors(report: Report) -> list[str]:
     codes = {line.code for line in report.errors if line.session_id is not None or line.code not in own_step}
     aside = "still_in_quarantine" in codes or any(counts.quarantined for counts in report.tables.values())
     kept = "What is in quarantine is kept whole in the ledger, in the table sessionlift_quarantine; once the cause is "
+    if report.kind == "plan":
+        kept = "A move keeps what it puts into quarantine whole in the target's ledger. Once the cause is "
     steps = [
         f"Look at the errors above. {kept}gone, run the same command again."
         if aside
@@ -433,10 +437,10 @@ def _about_errors(report: Report) -> list[str]:
         steps += _about_rollback(report, codes)
     if report.kind == "verify":
         steps += [step for code, step in _ABOUT_FINDINGS.items() if code in codes]
-    if "history_unreadable" in codes:
+    from_swarm = report.source is not None and report.source.generation == "langswarm.v1"
+    if "history_unreadable" in codes or ("still_in_quarantine" in codes and from_swarm):
         steps.append("With --salvage, the messages of a broken history that can be read move; the rest is kept.")
-    laid_together = report.source is not None and report.source.generation == "langswarm.v1"
-    if codes & {"session_conflict", "changed_on_both_sides"} and not laid_together and report.kind != "rollback":
+    if codes & {"session_conflict", "changed_on_both_sides"} and not from_swarm and report.kind != "rollback":
         steps.append(
             "Both sides went on with a session: `sessionlift rollback TARGET --session ID --on-conflict keep-legacy`, "
             "and then `sessionlift migrate`, takes the legacy store's; what the new program wrote is kept in the "
@@ -447,7 +451,7 @@ def _about_errors(report: Report) -> list[str]:
             "Both sides went on with a session: `sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts "
             "the legacy messages behind the new ones, `--on-conflict keep_new` keeps them in quarantine."
         )
-    if "changed_on_both_sides" in codes and laid_together:
+    if "changed_on_both_sides" in codes and from_swarm:
         steps.append("`sessionlift catch-up SOURCE TARGET` lays both sides of a session together, or says why not.")
     return steps
 

@@ -222,6 +222,9 @@ def restore_backup(path: Path, to: StoreURL | str | None = None, *, replace: boo
     store = _place(info, to)
     sides = _SIDES[info.engine]
     present = [Path(f"{store}{end}") for end in ("", *sides) if Path(f"{store}{end}").exists()]
+    if store.is_dir():
+        hint = f"name the file that the store is to be, such as {store / 'store.db'}"
+        raise UsageError(f"{store} is a directory", hint=hint, store=where.redacted)
     if present and not replace:
         raise UsageError(
             f"{present[0]} is there already",

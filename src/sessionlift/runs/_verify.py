@@ -12,6 +12,7 @@ from typing import Any
 
 from sessionlift.errors import ReportError, SessionliftError, UsageError
 from sessionlift.generations import detect, require_generation
+from sessionlift.ledger import Ledger
 from sessionlift.reports import (
     ErrorLine,
     Report,
@@ -26,12 +27,13 @@ from sessionlift.runs import _claims
 from sessionlift.runs._in_place_verify import verify_claims
 from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._places import is_told
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, write_report
 from sessionlift.runs._roads import SOURCES, Road, road_from
 from sessionlift.runs._verification import Verifier, with_token
-from sessionlift.stores import StoreURL, parse_store_url
+from sessionlift.stores import StoreURL, open_store, parse_store_url
 
 NOTES = {
     "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
@@ -192,6 +194,19 @@ class _VerifyRun:
         self._report.source = store_info(self._source, found)
         self._report.environment = current_environment()
         self._report.target = store_info(self._target, require_moved_into(self._target, self._road.target))
+        self._report.assumptions += self._about_the_source()
+
+    def _about_the_source(self) -> list[str]:
+        """What to say of a source at a place that the target was not filled from; a copy may be compared."""
+        with open_store(self._target, mode="ro", role="target") as store:
+            runs = Ledger(store).runs()
+        if not runs or is_told(self._source, runs, TransferOptions()):
+            return []
+        named = ", ".join(sorted({run.source for run in runs}))
+        return [
+            f"{self._target.redacted} was filled from {named}, and not from {self._source.redacted}: unless this is "
+            "the same store, moved or copied, sessions are told as gone or changed that were never there"
+        ]
 
     def _digests(self, claimed: Report | None, path: Path | None) -> Path | None:
         """The digests file of the report that is checked; None without one that the report vouches for."""

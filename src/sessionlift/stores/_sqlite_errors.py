@@ -83,7 +83,7 @@ def map_sqlite_error(
         return constraint
     if "is locked" in low or "busy" in low or "locking protocol" in low:
         return StoreLockedError(
-            "the database is locked: another process is writing to it",
+            f"{path or store} is locked: another process is writing to it",
             hint="wait for it to end, or stop it; then run the same command again",
             **common,
         )

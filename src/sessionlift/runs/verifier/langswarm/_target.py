@@ -37,16 +37,20 @@ class Found:
         """How many messages of the application stand beside ``moved``, which is all there and in order; 0 for none.
 
         Those that a move made have our key, and stand unchanged before the application's. What the old program added
-        later may have been laid after these, with times of its own then. Ids and times go the same way.
+        later may have been laid after these, with times of its own then. Both go by id and by time, which is what V2
+        reads by; among the application's own, ids and times may go different ways, as those of two processes do.
         """
         ours = [_is_ours(row) for row in self.messages]
         new = ours.count(False)
         if not new or ours.count(True) != len(moved):
             return 0
         times = [row[_TIMESTAMP] for row in self.messages]
-        if not all(isinstance(each, str) for each in times) or times != sorted(times):
+        if not all(isinstance(each, str) for each in times):
             return 0
         first = ours.index(False)
+        own = [time for time, is_ours in zip(times, ours, strict=True) if is_ours]
+        if own != sorted(own) or min(times[first:]) < max(times[:first], default=""):
+            return 0
         later = [row for row, is_ours in zip(self.messages[first:], ours[first:], strict=True) if is_ours]
         if self.messages[:first] != list(moved[:first]):
             return 0
