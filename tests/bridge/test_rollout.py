@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.made import make_synth_v2
-from tests.support.moved import session_ids
+from tests.support.moved import change_source, session_ids
 
 from sessionlift.bridge import BridgeCore, Rollout, backfill, change_setting, read_setting
 from sessionlift.errors import UsageError, WrongGenerationError
@@ -210,6 +210,18 @@ def test_a_backfill_moves_the_rest_and_says_so(stores: tuple[str, str], ids: lis
     change_setting(stores[1], unlist=(ids[5],))
     assert backfill(*stores).report.migrated_sessions == 1
     assert status(stores[1], stores[0]).waiting.left == 0
+
+
+def test_each_backfill_tells_of_what_lies_in_quarantine(stores: tuple[str, str], ids: list[str]) -> None:
+    change_source(Path(stores[0]), f"UPDATE session_traces SET created_at = 'infinity' WHERE session_id = '{ids[2]}'")
+    first, second = backfill(*stores), backfill(*stores)
+
+    assert (first.report.migrated_sessions, first.left) == (9, 1)
+    assert {(each.session_id, each.code) for each in first.report.errors} == {(ids[2], "time_out_of_range")}
+    assert (second.report.migrated_sessions, second.left, second.report.has_findings) == (0, 1, True)
+    assert [(each.session_id, each.code) for each in second.report.errors] == [(ids[2], "still_in_quarantine")]
+    assert second.path is not None
+    assert check_file(second.path) == []
 
 
 def test_a_backfill_tells_of_a_session_whose_id_the_new_program_has_used(

@@ -92,9 +92,13 @@ class _Backfill:
                 continue
             if not self._core.is_left(session_id):
                 continue
+            aside = self._core.in_quarantine(session_id)
             with self._interrupts.held():
                 place = self._core.ensure(session_id)
             left += place.where == "legacy"
+            if aside and place.where == "legacy":
+                why = "an earlier run put the whole session in quarantine, and there it still is"
+                self._core.note("still_in_quarantine", why, session_id)
             self._progress.count("looked at", done, len(ids), self._core.rows_written)
             if place.moved_now and self._rate is not None:
                 due = max(due + 1 / self._rate, time.monotonic() - 1 / self._rate)

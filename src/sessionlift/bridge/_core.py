@@ -368,6 +368,10 @@ class BridgeCore:
         found = self._stores.known(session_id)
         return not (found.lives or found.gone or found.state == "rolled_back")
 
+    def in_quarantine(self, session_id: str) -> bool:
+        """Whether the session lies in quarantine as a whole. Reads the target."""
+        return self._stores.known(session_id).state == "quarantined"
+
     def meets_another(self, session_id: str) -> bool:
         """Whether the new program began a session of its own under the id of this legacy one, which is then put into
         quarantine whole, as a one-shot run does: it would stay unseen behind the other."""
