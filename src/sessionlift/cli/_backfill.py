@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from sessionlift.bridge import backfill as run_backfill
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
 from sessionlift.cli._options import mapping_option, report_file_option, timezone_option, transfer_options
-from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
 
 
@@ -47,16 +46,8 @@ def backfill(
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
         )
-    if as_json:
-        path = None if result.path is None else str(result.path)
-        told = {"left": result.left, "denied": result.denied, "path": path}
-        ok = path is not None and not result.report.has_findings
-        emit_json({"ok": ok, "report": result.report.to_dict(), **told})
-    elif not quiet:
-        click.echo(render_text(result.report))
-        click.echo(f"Left in the legacy store: {result.left:,} sessions, {result.denied:,} of them by the deny list.")
-        if result.left > result.denied:
-            click.echo("`sessionlift status TARGET SOURCE` says what became of the others.")
-        if result.path is not None:
-            click.echo(f"Report: {result.path}")
-    end(result.report, result.path)
+    lines = [f"Left in the legacy store: {result.left:,} sessions, {result.denied:,} of them by the deny list."]
+    if result.left > result.denied:
+        lines.append("`sessionlift status TARGET SOURCE` says what became of the others.")
+    also = {"left": result.left, "denied": result.denied}
+    tell(result.report, result.path, as_json=as_json, quiet=quiet, also=also, lines=lines)

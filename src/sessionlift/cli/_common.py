@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from sessionlift.errors import (
     SessionliftError,
     UsageError,
 )
-from sessionlift.reports import Report
+from sessionlift.reports import Report, render_text
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -47,6 +48,26 @@ def end(report: Report, path: Path | None) -> None:
         sys.exit(EXIT_OUTPUT)
     if report.has_findings:
         sys.exit(EXIT_FINDINGS)
+
+
+def tell(
+    report: Report,
+    path: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    also: Mapping[str, Any] | None = None,
+    lines: Sequence[str] = (),
+) -> None:
+    """Print a report, where it was written and what is ``also`` to be said (behind it: ``lines``), and ``end``."""
+    if as_json:
+        ok = path is not None and not report.has_findings
+        emit_json({"ok": ok, "report": report.to_dict(), **(also or {}), "path": None if path is None else str(path)})
+    elif not quiet:
+        click.echo(render_text(report))
+        for line in (*lines, *([] if path is None else [f"Report: {path}"])):
+            click.echo(line)
+    end(report, path)
 
 
 class Command(click.Command):

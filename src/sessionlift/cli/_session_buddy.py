@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from sessionlift.cli._common import Group, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Group, emit_json, json_option, quiet_option, tell
 from sessionlift.cli._in_place import report_option, wait_option
-from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, verify_in_place
 from sessionlift.runs import history as read_history
 from sessionlift.runs.session_buddy import StepName, derive
@@ -41,13 +40,7 @@ def _do(
 ) -> None:
     with Interrupts().listening() as interrupts:
         report, path = derive(store, step, options, wait=wait, report_file=report_file, interrupts=interrupts)
-    if as_json:
-        emit_json({"ok": path is not None, "report": report.to_dict(), "path": None if path is None else str(path)})
-    elif not quiet:
-        click.echo(render_text(report))
-        if path is not None:
-            click.echo(f"Report: {path}")
-    end(report, path)
+    tell(report, path, as_json=as_json, quiet=quiet)
 
 
 @session_buddy.command()
@@ -104,15 +97,7 @@ def verify(store: str, against: str | None, report_file: Path | None, as_json: b
     row that both have is compared. Exit code 1 if anything is found.
     """
     done = verify_in_place(store, against, report_file=report_file)
-    if as_json:
-        path = None if done.path is None else str(done.path)
-        ok = path is not None and not done.report.has_findings
-        emit_json({"ok": ok, "report": done.report.to_dict(), "path": path})
-    elif not quiet:
-        click.echo(render_text(done.report))
-        if done.path is not None:
-            click.echo(f"Report: {done.path}")
-    end(done.report, done.path)
+    tell(done.report, done.path, as_json=as_json, quiet=quiet)
 
 
 @session_buddy.command()

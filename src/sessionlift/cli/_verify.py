@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
 from sessionlift.cli._options import only_option
 from sessionlift.errors import UsageError
-from sessionlift.reports import render_text
 from sessionlift.runs import Progress
 from sessionlift.runs import verify as run_verify
 
@@ -70,12 +69,4 @@ def verify(
         progress=Progress(quiet=quiet or as_json),
         out=out,
     )
-    if as_json:
-        path = None if result.path is None else str(result.path)
-        ok = path is not None and not result.report.has_findings
-        emit_json({"ok": ok, "report": result.report.to_dict(), "path": path})
-    elif not quiet:
-        click.echo(render_text(result.report))
-        if result.path is not None:
-            click.echo(f"Report: {result.path}")
-    end(result.report, result.path)
+    tell(result.report, result.path, as_json=as_json, quiet=quiet)

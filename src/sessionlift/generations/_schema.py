@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
@@ -30,6 +29,9 @@ from sessionlift.generations._connect import connect, over
 from sessionlift.generations._detect import detect_in, read_shape, read_stamps
 from sessionlift.generations._revision import Settled, differs, wrong_engine
 from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
+
+_LEDGER = "ledger"
+"""The label of what lies beside any system's tables."""
 
 
 def schema_config() -> Path:
@@ -56,13 +58,11 @@ def schema_history() -> list[RevisionInfo]:
     """Every revision of this build, by name. Opens no store."""
     found = []
     for script in _scripts().walk_revisions():
-        # Alembic hands the labels of a chain on to all of it; each file says which one is its own
-        label = (script.module.branch_labels or (script.revision,))[0]
         down = script.down_revision
         found.append(
             RevisionInfo(
                 revision=script.revision,
-                generation=label,
+                generation=_label(script),
                 dialect=script.module.dialect,
                 down_revision=down if isinstance(down, str) else None,
                 summary=script.doc,
@@ -222,28 +222,27 @@ def _check_before_making(where: StoreURL, revision: str) -> None:
 def _refuse_another_system(connection: Connection, where: StoreURL, revision: str) -> None:
     """Two systems in one store: from then on neither it nor what it holds would be taken for one of them."""
     try:
-        asked = {_system(str(script.revision)) for script in _scripts().get_revisions(revision) if script is not None}
-        query, named = _structure.queries(connection), where.redacted
-        there = detect_in(query, engine=where.engine, store=named, role="target").generation
+        asked = {_label(script).split(".")[0] for script in _scripts().get_revisions(revision) if script is not None}
+        query = _structure.queries(connection)
+        there = detect_in(query, engine=where.engine, store=where.redacted, role="target")
     except (CommandError, SessionliftError):
         return  # Alembic says what is wrong with the revision, and an empty store or an unknown one is of no system
-    others = asked - {_system(there), _LEDGER}
+    others = asked - {there.system, _LEDGER}
     if others:
+        another = ", ".join(sorted(others))
         raise WrongGenerationError(
-            f"{where.redacted} is a store of {there}, and {revision} makes one of {', '.join(sorted(others))}",
+            f"{where.redacted} is a store of {there.generation}, and {revision} makes one of {another}",
             hint="name another store, or a revision of the same system: `sessionlift schema history`",
             store=where.redacted,
             role="target",
-            generation=there,
+            generation=there.generation,
         )
 
 
-_LEDGER = "ledger"
-
-
-def _system(name: str) -> str:
-    """The system of a revision (synth_v3) or a generation (synth.v3)."""
-    return re.sub(r"[._]v?\d+$", "", name)
+def _label(script: Script) -> str:
+    """The generation that a revision makes, or the ledger. Alembic hands the labels of a chain on to all of it; each
+    file says which one is its own."""
+    return str((script.module.branch_labels or (script.revision,))[0])
 
 
 def _refused(verb: str, revision: str, error: CommandError) -> UsageError:

@@ -70,13 +70,14 @@ def carry_catalog(
     base = None if memory is None else base_in(memory.complement, name)
     if base is not None:
         known.add(base["source_digest"])
+    went_on = there not in known
     conflicts: list[tuple[str, Any] | None] = []
-    if there not in known and memory is not None and (base is not None or _is_of(ledger, memory, name)):
+    if went_on and memory is not None and (base is not None or _is_of(ledger, memory, name)):
         conflicts += back.beside(legacy, batch, catalog_rows(base or memory.complement))
         changes = way.rows.compare(legacy, batch).get("", Changes())
         if not changes and not any(batch.gone.values()):
             return CarriedCatalog(conflicts=conflicts)
-    elif (changes.changed or any(batch.gone.values())) and there not in known:
+    elif went_on and (changes.changed or any(batch.gone.values())):
         return CarriedCatalog(conflicts=[None])
     if write and (changes or any(batch.gone.values())):
         if not may_write:
@@ -86,8 +87,8 @@ def carry_catalog(
                 intents.add(run_id, 0, name, {"": made}, at=utc_now())
         changes = way.rows.write(legacy, batch).get("", Changes())
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
-    whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept and there in known
-    noted = digest if made is None or there in known else made
+    whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept and not went_on
+    noted = made if made is not None and went_on else digest
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
     return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, conflicts)

@@ -57,18 +57,18 @@ def map_duckdb_error(
             hint="make room, then run the same command again",
             **common,
         )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoreError(
+            f"memory is too short for {path}: {text.splitlines()[0]}",
+            hint="end other programs, or use a machine with more memory",
+            **common,
+        )
     if is_about_spilling(text):
         return StoreError(
             f"a temporary file of the engine is damaged or gone: {_first_line(text)}",
             hint="set TMPDIR to a directory of a disk that works, which nobody tidies, and run the same command again",
             store=store,
             role="target",
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return StoreError(
-            f"memory is too short for {path}: {text.splitlines()[0]}",
-            hint="end other programs, or use a machine with more memory",
-            **common,
         )
     if isinstance(error, duckdb.ConstraintException):
         return StoreConstraintError(

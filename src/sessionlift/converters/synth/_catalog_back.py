@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,11 @@ PARENTS = {
     ),
 }
 """By table what v2 demands of a row: the table and the column that names a row of it."""
+_PLACES = {
+    "system_versions": (("systems", 1),),
+    "experimental_systems": (("experiments", 0), ("systems", 1), ("system_versions", 2)),
+}
+"""The same of v2's rows: the table, and the place of the name."""
 _NO_TIME = "1970-01-01 00:00:00"
 """v2 demands a time where v3 does not."""
 
@@ -70,7 +75,7 @@ def catalog_back(store: Store, memory: Remembered | None, scratch: Scratch) -> B
 def noted(rows: _Rows) -> dict[str, dict[Any, str]]:
     """By table and key what is noted of v3's rows of the catalog."""
     return {
-        table: {row_key(table, row): row_digest([row]) for row in (_values(table, each) for each in own)}
+        table: {row_key(table, row): row_digest([row]) for row in (values(table, each) for each in own)}
         for table, own in rows.items()
         if table in V3_CATALOG_TABLES
     }
@@ -81,7 +86,7 @@ def _key(table: str, row: Mapping[str, Any]) -> Any:
     return f"{row['experiment_id']}\x1f{row['system_id']}" if table == "experimental_systems" else row[V3_KEYS[table]]
 
 
-def _values(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+def values(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[column] for column in V3_COLUMNS[table])
 
 
@@ -114,7 +119,7 @@ def _as_moved(now: _Rows, owned: Mapping[str, list[Any]], digest: str) -> bool:
 def _gone(now: _Rows, owned: Mapping[str, list[Any]]) -> dict[str, list[tuple[Any, ...]]]:
     """By table the keys of rows that were moved and that v2 is to have no longer, since v3 has deleted them, or, where
     it left them without, what they belong to."""
-    there = {table: {row_key(table, _values(table, row)): row for row in own} for table, own in now.items()}
+    there = {table: {row_key(table, values(table, row)): row for row in own} for table, own in now.items()}
     found: dict[str, list[tuple[Any, ...]]] = {}
 
     def without(table: str, row: Mapping[str, Any]) -> bool:
@@ -180,16 +185,20 @@ def _with_parents(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tupl
     """
     for table in ("systems", "system_versions", "experiments"):
         rows[table] = [row for row in rows[table] if row[0] is not None]
-    systems = {row[0] for row in rows["systems"]}
-    rows["system_versions"] = [row for row in rows["system_versions"] if row[1] in systems]
-    versions = {row[0] for row in rows["system_versions"]}
-    experiments = {row[0] for row in rows["experiments"]}
+    there: dict[str, set[Any]] = {}
+    for table in V2_CATALOG_TABLES:
+        rows[table] = [row for row in rows[table] if has_parents(table, row, there)]
+        there[table] = {row[0] for row in rows[table]}
     links: dict[tuple[Any, Any], tuple[Any, ...]] = {}
     for row in rows["experimental_systems"]:
-        if row[0] in experiments and row[1] in systems and row[2] in versions:
-            links.setdefault((row[0], row[1]), row)
+        links.setdefault((row[0], row[1]), row)
     rows["experimental_systems"] = list(links.values())
     return rows
+
+
+def has_parents(table: str, row: tuple[Any, ...], there: Mapping[str, Set[Any]]) -> bool:
+    """Whether what a row of v2 names is among the ids ``there`` by table: v2 demands it, or its program does."""
+    return all(row[place] in there.get(parents, ()) for parents, place in _PLACES.get(table, ()))
 
 
 def _orphans(memory: Remembered | None) -> dict[str, list[tuple[Any, ...]]]:

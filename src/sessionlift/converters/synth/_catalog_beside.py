@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sessionlift.converters._backward import BackwardBatch
-from sessionlift.converters.synth._catalog_back import PARENTS, noted
-from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES
+from sessionlift.converters.synth._catalog_back import PARENTS, has_parents, noted, values
+from sessionlift.converters.synth._columns import V2_CATALOG_TABLES, V2_COLUMNS, V2_SESSION_TABLES, row_key
 from sessionlift.converters.synth._scratch import Scratch
 from sessionlift.stores import Store
-
-_PARENTS = {
-    "system_versions": (("systems", 1),),
-    "experimental_systems": (("experiments", 0), ("systems", 1), ("system_versions", 2)),
-}
-"""By table of v2 the tables of the rows that a row names, and the place of the name."""
 
 
 def leave_what_is_the_old_programs(
@@ -49,7 +43,7 @@ def leave_what_is_the_old_programs(
                 owned.append(key)
             elif key in was and own == was[key]:
                 continue
-            elif _unchanged(key, was, theirs) and _has_parents(table, row, stays):
+            elif _unchanged(key, was, theirs) and has_parents(table, row, stays):
                 owned.append(key)
                 taken.append(row)
                 stays[table].add(key)
@@ -62,11 +56,6 @@ def leave_what_is_the_old_programs(
 def _unchanged(key: Any, was: Mapping[Any, str | None], theirs: str | None) -> bool:
     """Whether the legacy store has a row, or none, as it was; of some ledgers nobody knows how that was."""
     return theirs is None if key not in was else was[key] is not None and theirs == was[key]
-
-
-def _has_parents(table: str, row: tuple[Any, ...], stays: Mapping[str, set[Any]]) -> bool:
-    """Whether the legacy store will have what a row names: v2 demands it, or its program does."""
-    return all(row[place] in stays.get(parents, ()) for parents, place in _PARENTS.get(table, ()))
 
 
 def _not_deleted(
@@ -98,8 +87,7 @@ def _is_named(
         going = set(map(_plain, batch.gone.get(child, ()))).difference(left[child])
         for column in (column for parent, column in parents if parent == table):
             for row in again.get(child, ()):
-                own = (row["experiment_id"], row["system_id"]) if child == "experimental_systems" else row["version_id"]
-                if row[column] == key and own not in going:
+                if row[column] == key and row_key(child, values(child, row)) not in going:
                     return True
     return False
 

@@ -83,36 +83,37 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
 
 
 def _keep(connection: duckdb.DuckDBPyConnection, units: str, *, whole: bool) -> None:
-    """Keep the rows of the query ``units`` for the views ``sl_counted`` and, less what is left out, ``sl_units``.
+    """Keep the rows of the query ``units`` for the view ``sl_units``.
 
     Those of a whole store lie in a file of the engine's own temporary directory, of which a batch reads the few groups
     that it needs: a table of so many would be in the way of the batches in memory, and be spilled and read for each.
     """
-    (place,) = _row(connection, "SELECT current_setting('temp_directory')")
-    # the engine would take such a name for a pattern
-    if whole and not glob.has_magic(str(place)):
+    place = str(_row(connection, "SELECT current_setting('temp_directory')")[0]) if whole else ""
+    # the engine would take a name with magic for a pattern
+    if whole and not glob.has_magic(place):
         # the same file each time that this connection counts: what it counted before is in nobody's way
-        path = Path(str(place)) / f"units-{id(connection):x}.parquet"
+        path = Path(place) / f"units-{id(connection):x}.parquet"
         connection.execute(
             f"COPY ({units} ORDER BY n) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})"
         )
         # a directory named a=b is no column
-        origin = f"read_parquet({literal(str(path))}, hive_partitioning = false)"
+        _show(connection, f"read_parquet({literal(str(path))}, hive_partitioning = false)")
     else:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE sl_chosen AS {units}")
-        origin = "sl_chosen"
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW sl_counted AS SELECT * FROM {origin}")
-    connection.execute("CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM sl_counted")
-    connection.execute("CREATE OR REPLACE TEMP TABLE sl_left_out (session_id VARCHAR)")
+        _show(connection, "sl_chosen")
+
+
+def _show(connection: duckdb.DuckDBPyConnection, origin: str) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM {origin}")
 
 
 def leave_out(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> None:
     """Take sessions out of ``sl_units`` again."""
-    connection.execute(f"INSERT INTO sl_left_out {texts()}", [bind_texts(ids)])
     connection.execute(
-        "CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM sl_counted "
-        "WHERE session_id NOT IN (SELECT session_id FROM sl_left_out)"
+        f"CREATE OR REPLACE TEMP TABLE sl_chosen AS SELECT * FROM sl_units WHERE session_id NOT IN ({texts()})",
+        [bind_texts(ids)],
     )
+    _show(connection, "sl_chosen")
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Inventory:

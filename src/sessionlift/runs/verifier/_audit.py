@@ -70,9 +70,9 @@ class Audit:
     losses: list[tuple[str, str, str, int]] = field(default_factory=list)
     source_sessions: int = 0
     lost: int = 0
+    """sessions that were moved, and that the source no longer has"""
     gone_from_both: int = 0
     """sessions that were deleted in the target or taken back, and that the source does not have (any more) either"""
-    """sessions that were moved, and that the source no longer has"""
     aside: int = 0
     moved_again: int = 0
     gone_since: int = 0
