@@ -249,6 +249,7 @@ class InterruptedRunError(SessionliftError):
     """A signal or the user ended the run. What was committed stays, and the same command goes on from there."""
 
     code = "interrupted"
+    usual_hint = "run the same command again to go on from here"
     default_exit_code = EXIT_INTERRUPTED
     transient = True
 

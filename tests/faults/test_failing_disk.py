@@ -352,11 +352,14 @@ def test_a_report_that_cannot_be_written_is_told(
     reports = target.with_name("v3.db.reports")
     source = legacy_store(sessions=4, traps="usual")
     # the digests take their name before the report does
-    for at, said, status in ((1, "Error [report]: cannot write", "failed"), (2, "could not be written", "completed")):
+    first = (1, "--quiet", "Error [report]: cannot write", "failed")
+    for at, how, said, status in (first, (2, "--json", "could not be written", "completed")):
         with disk.failing(Fault("name", NAME, errno.EIO, stays=False), reports / "migrate-", at=at):
-            ended = on_disk("migrate", source, target, "--quiet")
+            ended = on_disk("migrate", source, target, how)
         assert ended.code == 5, ended.err
         assert said in ended.err
         assert "next: " in ended.err
         assert query(target, "SELECT status FROM sessionlift_runs ORDER BY rowid DESC LIMIT 1") == [(status,)]
+    # the run was completed, but nothing is well whose report is nowhere
+    assert json.loads(ended.out)["ok"] is False
     assert on_disk("migrate", source, target, "--quiet").code == 0

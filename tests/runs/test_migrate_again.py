@@ -404,6 +404,8 @@ def test_an_interrupted_run_ends_in_order(
         assert "Run the same command again" in ended.err
         (path,) = (target.parent / "v3.db.reports").glob("migrate-*Z-????????.json")
         assert json.loads(path.read_text())["status"] == "interrupted"
+        answer = json.loads(ended.out)
+        assert (answer["ok"], answer["code"], answer["report"]) == (False, "interrupted", str(path))
     assert "Traceback" not in ended.err
     assert {path.name for path in target.parent.iterdir()} == {"v3.db", "v3.db.reports"}
     assert query(target, "PRAGMA journal_mode") == [("delete",)]

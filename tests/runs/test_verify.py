@@ -125,6 +125,34 @@ def test_rows_that_the_application_added_to_a_moved_session_are_told_as_changed_
     assert all("since the move" in each.message for each in result.report.verification.differences)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO messages (session_id, message_type, content) VALUES ('{0}', 'user', 'one more')",
+        "DELETE FROM messages WHERE session_id = '{0}'",
+        "DELETE FROM event_rewards WHERE session_id = '{0}'",
+        "UPDATE events SET session_id = 'another' WHERE session_id = '{0}'",
+    ],
+)
+def test_a_report_is_not_blamed_for_what_the_application_did_since(road: Road, change: str) -> None:
+    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
+    road.in_target(change.format(session))
+    result = road.verify_report()
+    assert codes(result) == {"changed_in_target"}
+    assert result.report.failed_sessions == 1
+
+
+def test_a_report_that_overstates_is_found_out_beside_what_the_application_did(road: Road) -> None:
+    session = road.in_target("SELECT session_id FROM messages LIMIT 1")[0][0]
+    road.in_target(f"INSERT INTO messages (session_id, message_type, content) VALUES ('{session}', 'user', 'one more')")
+    data = json.loads(road.report.read_text("utf-8"))
+    # what it would have to say if the row of the application were the run's
+    for count in ("read", "written"):
+        data["tables"]["messages"][count] += 1
+    road.report.write_text(json.dumps(data), "utf-8")
+    assert codes(road.verify_report()) == {"changed_in_target", "claim_read", "claim_written"}
+
+
 def test_what_differs_although_nothing_changed_since_is_told_apart(road: Road) -> None:
     """As a fault of the converter would: the target is what the ledger says was written, and wrong."""
     row, session = road.in_target("SELECT id, session_id FROM events WHERE embedding IS NULL LIMIT 1")[0]

@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
 from sessionlift.cli._options import mapping_option, report_file_option, timezone_option, transfer_options
 from sessionlift.errors import SessionConflictError
-from sessionlift.reports import render_text
 from sessionlift.runs import Interrupts, Progress
 from sessionlift.runs import catch_up as run_catch_up
 
@@ -57,18 +56,9 @@ def catch_up(
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
         )
-    path = None if result.path is None else str(result.path)
-    if as_json:
-        conflicts = [error.to_dict() for error in result.conflicts]
-        ok = not result.report.has_findings
-        emit_json({"ok": ok, "conflicts": conflicts, "report": result.report.to_dict(), "path": path})
-    elif not quiet:
-        click.echo(render_text(result.report))
-        for error in result.conflicts:
-            click.echo("\n".join(_tails(error)))
-        if path is not None:
-            click.echo(f"Report: {path}")
-    end(result.report, result.path)
+    also = {"conflicts": [error.to_dict() for error in result.conflicts]}
+    lines = [line for error in result.conflicts for line in _tails(error)]
+    tell(result.report, result.path, as_json=as_json, quiet=quiet, also=also, lines=lines)
 
 
 def _tails(error: SessionConflictError) -> list[str]:

@@ -15,6 +15,7 @@ from sessionlift.errors import (
     EXIT_INTERRUPTED,
     EXIT_OUTPUT,
     EXIT_PIPE,
+    InterruptedRunError,
     SessionliftError,
     UsageError,
 )
@@ -37,6 +38,14 @@ def fail(error: SessionliftError, *, as_json: bool) -> NoReturn:
     else:
         click.echo(f"Error [{error.code}]: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def _interrupted(told: BaseException | None, *, as_json: bool) -> NoReturn:
+    error = told if isinstance(told, InterruptedRunError) else InterruptedRunError("the command was interrupted")
+    if as_json:
+        emit_json({"ok": False, **error.to_dict()})
+    click.echo("Interrupted. Run the same command again to go on from here.", err=True)
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def end(report: Report, path: Path | None) -> None:
@@ -94,15 +103,13 @@ class Command(click.Command):
                 return super().invoke(ctx)
         except SessionliftError as error:
             fail(error, as_json=as_json)
-        except KeyboardInterrupt:
-            click.echo("Interrupted. Run the same command again to go on from here.", err=True)
-            sys.exit(EXIT_INTERRUPTED)
+        except KeyboardInterrupt as stopped:
+            _interrupted(stopped.__cause__, as_json=as_json)
         except RuntimeError as error:
             # what DuckDB makes of a Ctrl-C that comes while it works
             if "interrupted" not in str(error).lower():
                 raise
-            click.echo("Interrupted.", err=True)
-            sys.exit(EXIT_INTERRUPTED)
+            _interrupted(None, as_json=as_json)
         except BrokenPipeError:
             sys.exit(EXIT_PIPE)
         except OSError as error:

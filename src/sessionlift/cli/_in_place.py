@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
-from sessionlift.reports import render_text
-from sessionlift.runs import InPlaceOptions, InPlaceResult, Interrupts, Progress, change_in_place
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
+from sessionlift.runs import InPlaceOptions, Interrupts, Progress, change_in_place
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Do everything to a private copy; STORE is not touched.")
 backup_option = click.option(
@@ -85,19 +84,6 @@ def _run(verb: Any, store: str, options: InPlaceOptions, report_file: Path | Non
             progress=Progress(quiet=quiet or as_json),
             interrupts=interrupts,
         )
-    tell(result, as_json=as_json, quiet=quiet)
-
-
-def tell(result: InPlaceResult, *, as_json: bool, quiet: bool) -> None:
-    """Print what was done, and end with 1 where someone has to look."""
-    if as_json:
-        paths = {name: None if path is None else str(path) for name, path in
-                 (("path", result.path), ("backup", result.backup))}  # fmt: skip
-        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), **paths})
-    elif not quiet:
-        click.echo(render_text(result.report))
-        if result.backup is not None:
-            click.echo(f"Backup: {result.backup}")
-        if result.path is not None:
-            click.echo(f"Report: {result.path}")
-    end(result.report, result.path)
+    backup = None if result.backup is None else str(result.backup)
+    lines = [] if backup is None else [f"Backup: {backup}"]
+    tell(result.report, result.path, as_json=as_json, quiet=quiet, also={"backup": backup}, lines=lines)

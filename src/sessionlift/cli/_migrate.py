@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
 from sessionlift.cli._options import (
     backup_dir_option,
     mapping_option,
@@ -18,7 +18,6 @@ from sessionlift.cli._options import (
     timezone_option,
     transfer_options,
 )
-from sessionlift.reports import render_text
 from sessionlift.runs import BackupOptions, Interrupts, Progress
 from sessionlift.runs import migrate as run_migrate
 
@@ -84,14 +83,4 @@ def migrate(
             interrupts=interrupts,
             backup=BackupOptions(not no_backup, backup_dir),
         )
-    if as_json:
-        emit_json({"ok": not result.report.has_findings, "report": result.report.to_dict(), "path": _text(result.path)})
-    elif not quiet:
-        click.echo(render_text(result.report))
-        if result.path is not None:
-            click.echo(f"Report: {result.path}")
-    end(result.report, result.path)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    tell(result.report, result.path, as_json=as_json, quiet=quiet)

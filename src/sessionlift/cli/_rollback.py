@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from sessionlift.cli._common import Command, emit_json, end, json_option, quiet_option
+from sessionlift.cli._common import Command, json_option, quiet_option, tell
 from sessionlift.cli._options import backup_dir_option, no_backup_option, report_file_option
-from sessionlift.reports import render_text
 from sessionlift.runs import BackupOptions, Interrupts, Progress, RollbackOptions, RollbackResult
 from sessionlift.runs import rollback as run_rollback
 
@@ -98,23 +97,10 @@ def rollback(
             backup=BackupOptions(not no_backup, backup_dir),
             own_process=True,
         )
-    if as_json:
-        emit_json(
-            {
-                "ok": not result.report.has_findings,
-                "report": result.report.to_dict(),
-                "path": None if result.path is None else str(result.path),
-                "sessions": result.sessions,
-                "more_sessions": result.more,
-            }
-        )
-    elif not quiet:
-        if dry_run:
-            _tell_sessions(result)
-        click.echo(render_text(result.report))
-        if result.path is not None:
-            click.echo(f"Report: {result.path}")
-    end(result.report, result.path)
+    if dry_run and not as_json and not quiet:
+        _tell_sessions(result)
+    also = {"sessions": result.sessions, "more_sessions": result.more}
+    tell(result.report, result.path, as_json=as_json, quiet=quiet, also=also)
 
 
 def _tell_sessions(result: RollbackResult) -> None:

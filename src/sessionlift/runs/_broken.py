@@ -14,16 +14,19 @@ Ending = Literal["failed", "interrupted"]
 
 @contextmanager
 def told_when_broken(tell: Callable[[Ending, SessionliftError], None], interrupted: str) -> Iterator[None]:
-    """Call ``tell`` with whatever ends the block early, and let it go on: an error of our tree, or a
-    KeyboardInterrupt, which is told as ``interrupted``. An OSError goes on as the error of ours that it means."""
+    """Call ``tell`` with whatever ends the block early, and let it go on: an error of our tree, or a KeyboardInterrupt,
+    which is told as ``interrupted`` and goes on with what was told as its cause. An OSError goes on as the error of
+    ours that it means."""
     try:
         yield
     except SessionliftError as error:
         tell("failed", error)
         raise
-    except KeyboardInterrupt:
-        tell("interrupted", InterruptedRunError(interrupted))
-        raise
+    except KeyboardInterrupt as stopped:
+        told = InterruptedRunError(interrupted)
+        tell("interrupted", told)
+        # with what was told of it, for whoever prints it
+        raise stopped from told
     except OSError as error:
         ours = no_room(error)
         tell("failed", ours)

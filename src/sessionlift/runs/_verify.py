@@ -24,6 +24,7 @@ from sessionlift.reports import (
     read_digests,
 )
 from sessionlift.runs import _claims
+from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._in_place_verify import verify_claims
 from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._options import TransferOptions
@@ -163,26 +164,19 @@ class _VerifyRun:
         )
 
     def go(self, claimed: Report | None, claimed_file: Path | None) -> VerifyResult:
-        try:
-            with ExitStack() as stack:
-                self._begin()
-                temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
-                digests = self._digests(claimed, claimed_file)
-                verifier = Verifier(self._road.source, temporary=temporary)
-                stack.callback(verifier.stop)
-                verifier.begin(self._source, with_token(self._target), TransferOptions())
-                verifier.audit(
-                    only=self._only,
-                    run_id=None if claimed is None else claimed.run_id,
-                    digests=digests,
-                )
-                self._take(verifier, claimed)
-        except SessionliftError as error:
-            self._broken("failed", error)
-            raise
-        except KeyboardInterrupt:
-            self._broken("interrupted", SessionliftError("the verification was interrupted"))
-            raise
+        with told_when_broken(self._broken, "the verification was interrupted"), ExitStack() as stack:
+            self._begin()
+            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessionlift-verify-")))
+            digests = self._digests(claimed, claimed_file)
+            verifier = Verifier(self._road.source, temporary=temporary)
+            stack.callback(verifier.stop)
+            verifier.begin(self._source, with_token(self._target), TransferOptions())
+            verifier.audit(
+                only=self._only,
+                run_id=None if claimed is None else claimed.run_id,
+                digests=digests,
+            )
+            self._take(verifier, claimed)
         self._report.finish()
         return VerifyResult(self._report, self._write())
 

@@ -83,6 +83,7 @@ class Auditor(ABC):
         self._empty = hashlib.sha256("".join(f"{table}\n" for table in self.digest_tables).encode()).hexdigest()
         self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables, self.orphan_tables)
         self._moved_on: list[str] = []
+        self._changed: list[str] = []
         # in the order in which they began, whatever the clock said then
         runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
         self._options = {str(run): parsed(options) for run, options in runs}
@@ -266,6 +267,7 @@ class Auditor(ABC):
             self._moved_on.append(session)
             self._audit.find(changed_in_source(session))
         if changed:
+            self._changed.append(session)
             gone = target == self._empty
             self._audit.find(deleted_in_target(session) if gone else changed_in_target(session))
             self._explain(session)
@@ -350,10 +352,25 @@ class Auditor(ABC):
         """Count rows written and in quarantine, for the units that the report is about."""
         audit = self._audit
         audit.written = dict(self._checker.result.by_table)
+        self._count_changed(audit.written)
         for (table,) in self._target.read("sessionlift_quarantine", ("table_name",), "run_id = ?", (run_id,)):
             audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
         audit.aside = self._units.aside()
         audit.given_back = self._checker.result.given_back
+
+    def _count_changed(self, written: dict[str, int]) -> None:
+        """Count sessions that changed in the target since as the ledger has them: a report is not to be blamed for what
+        was added or deleted after it, and that they changed is a finding of its own."""
+        for start in range(0, len(self._changed), CHUNK):
+            some, params = id_list(self._changed[start : start + CHUNK])
+            where = f"session_id IN ({some})"
+            for table in self.digest_tables:
+                there = len(self._target.read(table, ("session_id",), where, params))
+                written[table] = written.get(table, 0) - there
+            noted = self._target.read("sessionlift_units", ("written_counts",), f"unit = 'session' AND {where}", params)
+            for (counts,) in noted:
+                for table, count in parsed(counts).items():
+                    written[table] = written.get(table, 0) + count
 
     def _count_known(self, run_id: str) -> None:
         """Count the sessions that the ledger names, and those of them that the run found in the target."""

@@ -242,6 +242,8 @@ class SynthVerifier:
         if list(map(add, same, zip(*made, strict=True)) if made else same) == target:
             self.result.values += (width - 1 + len(made)) * len(target)
             return
+        # by its id it is the row, but it is no row of these sessions any more
+        self.result.found(table, -sum(row[SESSION] not in self._sessions for row in target))
         ids, sessions = [row[ID] for row in source], [row[SESSION] for row in source]
         columns = [[row[place] for row in source] for place in range(1, width)]
         for place, (name, column) in enumerate(zip((*plain[1:], *others), (*columns, *made), strict=True), 1):
