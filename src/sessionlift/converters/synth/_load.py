@@ -48,6 +48,12 @@ def kind_of(table: str, column: str) -> str:
     return "BOOLEAN" if column == "terminated" else "VARCHAR"
 
 
+def create(table: str) -> str:
+    """SQL that makes ``table`` with the types of its columns, and with nothing else: no keys, no indexes."""
+    columns = ", ".join(f"{quote_identifier(name)} {kind_of(table, name)}" for name in V2_COLUMNS[table])
+    return f"CREATE TABLE {quote_identifier(table)} ({columns})"
+
+
 def insert(db: duckdb.DuckDBPyConnection, table: str, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows in the order of ``table``'s columns into ``into``, which has them.
 

@@ -37,24 +37,18 @@ class Scratch:
     def __init__(self) -> None:
         self._directory: PrivateDirectory | None = None
         self._store: DuckdbStore | None = None
+        self._filled: list[str] = []
         self._are_json: dict[str, bool] = {}
 
     def _opened(self) -> DuckdbStore:
         if self._store is None:
-            # Alembic takes half a second to load, and few sessions need this
-            from sessionlift.generations import schema_upgrade
-
             self._directory = PrivateDirectory("back")
             url = StoreURL("duckdb", Path(self._directory.path) / "again.duckdb")
-            schema_upgrade(url, "synth_v2")
-            self._store = DuckdbStore(url, mode="rw")
+            self._store = DuckdbStore(url, mode="create")
             with self._store.mapped():
-                for table in (*V2_SESSION_TABLES, *reversed(V2_CATALOG_TABLES)):
+                for table in (*V2_SESSION_TABLES, *V2_CATALOG_TABLES):
                     # the columns alone: keeping keys and indexes takes most of the time of filling a table
-                    name, plain = quote_identifier(table), quote_identifier(f"plain_{table}")
-                    self._store.connection.execute(f"CREATE TABLE {plain} AS FROM {name} LIMIT 0")
-                    self._store.connection.execute(f"DROP TABLE {name}")
-                    self._store.connection.execute(f"ALTER TABLE {plain} RENAME TO {name}")
+                    self._store.connection.execute(_load.create(table))
         return self._store
 
     def is_json(self, text: str) -> bool:
@@ -107,10 +101,11 @@ class Scratch:
     ) -> SynthForward:
         store = self._opened()
         with store.mapped():
-            for table in (*V2_SESSION_TABLES, *reversed(V2_CATALOG_TABLES)):
+            for table in self._filled:
                 store.connection.execute(f"DELETE FROM {quote_identifier(table)}")
-            for table in tables:
-                _load.insert(store.connection, table, table, rows.get(table, ()))
+            self._filled = [table for table in tables if rows.get(table)]
+            for table in self._filled:
+                _load.insert(store.connection, table, table, rows[table])
             return SynthForward(store, SynthOptions(zone, mapping))
 
     def __enter__(self) -> Scratch:
