@@ -16,6 +16,8 @@ from tests.support.run_fixtures import Legacy
 from tests.support.surroundings import another_process, small_disk
 from tests.support.warm import Outcome, Warm
 
+from sessionlift._demo import make_langswarm_v1
+
 
 @pytest.fixture
 def good(legacy: Legacy) -> Path:
@@ -233,6 +235,30 @@ def test_the_same_file_as_source_and_target(sessionlift: Warm, good: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *((command, "--mapping") for command in ("migrate", "plan", "backfill", "catch-up")),
+        *((command, "--salvage") for command in ("migrate", "plan")),
+    ],
+)
+def test_an_option_that_means_nothing_for_the_system(
+    sessionlift: Warm, legacy: Legacy, tmp_path: Path, target: Path, command: str, option: str
+) -> None:
+    if option == "--salvage":
+        source = legacy(sessions=2, traps="none")
+    else:
+        source = make_langswarm_v1(tmp_path / "v1.db", sessions=2).path
+    if command == "catch-up":
+        assert sessionlift("migrate", source, target).code == 0
+    (tmp_path / "map.json").write_text('{"message_types": {"policy_call": "tool_use"}}')
+    given = (option, *([tmp_path / "map.json"] if option == "--mapping" else []))
+    there = target.exists()
+    refused = sessionlift(command, source, target, *given)
+    assert_refused(refused, 2, "usage", f"leave out {option}")
+    assert target.exists() == there
+
+
 def test_an_empty_target_file_is_filled(sessionlift: Warm, good: Path, target: Path) -> None:
     target.touch()
     assert sessionlift("plan", good, target).code == 0

@@ -7,7 +7,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from sessionlift.converters import TypeMapping
 from sessionlift.errors import (
     GenerationError,
     StoreConstraintError,
@@ -20,7 +19,7 @@ from sessionlift.generations import chain_of, detect
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
 from sessionlift.runs._snapshot import file_of, in_place_url, open_file, refuse_read_only, snapshot
@@ -42,23 +41,9 @@ def copy_up(
     The source is only read, and byte-identical afterwards. The target has its name only when it is whole, verified
     and on the disk. Where it is there already with the same rows nothing is done; with others it is refused.
     """
-    _refuse_choices(options)
+    refuse_choices(options, (), "a store of this kind moves as a whole, and every value as it is")
     run = _Copying(source, target, dry_run, report_file, progress, interrupts)
     return run.go()
-
-
-def _refuse_choices(options: TransferOptions) -> None:
-    """Nothing is converted here, so what says how to convert would be passed over in silence."""
-    given = {
-        "--only": options.only is not None,
-        "--timezone": options.timezone_given,
-        "--mapping": options.mapping != TypeMapping(),
-        "--salvage": options.salvage,
-    }
-    if named := [name for name, there in given.items() if there]:
-        raise UsageError(
-            "a store of this kind moves as a whole, and every value as it is", hint=f"leave out {', '.join(named)}"
-        )
 
 
 class _Copying(InPlaceRun):

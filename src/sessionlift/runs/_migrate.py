@@ -44,7 +44,7 @@ from sessionlift.runs._report_files import (
     unit_digests,
     write_report,
 )
-from sessionlift.runs._roads import SOURCES, Road, road_from
+from sessionlift.runs._roads import SOURCES, Road, chosen_road
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed, Transfer
 from sessionlift.runs._verification import Verifier, with_token
@@ -187,7 +187,7 @@ class _Run:
         self._converter = Worker("sessionlift.runs._convert_worker", name="converter", temporary=self._temporary)
         found = detect(self._source)
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
-        self._road = road_from(found.generation)
+        self._road = chosen_road(found.generation, self._options)
         self._report.source = store_info(self._source, found)
         self._known = what_is_known(self._source, self._asked_target, self._options, self._temporary)
         # the source is counted while the driver is probed, and everything is refused before the target is made

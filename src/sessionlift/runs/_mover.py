@@ -29,7 +29,7 @@ from sessionlift.runs._places import (
 )
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
-from sessionlift.runs._roads import SOURCES, Road, Source, road_from
+from sessionlift.runs._roads import SOURCES, Road, Source, chosen_road
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, LIVES_ELSEWHERE, SOURCE_SPOILED, Committed, Transfer
 from sessionlift.runs._ways_back import KeptInLedger, put_back_of
 from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
@@ -114,7 +114,7 @@ class SessionMover:
             refuse_same(self.source, self.target)
             self.found: Detection = detect(self.source)
             require_generation(self.found, *SOURCES, store=self.source.redacted, role="source")
-            self.road: Road = road_from(self.found.generation)
+            self.road: Road = chosen_road(self.found.generation, self.options)
             self.fidelity: Fidelity = probe_fidelity(self.target)
             self.fidelity.refuse_if_changed()
             self.made: Detection = prepare_target(self.target, self.road.target)

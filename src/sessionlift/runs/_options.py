@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessionlift.converters import TypeMapping
+from sessionlift.errors import UsageError
 
 if TYPE_CHECKING:  # each process loads the converter of its own system only
     from sessionlift.converters.langswarm import LangswarmOptions
@@ -57,6 +59,19 @@ class TransferOptions:
             same_source=message["same_source"],
             salvage=message["salvage"],
         )
+
+
+def refuse_choices(options: TransferOptions, understood: Collection[str], why: str) -> None:
+    """Raise UsageError, which says ``why``, for what ``options`` say of converting (as the command line has it) that is
+    not ``understood``: it would be passed over in silence."""
+    given = {
+        "--only": options.only is not None,
+        "--timezone": options.timezone_given,
+        "--mapping": options.mapping != TypeMapping(),
+        "--salvage": options.salvage,
+    }
+    if named := [name for name, there in given.items() if there and name not in understood]:
+        raise UsageError(why, hint=f"leave out {', '.join(named)}")
 
 
 def assumptions(options: TransferOptions) -> list[str]:

@@ -21,7 +21,7 @@ from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._places import refuse_same
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
-from sessionlift.runs._roads import SOURCES, Source, road_from
+from sessionlift.runs._roads import SOURCES, Source, chosen_road
 from sessionlift.runs._tally import ERRORS, Tally
 from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url
 
@@ -48,7 +48,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         refuse_other_file(report_file, *(url for url in (where, goal) if url is not None))
     found = detect(where)
     require_generation(found, *SOURCES, store=where.redacted, role="source")
-    road = road_from(found.generation)
+    road = chosen_road(found.generation, options)
     report = Report(
         kind="plan",
         run_id=new_run_id("plan"),

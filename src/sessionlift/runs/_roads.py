@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sessionlift.converters import Continuation, Forward, TargetRows
 from sessionlift.errors import UsageError
-from sessionlift.runs._options import TransferOptions
+from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.stores import StoreURL
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Road:
     """the legacy store while others may write to it: each ``pick`` sees what they have committed by then"""
     home: str = "sessions"
     """the target's table with one row for each session, by ``session_id``"""
+    choices: tuple[str, ...] = ("--only", "--timezone", "--mapping")
+    """the options that say how to convert, and mean something on this road"""
     continuation: Continuation | None = None
     """lays together what both sides did with a session; None where the system has no such way"""
 
@@ -168,6 +170,7 @@ def _langswarm() -> Road:
         LangswarmRows(),
         lambda url, _threads: _LangswarmSource(open_legacy(url, snapshot=True)),
         lambda url: _LangswarmSource(LiveSource(url)),
+        choices=("--only", "--timezone", "--salvage"),
         continuation=continue_session,
     )
 
@@ -176,6 +179,13 @@ _ROADS: dict[str, Callable[[], Road]] = {"synth.v2": _synth, "langswarm.v1": _la
 
 SOURCES = tuple(_ROADS)
 """The generations that can be moved."""
+
+
+def chosen_road(generation: str, options: TransferOptions) -> Road:
+    """The road that begins at ``generation``. Raises UsageError where ``options`` say what means nothing on it."""
+    road = road_from(generation)
+    refuse_choices(options, road.choices, f"a move from {generation} to {road.target} has no use for all that was said")
+    return road
 
 
 def road_from(generation: str) -> Road:
