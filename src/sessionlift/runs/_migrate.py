@@ -387,16 +387,16 @@ class _Run:
             if ledger.holds_any_of(run.run_id)
         ]
         for run_id in self._caught_up:
-            ids: list[str] = []
+            units: list[tuple[str, str, str]] = []
             for unit in ledger.units_of_run(run_id):
                 if unit.kind == CATALOG:
                     self._verifier.catalog()
                 elif unit.state in ("moved", "partial"):
-                    ids.append(unit.session_id)
-                if len(ids) == 1_000:
-                    self._verifier.sessions(ids)
-                    ids = []
-            self._verifier.sessions(ids)
+                    units.append((unit.session_id, unit.source_digest, unit.target_digest))
+                if len(units) == 1_000:
+                    self._verifier.earlier(units)
+                    units = []
+            self._verifier.earlier(units)
 
     def _hear_verifier(self) -> None:
         if self._verifier is not None:
@@ -405,6 +405,12 @@ class _Run:
     def _wait_for_verifier(self) -> None:
         if self._verifier is not None:
             self._report.verification = self._verifier.finish()
+            if self._verifier.changed_since:
+                self._report.assumptions.append(
+                    f"{self._verifier.changed_since:,} sessions that earlier runs moved without comparing them have "
+                    "changed since in one store or in both, and were not compared; `sessionlift verify SOURCE TARGET` "
+                    "names them"
+                )
             self._peaks["verifier"] = self._verifier.peak_memory_mb
 
     def _stop_workers(self) -> None:

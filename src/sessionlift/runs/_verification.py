@@ -23,6 +23,7 @@ class Verifier:
             "sessionlift.runs._verify_worker", {"road": road}, name="verifier", role="target", temporary=temporary
         )
         self.peak_memory_mb = 0.0
+        self.changed_since = 0
 
     def begin(self, source: StoreURL, target_text: str, options: TransferOptions) -> Verifier:
         """Let it open both stores; ``options`` are those of the run that moved, or is about to."""
@@ -35,6 +36,12 @@ class Verifier:
     def sessions(self, ids: Sequence[str]) -> None:
         if ids:
             self._worker.tell({"kind": "session", "ids": list(ids)})
+
+    def earlier(self, units: Sequence[tuple[str, str, str]]) -> None:
+        """Sessions that an earlier run moved, each with its source and target digest of then: those are compared that
+        neither program has changed since, the others count as ``changed_since``."""
+        if units:
+            self._worker.tell({"kind": "earlier", "units": [list(unit) for unit in units]})
 
     def audit(self, *, only: Sequence[str] | None, run_id: str | None = None, digests: Path | None = None) -> None:
         """Check everything that the ledger names; or, with ``run_id``, everything that its report claims."""
@@ -70,6 +77,7 @@ class Verifier:
     def result(self, message: Message) -> Verification:
         """What the verifier's last message says, in the form that reports have."""
         self.peak_memory_mb = message["peak_memory_mb"]
+        self.changed_since = message["changed_since"]
         return Verification(
             status="failed" if message["differences"] else "passed",
             checked_sessions=message["sessions"],

@@ -35,6 +35,7 @@ def main() -> int:
     if request is None:
         return 0
     audit: Audit | None = None
+    changed_since = 0
     try:
         system = system_of(request["road"])
         # so far for the time that it takes to load: the stores come when both are there
@@ -49,6 +50,10 @@ def main() -> int:
                     continue
                 if order["kind"] == "catalog":
                     checker.check_catalog()
+                elif order["kind"] == "earlier":
+                    as_moved = checker.as_moved([(session, *digests) for session, *digests in order["units"]])
+                    changed_since += len(order["units"]) - len(as_moved)
+                    checker.check(as_moved)
                 else:
                     checker.check(order["ids"])
                 send(sys.stdout, {"type": "checked", "sessions": checker.result.sessions})
@@ -63,6 +68,7 @@ def main() -> int:
                 "values": result.values,
                 "differences": [asdict(each) for each in result.differences],
                 "more": result.more,
+                "changed_since": changed_since,
                 "method": system.method,
                 "cannot_see": list(system.cannot_see),
                 "audit": None if audit is None else audit.to_message(),

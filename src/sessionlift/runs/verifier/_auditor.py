@@ -43,6 +43,11 @@ class Checker(ABC):
         """Compare the sessions ``ids``, which the ledger names as moved (wholly or in part)."""
 
     @abstractmethod
+    def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
+        """Those of sessions that neither program has changed since: of each its id, and the digests of its rows in the
+        source and in the target when it was moved."""
+
+    @abstractmethod
     def check_catalog(self) -> None:
         """Compare the rows of no session."""
 

@@ -50,6 +50,16 @@ class SynthChecker(Checker):
     def check(self, ids: Sequence[str]) -> None:
         self.verifier.check(ids)
 
+    def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
+        known = {session: (source, target) for session, source, target in units}
+        found: list[str] = []
+        with self.verifier.room():
+            for batch in self.verifier.index.batches(list(known)):
+                source = _digests.source_digests(self._source, batch)
+                target = _digests.target_digests(self._target, batch.ids)
+                found += [each for each in batch.ids if (source.get(each), target[each]) == known[each]]
+        return found
+
     def check_catalog(self) -> None:
         self.verifier.check_catalog()
 

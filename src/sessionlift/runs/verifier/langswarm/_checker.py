@@ -120,6 +120,26 @@ class LangswarmChecker(Checker):
                 else:
                     after(checked, entries[key])
 
+    def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
+        """Besides: sessions to which the application has only added messages, and those that a catch-up left to it."""
+        known = {session: (source, target) for session, source, target in units}
+        found: list[str] = []
+
+        def judge(checked: Checked, _entry: Entry) -> None:
+            source, target = known[checked.session_id]
+            now = target if checked.kept_new else checked.digest()
+            if checked.source is not None and (checked.source.digest(), now) == (source, target):
+                found.append(checked.session_id)
+
+        # whatever differs in the others is theirs
+        before = self.result, self.losses, self.read
+        self.result, self.losses, self.read = Comparison(), Counter(), Counter()
+        try:
+            self.check(list(known), judge)
+        finally:
+            self.result, self.losses, self.read = before
+        return found
+
     def check_aside(self, ids: Sequence[str]) -> None:
         """Compare sessions that are in quarantine whole: the rows there with the source's."""
         for batch in self.store.batches(ids, _BATCH):
