@@ -94,6 +94,22 @@ class Command(click.Command):
                 raise
             path = error.ctx.command_path if error.ctx is not None else str(info_name)
             fail(UsageError(error.format_message(), hint=f"{path} --help"), as_json=True)
+        except UsageError as error:
+            fail(error, as_json=as_json)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        rest = super().parse_args(ctx, args)
+        given, _, _ = self.make_parser(ctx).parse_args(words)
+        for option in self.params:
+            # what may be given many times names sessions, and the id of one may be empty
+            if isinstance(option, click.Option) and not option.multiple and given.get(str(option.name)) == "":
+                name = option.opts[0]
+                raise UsageError(
+                    f"{name} was given an empty value, as a shell variable has that is not set",
+                    hint=f"give {name} a value, or leave it out",
+                )
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         as_json = bool(ctx.params.get("as_json", False))

@@ -62,7 +62,7 @@ def transfer_options(
 ) -> TransferOptions:
     """The options of a move from what the command line gave."""
     return TransferOptions(
-        timezone=timezone or "UTC",
+        timezone="UTC" if timezone is None else timezone,
         timezone_given=timezone is not None,
         only=only or None,
         on_error=on_error,

@@ -38,7 +38,7 @@ class RollbackOptions:
     on_conflict: OnConflict = "refuse"
 
     def __post_init__(self) -> None:
-        given = [bool(self.run), bool(self.sessions), self.everything, bool(self.since)]
+        given = [self.run is not None, bool(self.sessions), self.everything, self.since is not None]
         if sum(given) != 1:
             raise UsageError(
                 "say which sessions are to be taken back, in one way",

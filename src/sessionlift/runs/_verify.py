@@ -101,8 +101,10 @@ def verify(
             checked = verify_claims(claimed, report_file, report_file=out)
             return VerifyResult(checked.report, checked.path)
         _refuse_unfit(claimed, report_file)
-        source = source or (claimed.source.url if claimed.source else None)
-        target = target or (claimed.target.url if claimed.target else None)
+        if source is None and claimed.source:
+            source = claimed.source.url
+        if target is None and claimed.target:
+            target = claimed.target.url
     if source is None or target is None:
         raise UsageError(
             "a source and a target are needed to verify",
