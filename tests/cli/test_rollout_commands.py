@@ -57,10 +57,17 @@ def test_a_rollout_is_set_and_shown(stores: tuple[str, str]) -> None:
         ("--pause", "--resume"),
         ("--show", "--share", "1"),
         ("--shadow-budget", "0"),
+        ("--allow", "x", "--deny", "x"),
+        ("--allow", "x", "--unlist", "x"),
+        ("--deny", "x", "--allow", "y", "--deny", "z", "--unlist", "z"),
     ],
 )
 def test_a_rollout_that_makes_no_sense_is_wrong_usage(stores: tuple[str, str], words: tuple[str, ...]) -> None:
     assert run("rollout", stores[1], *words).exit_code == 2
+    told = run("rollout", stores[1], *words, "--json")
+    assert told.exit_code == 2
+    assert (json.loads(told.stdout)["ok"], json.loads(told.stdout)["code"]) == (False, "usage")
+    assert "no rollout is set" in run("rollout", stores[1]).output
 
 
 def test_a_rollout_needs_a_target(stores: tuple[str, str], tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from sessionlift.bridge._rollout import Mode, Rollout
 from sessionlift.bridge._shadow import HELD
 from sessionlift.bridge._sources import ROLLOUT, stored_rollout
-from sessionlift.errors import WrongGenerationError
+from sessionlift.errors import UsageError, WrongGenerationError
 from sessionlift.ledger import Notes, ShadowCounts
 from sessionlift.reports import utc_now
 from sessionlift.stores import Store, open_store, parse_store_url
@@ -55,8 +57,10 @@ def change_setting(
 ) -> Setting:
     """Change what is given and leave the rest, in one transaction. ``unlist`` takes ids off both lists.
 
-    Raises UsageError for a value that cannot be, WrongGenerationError where there is no ledger.
+    Raises UsageError for a value that cannot be and for a session that is to be in two places, WrongGenerationError
+    where there is no ledger.
     """
+    _refuse_twice({"allow": allow, "deny": deny, "unlist": unlist})
     with open_store(parse_store_url(target), mode="rw", role="target") as store:
         _require_ledger(store)
         with store.transaction():
@@ -74,6 +78,17 @@ def change_setting(
                 notes.remove(HELD)
                 ShadowCounts(store).forget()
             return setting_in(store)
+
+
+def _refuse_twice(lists: Mapping[str, tuple[str, ...]]) -> None:
+    """One session has one place: whichever was meant, it would not be what the other says."""
+    for (one, ids), (other, others) in combinations(lists.items(), 2):
+        if both := sorted(set(ids) & set(others)):
+            raise UsageError(
+                f"--{one} and --{other} exclude each other, and both name {both[0]!r}",
+                hint="leave it out of one of them",
+                sessions=both,
+            )
 
 
 def _require_ledger(store: Store) -> None:

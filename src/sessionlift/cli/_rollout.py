@@ -8,6 +8,7 @@ import click
 
 from sessionlift.bridge import Mode, Setting, change_setting, read_setting
 from sessionlift.cli._common import Command, emit_json, json_option
+from sessionlift.errors import UsageError
 
 
 @click.command(cls=Command)
@@ -34,12 +35,12 @@ def rollout(target: str, as_json: bool, show: bool, pause: bool, resume: bool, *
     It is read by bridges that were opened with rollout="ledger", and by `sessionlift backfill` (pause and deny list).
     """
     if pause and resume:
-        raise click.UsageError("--pause and --resume exclude each other")
+        raise UsageError("--pause and --resume exclude each other", hint="leave one of them out")
     changes = {name: value for name, value in given.items() if value not in (None, (), False)}
     if pause or resume:
         changes["paused"] = pause
     if show and changes:
-        raise click.UsageError("--show changes nothing: leave the other options out")
+        raise UsageError("--show changes nothing", hint="leave out --show, or the other options")
     found = change_setting(target, **changes) if changes else read_setting(target)
     if as_json:
         emit_json({"ok": True, **found.to_dict()})
