@@ -144,8 +144,10 @@ def outcome(reshaped: Reshaped, reward_sum: float | None, num_timesteps: int) ->
             names = [name for name in achieved if isinstance(name, str)]
         count = results.get("num_achievements")
         steps = results.get("rollout_length")
+        total = results["total_reward"]
         return Outcome(
-            results["total_reward"],
+            # an integer stays one, to the last digit; of a double the zero loses its sign, as it does in the target
+            total + 0.0 if isinstance(total, float) else total,
             _count(count, len(names)),
             _count(steps, num_timesteps),
             _note("episode_results", names),
