@@ -314,7 +314,13 @@ def test_it_is_let_dangle_on_demand_and_comes_back(tmp_path: Path, name: str, to
     path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4", filled=True).path
     tell(path, OWN[name])
     before = state(path)
-    down(path, to, let_dangle=True)
+    report = down(path, to, let_dangle=True).report
+    kept = [each for loss in report.losses if loss.table == "sqlite_master" for each in loss.examples]
+    dangling = [each for fact in report.source_facts if fact.code == "dangling" for each in fact.examples]
+    assert len(kept + dangling) == 1
+    assert " mine: " in (kept + dangling)[0]
+    stays = "mine" in {one[1] for one in schema(path)}
+    assert (bool(dangling), bool(kept)) == (stays, not stays)
     invoke(path, 1)  # the program can go on
     tell(path, "DELETE FROM skill_invocation WHERE session_id = 'late-0'")
     up(path)

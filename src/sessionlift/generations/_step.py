@@ -184,6 +184,8 @@ class Step(Revision):
         written = None if self.columns else self._written_on_the_way_up()
         with self._set_aside(connection, written, but=[one.name for one in going]):
             told = self._keep(connection, going)
+            if dangling := [str(one) for one in hindering if not one.goes]:
+                told["dangling"] = dangling
             for statement in self.drops:
                 connection.exec_driver_sql(statement)
         self.after.verify(connection)
@@ -246,7 +248,10 @@ class Step(Revision):
         if self.record is not None:
             kept.keep_rows(self.record.table, where="version GLOB ?", params=(self.record.pattern,))
             self._forget_record(connection, self.record)
-        return {"kept": {name: count for name, count in counted.items() if count}}
+        told: dict[str, Any] = {"kept": {name: count for name, count in counted.items() if count}}
+        if going:
+            told["taken_out"] = [str(one) for one in going]
+        return told
 
     def _bring_back(self, connection: Connection, kept: Kept | None) -> dict[str, Any]:
         others = Kept.others(connection, self.revision, kept)

@@ -39,6 +39,7 @@ from sessionlift.reports import (
     ErrorLine,
     Loss,
     Report,
+    SourceFact,
     TableCounts,
     Throughput,
     current_environment,
@@ -365,9 +366,13 @@ class InPlaceRun:
             tables[table] = TableCounts(read=was.rows, written=was.rows)
         for table, rows in passing.items():
             tables[table] = TableCounts(read=rows, excluded=rows)
+        taken_out: list[str] = []
+        dangling: list[str] = []
         for _, revision, told in steps_of_run(connection, self._run_id):
             for name, count in told.get("kept", {}).items():
                 report.losses.append(_loss(name, count, f"{step_of(revision).name} alone can hold these", "kept_aside"))
+            taken_out += told.get("taken_out", [])
+            dangling += told.get("dangling", [])
             withheld = told.get("withheld", {})
             for name, count in told.get("restored", {}).items():
                 if "." not in name:
@@ -386,6 +391,7 @@ class InPlaceRun:
                     f"{replayed['invocations']:,} invocations were written while the store was on an older generation: "
                     "they are counted in, each once"
                 )
+        _tell_own(report, taken_out, dangling)
         report.losses.sort(key=lambda loss: (loss.code, loss.table, loss.column or ""))
         rows = sum(counts.read for counts in tables.values())
         self._throughput = (rows, store_size(self._where) or 0)
@@ -445,6 +451,28 @@ class InPlaceRun:
 
     def _write(self) -> Path | None:
         return write_report(self._report, self._path, self._report_file, self._progress)
+
+
+def _tell_own(report: Report, taken_out: list[str], dangling: list[str]) -> None:
+    """The user's own objects that need what went, each by its name."""
+    if taken_out:
+        report.losses.append(
+            Loss(
+                code="kept_aside",
+                table="sqlite_master",
+                count=len(taken_out),
+                meaning=f"your own triggers and indexes that need what went: {'; '.join(taken_out)}",
+                original_kept_in="sessionlift_kept, as they were made; they come back with the next upgrade",
+                examples=list(taken_out),
+            )
+        )
+    if dangling:
+        meaning = "your own views and tables that need what went, and lead nowhere until the next upgrade: "
+        report.source_facts.append(
+            SourceFact(
+                code="dangling", count=len(dangling), meaning=meaning + "; ".join(dangling), examples=list(dangling)
+            )
+        )
 
 
 def _loss(name: str, count: int, meaning: str, code: str) -> Loss:

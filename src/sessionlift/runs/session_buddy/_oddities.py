@@ -47,7 +47,7 @@ def oddities(store: Store, ours: Collection[str]) -> list[Oddity]:
         if name not in ours and not str(name).startswith(("sqlite_", "sessionlift_", "skill_invocation_fts_"))
     ]
     if mine:
-        meaning = "tables, views and triggers of your own; they stay as they are"
+        meaning = "tables, views and triggers of your own; what no line `kept_aside` names stays as it is"
         found.append(Oddity("own_objects", None, len(mine), meaning, list(mine[:_EXAMPLES])))
     return found
 
