@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.moved import query
@@ -12,6 +11,8 @@ from tests.support.synth_stores import LegacyStore
 
 from sessionlift.reports import Report, check_file
 from sessionlift.runs import TransferOptions, migrate, verify
+
+pytestmark = pytest.mark.slow
 
 Moved = Callable[..., Report]
 
@@ -52,3 +53,30 @@ def test_an_outcome_of_any_spelling_is_not_taken_for_changed(
     assert query(target, "SELECT total_reward, typeof(total_reward) FROM outcome_rewards") == [
         (int(float(total)), "integer")
     ]
+
+
+@pytest.mark.parametrize(
+    ("created", "saved", "dated"),
+    [
+        (None, "2025-03-01 10:00:02", "2025-03-01T15:00:02.000000+00:00"),
+        (None, "infinity", "1970-01-01T00:00:00.000000+00:00"),
+        (None, "0044-03-15 (BC) 12:00:00", "1970-01-01T00:00:00.000000+00:00"),
+        ("2025-03-01 10:00:00", "2025-03-01 09:00:00", "2025-03-01T15:00:00.000000+00:00"),
+    ],
+)
+@pytest.mark.parametrize("event_time", [None, "infinity", "10000-01-02 00:00:00"])
+def test_a_reward_without_a_time_is_dated_as_its_session_is(
+    source: LegacyStore,
+    move: Moved,
+    target: Path,
+    created: str | None,
+    saved: str,
+    dated: str,
+    event_time: str | None,
+) -> None:
+    for session in ("s", "t"):
+        event = {"event_type": "environment", "reward": 1.0, "event_time": event_time}
+        source.session(session, created_at=created, events=[event], messages=[{"timestamp": saved}])
+    move("America/New_York")
+    for table in ("session_traces", "event_rewards", "outcome_rewards"):
+        assert query(target, f"SELECT DISTINCT created_at FROM {table}") == [(dated,)], table

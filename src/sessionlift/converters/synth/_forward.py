@@ -275,10 +275,11 @@ class SynthForward:
         sink: Sink,
         refused: Mapping[str, tuple[str, str]],
     ) -> None:
+        self._gathered.date()
         unreadable = _sql.trace_unreadable(self.times)
         odd = f"(r.created_at IS NULL OR {self.times.is_skipped('r.created_at')})"
         rows = self._db.execute(
-            f"SELECT r.session_id, nullif(r.created, ''), r.num_timesteps, r.num_events, r.num_messages, "
+            f"SELECT r.session_id, r.created, r.num_timesteps, r.num_events, r.num_messages, "
             f"r.metadata::VARCHAR, r.experiment_id, {unreadable.sql}, {odd}, r.created_at::VARCHAR, "
             f"b.session_timesteps_rows, b.events_rows, b.messages_rows "
             f"FROM sl_t AS r JOIN sl_b AS b ON b.n = r.n ORDER BY r.n"
@@ -289,7 +290,6 @@ class SynthForward:
                 f"GROUP BY r.session_id"
             ).fetchall()
         )
-        earliest = self._earliest() if any(row[1] is None for row in rows) else {}
         written = []
         self._types_lost = 0
         self._outcome_rows: list[tuple[Any, ...]] = []
@@ -317,7 +317,6 @@ class SynthForward:
             missing = [i for i, number in enumerate(recorded) if number is None]
             if missing:
                 unit.complement["counters"] = recorded
-            created = created or earliest.get(session_id) or "1970-01-01T00:00:00.000000+00:00"
             numbers = [actual if number is None else number for number, actual in zip(recorded, counts, strict=True)]
             written.append((session_id, created, *numbers, reshaped.text, experiment))
             self._metadata_facts(session_id, reshaped, batch)
@@ -338,18 +337,6 @@ class SynthForward:
                 )
         self._reject(rejected, units, batch)
         self._give("session_traces", written, units, digests, sink, key=0)
-
-    def _earliest(self) -> dict[str, str]:
-        """The earliest time that any row of a session holds, for sessions that have none of their own."""
-        parts = " UNION ALL ".join(
-            f"SELECT r.session_id, {self.times.utc('r.' + column)} AS moment FROM {temp} AS r "
-            f"WHERE isfinite(r.{column})"
-            for temp, column in (("sl_ts", "timestamp"), ("sl_ev", "event_time"), ("sl_ms", "timestamp"))
-        )
-        found = self._db.execute(
-            f"SELECT session_id, {_sql.iso('min(moment)')} FROM ({parts}) GROUP BY session_id"
-        ).fetchall()
-        return {session_id: text for session_id, text in found if text is not None}
 
     def _metadata_facts(self, session_id: str, reshaped: Reshaped, batch: Batch) -> None:
         self._types_lost += reshaped.types_lost

@@ -18,6 +18,9 @@ from sessionlift.stores import quote_identifier
 TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
 """By legacy table the temporary one that has the group's rows of it; those of session_traces are in ``sl_t``."""
 
+NO_TIME = "1970-01-01T00:00:00.000000+00:00"
+"""The time of a session of which no row has one: v3 demands one."""
+
 _COUNTERS = {"events": "num_events", "messages": "num_messages"}
 
 
@@ -44,7 +47,7 @@ class Gathered:
         first, last = group.ranges["session_traces"]
         db.execute(
             "CREATE OR REPLACE TEMP TABLE sl_t AS SELECT r.*, b.n, "
-            f"coalesce({_sql.iso(self._times.utc('r.created_at'))}, '') AS created "
+            f"{_sql.iso(self._times.utc('r.created_at'))} AS created "
             "FROM session_traces AS r JOIN sl_b AS b ON b.session_id = r.session_id "
             "WHERE r.rowid BETWEEN ? AND ? ORDER BY b.n",
             [first, last],
@@ -62,6 +65,30 @@ class Gathered:
                 f"CREATE OR REPLACE TEMP TABLE sl_slot_{table} AS " + _projection.slots(f"{table}_rows", counter)
             )
         self.check_slots()
+
+    def date(self) -> None:
+        """Give the sessions without a time that v3 can hold the earliest of their rows', or 1970: all that is dated
+        by its session then reads one and the same time."""
+        row = self._db.execute("SELECT count(*) FROM sl_t WHERE created IS NULL").fetchone()
+        if row is None or not row[0]:
+            return
+        moments = " UNION ALL ".join(
+            f"SELECT r.n, {self._times.utc('r.' + column)} AS moment FROM {TEMP[table]} AS r "
+            f"WHERE r.n IN (SELECT n FROM sl_t WHERE created IS NULL) AND isfinite(r.{column})"
+            for table, column in (
+                ("session_timesteps", "timestamp"),
+                ("events", "event_time"),
+                ("messages", "timestamp"),
+            )
+        )
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE sl_earliest AS SELECT n, {_sql.iso('min(moment)')} AS created "
+            f"FROM ({moments}) GROUP BY n"
+        )
+        self._db.execute(
+            f"UPDATE sl_t SET created = coalesce((SELECT e.created FROM sl_earliest AS e WHERE e.n = sl_t.n), "
+            f"{_sql.literal(NO_TIME)}) WHERE created IS NULL"
+        )
 
     def check_slots(self) -> None:
         """Hold what the positional joins stand on: each row's timestep lies beside it."""

@@ -198,6 +198,7 @@ class SynthVerifier:
     def _check(self, batch: Batch) -> None:
         self._batch = batch
         self._sessions = set(batch.ids)
+        self._dates: dict[str, str] = {}
         apart = self._quarantined()
         steps, turns = self._timesteps(apart["session_timesteps"])
         rewards = self._events(deal(steps, 2, batch.counts["events"]), turns, apart["events"])
@@ -350,11 +351,15 @@ class SynthVerifier:
         self._compare_rows("event_rewards", (_tables.REWARD, ()), expected, [], found)
 
     def _created(self, session: str) -> str:
-        """The text of the session's time, for rewards of events that have none; empty where it has none."""
-        row = self._aside.execute(
-            f"SELECT {micros('created_at')} FROM session_traces WHERE session_id = ?", [session]
-        ).fetchone()
-        return (self._clock.text(self._utc([row[0] if row else None])[0])) or ""
+        """The text of the session's time, for rewards of events that have none."""
+        created = self._dates.get(session)
+        if created is None:
+            row = self._aside.execute(
+                f"SELECT {micros('created_at')} FROM session_traces WHERE session_id = ?", [session]
+            ).fetchone()
+            said = self._clock.text(self._utc([row[0] if row else None])[0])
+            created = self._dates[session] = said or self._earliest(session)
+        return created
 
     # --- messages -------------------------------------------------------------------------------------------
 
