@@ -28,7 +28,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def move(stores: tuple[Path, Path], **options: Any) -> Report:
-    return migrate(*map(str, stores), TransferOptions(**options)).report
+    source, target = map(str, stores)
+    return migrate(source, target, TransferOptions(**options)).report
 
 
 def told(report: Report) -> list[str]:
@@ -86,7 +87,7 @@ def test_what_the_old_program_has_changed_since_is_no_difference_where_other_ses
 def test_a_catch_up_that_the_application_went_on_after_is_no_difference(stores: tuple[Path, Path]) -> None:
     first = session_ids(stores[0])[0]
     change_source(stores[0], f"UPDATE messages SET message_time = 7 WHERE session_id = '{first}'")
-    catch_up(*map(str, stores))
+    catch_up(str(stores[0]), str(stores[1]))
     change(stores[1], f"UPDATE messages SET metadata = '{{}}' WHERE session_id = '{first}'")
     report = move(stores)
     assert (report.status, report.verification.status) == ("completed", "passed")

@@ -85,6 +85,8 @@ class BackUnit:
     ``source_digest`` is the digest of its legacy rows: the ledger's where nothing has changed since the move, else
     that of the rows that were made. None where there are no rows. ``kept`` is what the old shape cannot hold, ready
     for JSON: it belongs into the unit's complement, and ``PutBack`` gives it back after the next move forward.
+    ``aside`` are (table, row by column) of its rows in quarantine that the legacy store does not get either: what a
+    salvage could not read, what a catch-up did not take over, and what goes with a session that was deleted.
     """
 
     kind: UnitKind
@@ -92,6 +94,7 @@ class BackUnit:
     found: Found
     source_digest: str | None = None
     kept: dict[str, Any] = field(default_factory=dict)
+    aside: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

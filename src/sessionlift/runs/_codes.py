@@ -4,6 +4,11 @@ from __future__ import annotations
 
 LOSSES: dict[str, tuple[str, str]] = {
     "no_place_in_v1": ("on the way back: V1 has no place for it", "sessionlift_complement, kept"),
+    "aside_kept": (
+        "on the way back: it lay in quarantine, and the legacy store does not get it, but the session as it is in the "
+        "new store",
+        "sessionlift_complement, discarded",
+    ),
     "new_writes_discarded": (
         "sessions whose new writes were not carried back, as was asked for",
         "sessionlift_complement, discarded",

@@ -38,7 +38,7 @@ from sessionlift.runs._rollback_choice import (
     refuse_without_directory,
     store_of,
 )
-from sessionlift.runs._rollback_leave import Leaver
+from sessionlift.runs._rollback_leave import Leaver, left_aside
 from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
 from sessionlift.runs._rollback_rounds import Rounds, carried
 from sessionlift.runs._rollback_rows import Watched
@@ -271,7 +271,7 @@ class _Rollback:
                 legacy = None if self._is_new else stack.enter_context(self._legacy_store(write=False))
                 self._carry_catalog(store, back, legacy)
                 for batch in carried(carrier, self._chosen.ids, legacy, self._interrupts, write=False):
-                    self._tally.settle(batch.turns, batch.losses)
+                    self._tally.settle(batch.turns, [*batch.losses, *left_aside(batch.turns)])
             self._tally.into(self._report)
             return
         if carrier.may_write:

@@ -214,7 +214,9 @@ class Carrier:
             return Turn(key, "refused", before=unit, code=refused.code, why=refused.reason)
         if made is None:
             return Turn(key, "settled", before=unit)
-        turn = Turn(key, "carry", made.found, unit, digest=made.source_digest, kept=dict(made.kept))
+        turn = Turn(
+            key, "carry", made.found, unit, digest=made.source_digest, kept=dict(made.kept), aside=list(made.aside)
+        )
         before = unit.source_digest if unit is not None else None
         own = ours or set()
         if made.found == "quarantined":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from sessionlift.stores import Store
 
 DISCARDED = "discarded"
 DISCARD_CODE = "new_writes_discarded"
+ASIDE_CODE = "aside_kept"
 
 
 @dataclass
@@ -58,6 +59,8 @@ class Leaver:
         with self._target.transaction():
             units = self._look_again(turns, mark, left)
             left.losses = [*losses(left.done), *self._discard(left.done)]
+            if not self._keep:
+                left.losses += left_aside(left.done)
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
             staying = {turn.session_id for turn in going} - self._deleted(going) if self._keep else set()
             self._stay([turn for turn in going if turn.session_id in staying], units)
@@ -147,6 +150,20 @@ class Leaver:
                 )
 
 
+def left_aside(turns: Iterable[Turn]) -> list[Loss]:
+    """The losses of rows in quarantine that the legacy store does not get, and that leave the quarantine."""
+    found: dict[str, list[Any]] = {}
+    for turn in turns:
+        for table, _ in turn.aside if _leaves_aside(turn) else ():
+            found.setdefault(table, [0, {"session_id": turn.session_id}])[0] += 1
+    return [Loss(ASIDE_CODE, table, "", count, example) for table, (count, example) in sorted(found.items())]
+
+
+def _leaves_aside(turn: Turn) -> bool:
+    """Where the legacy store stays as it was, it still has what lies in quarantine."""
+    return turn.action in ("carry", "remove") or (turn.action == "there" and turn.found != "unchanged")
+
+
 def with_discarded(complement: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """``complement`` with the rows that earlier rollbacks have left behind: nothing else has them, ever after."""
     tables: dict[str, list[Any]] = {table: list(rows) for table, rows in (before.get(DISCARDED) or {}).items()}
@@ -158,7 +175,10 @@ def with_discarded(complement: dict[str, Any], before: Mapping[str, Any]) -> dic
 
 def _complement(turn: Turn, before: Mapping[str, Any]) -> dict[str, Any]:
     if DISCARDED not in turn.kept:
-        return with_discarded({KEPT: turn.kept} if turn.kept else {}, before)
+        kept = {KEPT: turn.kept} if turn.kept else {}
+        if turn.aside and _leaves_aside(turn):
+            kept[DISCARDED] = {"sessionlift_quarantine": [{"table": table, "row": row} for table, row in turn.aside]}
+        return with_discarded(kept, before)
     # the rows that the legacy store has still were given back what an earlier way back had kept of them: it is no
     # part of the new writes, and the next move gives it back again
     kept = {KEPT: before[KEPT]} if before.get(KEPT) else {}

@@ -67,7 +67,7 @@ def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None)
 
 def _whole(row: LegacyRow, parsed: Parsed, zone: Zone, kept: Kept | None) -> Moved:
     moved = make_rows(row.key, parsed, zone)
-    if kept is not None:
+    if kept is not None and "made" in kept:  # else it is of rows without a session
         _restore(moved, parsed, kept, source_digest(row))
     texts = texts_of(row)
     documents = {"metadata": texts.metadata, "history": texts.history}

@@ -39,13 +39,15 @@ class LangswarmLegacyRows:
         Messages are counted as rows of "messages", those with one id as changed.
         """
         found: dict[str, Changes] = {}
+        # what a move or a catch-up left aside is no message that the application has deleted
+        aside = {unit.session_id: sum(table == "session_messages" for table, _ in unit.aside) for unit in batch.units}
         with _sqlite(store).mapped():
             for key, cells in _wanted(batch):
                 there = _row(_sqlite(store).connection, key)
                 if there is None:
                     found[key] = Changes(added={"sessions": 1, **_some(len(_messages(cells)))})
                 elif _differ(there, cells):
-                    found[key] = _between(there, cells)
+                    found[key] = _between(there, cells, aside.get(key, 0))
             lacking = _lacking(store, batch)
             if lacking:
                 found[""] = Changes(added={"sessions": len(lacking)})
@@ -204,7 +206,7 @@ def _insert(db: SqliteStore, cells: Cells) -> None:
 # --- what changes, in words of messages
 
 
-def _between(old: Cells, new: Cells) -> Changes:
+def _between(old: Cells, new: Cells, aside: int) -> Changes:
     before, after = _messages(old), _messages(new)
     left = Counter(map(json.dumps, before)) - Counter(map(json.dumps, after))
     come = Counter(map(json.dumps, after)) - Counter(map(json.dumps, before))
@@ -213,7 +215,7 @@ def _between(old: Cells, new: Cells) -> Changes:
     return Changes(
         added=_some(sum(come.values()) - changed),
         changed={"sessions": 1, **_some(changed)},
-        deleted=_some(sum(left.values()) - changed),
+        deleted=_some(max(0, sum(left.values()) - changed - aside)),
     )
 
 

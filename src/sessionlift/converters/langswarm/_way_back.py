@@ -105,10 +105,11 @@ class LangswarmBackward:
         if now is None:
             if known is None:
                 return None
-            return _Made(BackUnit(SESSION, key, "gone", kept=_orphans(store, key)))
+            return _Made(BackUnit(SESSION, key, "gone", kept=_orphans(store, key), aside=known.quarantine))
         complement = {} if known is None else known.complement
         as_moved = known is not None and digest == known.target_digest and not touched
-        salvaged = [row for table, row in (known.quarantine if known is not None else ()) if table == "history"]
+        aside = known.quarantine if known is not None else []
+        salvaged = [row for table, row in aside if table == "history"]
         if as_moved and salvaged and _is_v1_row(salvaged[0]):
             # what V1 could not read comes back as it was, and not as it was salvaged
             return _of_cells(key, "unchanged", _cells(salvaged[0]))
@@ -121,9 +122,7 @@ class LangswarmBackward:
         made.losses = [] if as_moved and kept is None else list(back.losses)
         if kept is not None:
             made.unit.kept = kept
-        if salvaged and not as_moved:
-            made.unit.kept = {**made.unit.kept, "unread": [row for _, row in known.quarantine]} if known else {}
-            made.losses.append(Told("no_place_in_v1", "history", "messages"))
+        made.unit.aside = aside
         return made
 
     def _aside(self, store: Store, key: str, known: Remembered) -> _Made:

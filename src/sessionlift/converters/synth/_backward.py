@@ -147,6 +147,7 @@ class SynthBackward:
             made = _Made(unit, {}, memory, rows=apart if found == "quarantined" else {})
             made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
             unit.source_digest = memory.source_digest if found == "quarantined" else None
+            unit.aside = memory.quarantine if found == "gone" else []
             return made
         if memory.lies_as_moved(digest):
             unit = BackUnit(SESSION, session_id, "unchanged", memory.source_digest)
