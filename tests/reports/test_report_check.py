@@ -184,6 +184,15 @@ def test_no_law_looks_into_what_is_free(sound: Report) -> None:
     assert check(sound.to_dict()) == []
 
 
+@pytest.mark.parametrize("key", ["session_id", "row"])
+def test_an_id_that_is_empty_in_the_store_is_no_blank(sound: Report, key: str) -> None:
+    data = sound.to_dict()
+    data["errors"].append({**data["errors"][0], key: ""})
+    data["verification"].update(status="failed", differences=[{**DIFFERENCE, key: ""}])
+    Draft202012Validator(schema()).validate(data)
+    assert check(data) == []
+
+
 def test_a_credential_is_told_with_its_place_but_not_repeated(sound: Report) -> None:
     assert sound.source is not None
     sound.source.url = "libsql+http://me:hunter22@host:8080"

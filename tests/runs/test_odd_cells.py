@@ -80,3 +80,21 @@ def test_a_reward_without_a_time_is_dated_as_its_session_is(
     move("America/New_York")
     for table in ("session_traces", "event_rewards", "outcome_rewards"):
         assert query(target, f"SELECT DISTINCT created_at FROM {table}") == [(dated,)], table
+
+
+def test_rows_of_a_session_without_a_name_in_quarantine_are_told_as_any_others(
+    source: LegacyStore, move: Moved
+) -> None:
+    source.session("", events=[{"event_type": "weird"}, {}])
+    source.session("s")
+    source.add("session_timesteps", {"session_id": "t", "step_id": "", "step_index": 0, "timestamp": "2025-03-01"})
+    report = move()
+    assert {(line.session_id, line.code) for line in report.errors} == {
+        ("", "event_type_unknown"),
+        ("t", "orphan_row"),
+    }
+
+
+def test_a_session_without_a_name_goes_to_quarantine_whole(source: LegacyStore, move: Moved) -> None:
+    source.session("", created_at="infinity")
+    assert [(line.session_id, line.row) for line in move().errors] == [("", "")]

@@ -17,8 +17,9 @@ from sessionlift.reports._redact import redact_tree
 from sessionlift.reports._times import moment
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-# fields that may be the empty string; in every other one it would be a blank where a word is owed
-_MAY_BE_EMPTY = {"method", "python", "platform"}
+# fields that may be the empty string; in every other one it would be a blank where a word is owed. The id of a session,
+# and so of a row, is whatever text the store has
+_MAY_BE_EMPTY = {"method", "python", "platform", "session_id", "row"}
 
 
 def check(data: Any) -> list[str]:
