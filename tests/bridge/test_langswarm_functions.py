@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
@@ -212,8 +213,41 @@ def test_one_session_that_nobody_can_read_does_not_empty_the_list(swarm: Stores)
         ids = [(await bridge.create_session("ann")).session_id for _ in range(3)]
         swarm.change("UPDATE sessions SET context_data = '[]' WHERE session_id = ?", ids[1])
         assert [s.session_id for s in await bridge.list_user_sessions("ann")] == [ids[2], ids[0]]
+        assert [s.session_id async for s in bridge.iter_user_sessions("ann")] == [ids[2], ids[0]]
+        # it takes no place, so that a page that is not full is the last one
+        pages = [await bridge.list_user_sessions("ann", 1, offset=at) for at in range(3)]
+        assert [[s.session_id for s in page] for page in pages] == [[ids[2]], [ids[0]], []]
+        swarm.change("UPDATE sessions SET context_data = '{}' WHERE session_id = ?", ids[1])
+        good = swarm.ask("SELECT context_data FROM sessions WHERE session_id = ?", ids[0])[0][0]
+        swarm.change("UPDATE sessions SET context_data = ? WHERE session_id = ?", good.replace(ids[0], ids[1]), ids[1])
+        assert len(await bridge.list_user_sessions("ann")) == 3, "mended, it is there again"
 
     using(swarm, work)
+
+
+def test_sessions_of_the_legacy_store_that_nobody_can_read_keep_no_other_away(swarm: Stores) -> None:
+    user = "ann"
+    for session_id in swarm.ids:
+        metadata = json.loads(
+            swarm.ask("SELECT metadata FROM sessions WHERE session_id = ?", session_id, store=swarm.source)[0][0]
+        )
+        text = json.dumps({**metadata, "user_id": user})
+        change = "UPDATE sessions SET metadata = ?, user_id = ? WHERE session_id = ?"
+        swarm.change(change, text, user, session_id, store=swarm.source)
+    bad = swarm.ids[2:4]
+    for session_id in bad:
+        swarm.change("UPDATE sessions SET history = '{' WHERE session_id = ?", session_id, store=swarm.source)
+    good = sorted(set(swarm.ids) - set(bad))
+
+    async def work(bridge: SessionBridge) -> None:
+        pages = [await bridge.list_user_sessions(user, 3, offset=at) for at in range(0, 9, 3)]
+        assert [len(page) for page in pages] == [3, 3, 0]
+        assert sorted(s.session_id for page in pages for s in page) == good
+        assert sorted([s.session_id async for s in bridge.iter_user_sessions(user)]) == good
+
+    using(swarm, work)
+    with SyncSessionBridge(*swarm.both) as bridge:
+        assert sorted(s.session_id for s in bridge.iter_user_sessions(user)) == good
 
 
 def test_context_is_changed_field_by_field(swarm: Stores) -> None:

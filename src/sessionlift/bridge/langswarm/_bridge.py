@@ -16,7 +16,7 @@ from sessionlift.bridge.langswarm._options import new_context, wanted_status
 from sessionlift.bridge.langswarm._provider import Provider, Providers
 from sessionlift.bridge.langswarm._real_v2 import RealV2
 from sessionlift.bridge.langswarm._session import Session
-from sessionlift.bridge.langswarm._sessions import Sessions, status_in
+from sessionlift.bridge.langswarm._sessions import UNREADABLE, Sessions, status_in
 from sessionlift.bridge.langswarm._steps import Steps, adrive
 from sessionlift.bridge.langswarm._values import MessageRole, SessionMessage, SessionMetrics
 from sessionlift.errors import SessionNotFoundError, StoreFormatError
@@ -126,9 +126,16 @@ class SessionBridge:
     get_user_sessions = list_user_sessions
 
     async def iter_user_sessions(self, user_id: str) -> AsyncIterator[Any]:
-        """All the user's sessions, as they are listed now; each is read, and moved if need be, in its turn."""
+        """All the user's sessions, as they are listed now; each is read, and moved if need be, in its turn.
+
+        One that nobody can read is passed over, and named in the report: it must not keep those behind it away.
+        """
         for key in await self._do(self._sessions.keys(user_id)):
-            session = await self.get_session(key.session_id)
+            try:
+                session = await self.get_session(key.session_id)
+            except UNREADABLE as error:
+                self.core.note(error.code, error.what, key.session_id)
+                continue
             if session is not None:
                 yield session
 

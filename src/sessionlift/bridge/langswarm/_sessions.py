@@ -51,6 +51,9 @@ T = TypeVar("T")
 ROOM = 10_000
 """max_messages of a new session; V2's own 100 lets its next send through a provider delete what is older."""
 
+UNREADABLE = (ConversionError, StoreFormatError)
+"""What a session raises that nobody can read."""
+
 _HERE = ("moved", "partial", "deleted")
 """States of sessions whose legacy row is no longer listed."""
 _ATTEMPTS = 4
@@ -67,6 +70,8 @@ class Sessions:
         self, core: BridgeCore, legacy: LegacySide, providers: Providers, writer: LegacyWriter | None = None
     ) -> None:
         self.core, self.legacy, self.providers, self.writer = core, legacy, providers, writer
+        self._unreadable: set[Key] = set()
+        """as they were listed; with another text or time they are tried again"""
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -126,17 +131,24 @@ class Sessions:
         offset: int = 0,
         complement: bool = False,
     ) -> Steps[list[Stored]]:
-        """The sessions at these places of ``keys``, from where they are: being listed is no use, and moves nothing."""
+        """The sessions at these places of ``keys``, from where they are: being listed is no use, and moves nothing.
+
+        One that nobody can read takes no place, so that only the last page is shorter than ``limit``.
+        """
         if limit < 0 or offset < 0:
             raise UsageError(f"limit and offset must not be negative: {limit}, {offset}", hint="both count sessions")
         found = yield from self.keys(user_id)
         if matches is not None:
             found = [key for key in found if matches(key)]
-        listed = []
-        for key in found[offset : offset + limit]:
+        listed: list[Stored] = []
+        for key in [key for key in found if key not in self._unreadable][offset:]:
+            if len(listed) == limit:
+                break
             stored = yield from self._shown(key.session_id, complement)
             if stored is not None:
                 listed.append(stored)
+            else:
+                self._unreadable.add(key)
         return listed
 
     def _shown(self, session_id: str, complement: bool) -> Steps[Stored | None]:
@@ -147,7 +159,7 @@ class Sessions:
                 stored = yield Legacy(partial(self.legacy.stored, session_id))
             if stored is not None:
                 _ = stored.context, stored.messages
-        except (ConversionError, StoreFormatError) as error:
+        except UNREADABLE as error:
             # one session that nobody can read must not empty the list
             self.core.note(error.code, error.what, session_id)
             return None

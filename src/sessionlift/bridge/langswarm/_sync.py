@@ -14,7 +14,7 @@ from sessionlift.bridge.langswarm._legacy_side import LegacySide, LegacyWriter
 from sessionlift.bridge.langswarm._new_store import Stored
 from sessionlift.bridge.langswarm._options import new_context, wanted_status
 from sessionlift.bridge.langswarm._provider import Provider, Providers
-from sessionlift.bridge.langswarm._sessions import Sessions, new_message
+from sessionlift.bridge.langswarm._sessions import UNREADABLE, Sessions, new_message
 from sessionlift.bridge.langswarm._steps import LoopThread, Steps, drive
 from sessionlift.bridge.langswarm._values import MessageRole, SessionMessage, SessionMetrics
 from sessionlift.bridge.langswarm._view import SessionView, wants_answer
@@ -133,7 +133,11 @@ class SyncSessionBridge:
     def iter_user_sessions(self, user_id: str) -> Iterator[SyncSession]:
         """See SessionBridge.iter_user_sessions."""
         for key in self._do(self._sessions.keys(user_id)):
-            session = self.get_session(key.session_id)
+            try:
+                session = self.get_session(key.session_id)
+            except UNREADABLE as error:
+                self.core.note(error.code, error.what, key.session_id)
+                continue
             if session is not None:
                 yield session
 
