@@ -98,3 +98,21 @@ def test_rows_of_a_session_without_a_name_in_quarantine_are_told_as_any_others(
 def test_a_session_without_a_name_goes_to_quarantine_whole(source: LegacyStore, move: Moved) -> None:
     source.session("", created_at="infinity")
     assert [(line.session_id, line.row) for line in move().errors] == [("", "")]
+
+
+def test_a_timestep_of_another_session_gives_a_reward_no_turn(source: LegacyStore, move: Moved, target: Path) -> None:
+    turns = '{"turn_number": 7}'
+    for session, step in (("s", 10), ("t", 20)):
+        events = [{"event_type": "environment", "reward": 1.0, "timestep_id": each} for each in (10, 20, 30, None)]
+        source.session(session, timesteps=[{"id": step, "num_events": 4, "step_metadata": turns}], events=events)
+    source.add(
+        "session_timesteps", {"id": 30, "session_id": "none", "step_id": "", "step_index": 3, "timestamp": "2025-03-01"}
+    )
+    move()
+    found = query(
+        target, "SELECT e.session_id, e.timestep_id, r.turn_number FROM events e JOIN event_rewards r USING (id)"
+    )
+    assert sorted(found, key=str) == sorted([
+        ("s", 10, 7), ("s", 20, None), ("s", 30, None), ("s", 10, 7),
+        ("t", 10, None), ("t", 20, 7), ("t", 30, None), ("t", 20, 7),
+    ], key=str)  # fmt: skip

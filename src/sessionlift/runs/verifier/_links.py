@@ -45,6 +45,12 @@ def steps_of(
     return found
 
 
+def own_steps(sessions: Sequence[str], timesteps: list[int | None], steps: Steps) -> list[int | None]:
+    """``timesteps`` without those that are no timestep of their row's session: these say nothing of its turns."""
+    own = {session: {step[1] for step in steps.get(session, ())} for session in set(sessions)}
+    return [step if step in own[session] else None for session, step in zip(sessions, timesteps, strict=True)]
+
+
 @lru_cache(maxsize=4_000)
 def turn_of(text: str, place: int) -> int:
     """The turn of a timestep, ``place`` where its metadata names none.

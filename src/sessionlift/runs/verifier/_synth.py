@@ -16,7 +16,7 @@ from sessionlift.runs.verifier._collector import without_collector
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
 from sessionlift.runs.verifier._given_back import given_back, rows_of
-from sessionlift.runs.verifier._links import Steps, deal, steps_of, turn_of
+from sessionlift.runs.verifier._links import Steps, deal, own_steps, steps_of, turn_of
 from sessionlift.runs.verifier._outcomes import outcome_of
 from sessionlift.runs.verifier._pairs import ID, SESSION, TargetRows, extra, matched, picked, source_chunks
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
@@ -201,7 +201,7 @@ class SynthVerifier:
         self._dates: dict[str, str] = {}
         apart = self._quarantined()
         steps, turns = self._timesteps(apart["session_timesteps"])
-        rewards = self._events(deal(steps, 2, batch.counts["events"]), turns, apart["events"])
+        rewards = self._events(steps, turns, apart["events"])
         self._messages(deal(steps, 3, batch.counts["messages"]), apart["messages"])
         self._traces(rewards)
 
@@ -285,9 +285,10 @@ class SynthVerifier:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def _events(self, dealt: dict[str, list[int]], turns: Mapping[int, int], apart: set[int]) -> dict[str, list[float]]:
+    def _events(self, steps: Steps, turns: Mapping[int, int], apart: set[int]) -> dict[str, list[float]]:
         """Compare events and the rewards derived from them; returns by session its storable rewards."""
         table, width = "events", len(_tables.EVENT_PLAIN)
+        dealt = deal(steps, 2, self._batch.counts["events"])
         target = self._rows(table, (*_tables.EVENT_PLAIN, *_tables.EVENT_MADE))
         derived = self._rows("event_rewards", _tables.REWARD, "events")
         places_of: dict[str, int] = {}
@@ -295,13 +296,16 @@ class SynthVerifier:
         for rows in source_chunks(self._source, self.index, table, _tables.EVENT_SOURCE, self._batch):
             last = rows[-1][ID]
             sessions = [row[SESSION] for row in rows]
-            timesteps = steps_of(sessions, [row[width] for row in rows], dealt, places_of)
+            recorded = [row[width] for row in rows]
+            timesteps = steps_of(sessions, recorded, dealt, places_of)
+            # those that were dealt out are of their session; a recorded one may be of any
+            whose = timesteps if recorded.count(None) == len(recorded) else own_steps(sessions, timesteps, steps)
             self.unlinked[table] += timesteps.count(None)
             rewards = map(itemgetter(_tables.EVENT_REWARD), rows)
             for session, reward in [pair for pair in zip(sessions, rewards, strict=True) if pair[1] is not None]:
                 sums.setdefault(session, []).append(reward)
             if apart:
-                rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
+                rows, sessions, timesteps, whose = _without(apart, rows, sessions, timesteps, whose)
             ids = [row[ID] for row in rows]
             types, moments, costs, metadata = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             mapped = [self._event_types[kind] for kind in types]
@@ -315,7 +319,7 @@ class SynthVerifier:
                 _rules.cents_of(costs),
                 _metadata.event_metadata(metadata, costs, types, mapped),
             ]
-            self._event_rewards(rows, mapped, timesteps, created, turns, derived, last)
+            self._event_rewards(rows, mapped, whose, created, turns, derived, last)
             places, found = matched(self.result, table, ids, sessions, target, target.through(last, len(rows)))
             rows, *expected = picked([rows, *expected], places)
             self._compare_rows(table, (_tables.EVENT_PLAIN, _tables.EVENT_MADE), rows, expected, found)
