@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.langswarm_moves import MovedStore, update
 
 from sessionlift._demo import make_langswarm_v1
-from sessionlift.runs import TransferOptions, migrate
+from sessionlift.runs import TransferOptions, migrate, verify
 from sessionlift.runs.verifier.langswarm import CANNOT_SEE
+from sessionlift.runs.verifier.langswarm._rules import OURS
 
 pytestmark = pytest.mark.slow
 
@@ -256,6 +259,41 @@ def test_a_session_that_the_ledger_has_forgotten_is_seen(moved: MovedStore) -> N
     session, _ = many_messages(moved)
     seen = moved.look(lambda db: db.execute("DELETE FROM sessionlift_units WHERE session_id = ?", (session,)))
     assert seen.codes == {"not_in_ledger", "complement_unknown"}
+
+
+def test_a_session_without_our_key_that_the_ledger_has_forgotten_is_seen_once(moved: MovedStore) -> None:
+    key = f'%"{OURS}": {{"timestamp"%'
+    ((session,),) = moved.query(
+        "SELECT session_id FROM sessionlift_units WHERE state = 'moved' AND session_id NOT IN "
+        "(SELECT session_id FROM session_messages WHERE metadata LIKE ?) AND unit = 'session' LIMIT 1",
+        key,
+    )
+    seen = moved.look(lambda db: db.execute("DELETE FROM sessionlift_units WHERE session_id = ?", (session,)))
+    assert [each.session_id for each in seen.audit.findings if each.code == "not_in_ledger"] == [session]
+    assert not {code for code, _ in seen.notes} & {"native_session", "native_rows", "not_moved"}
+
+
+def test_a_session_of_the_application_under_an_id_of_the_source_is_told_as_its_own(tmp_path: Path) -> None:
+    """Before the source's is moved it cannot be told from a lost one; then the target has refused the source's."""
+    source, target = tmp_path / "legacy.db", tmp_path / "v2.db"
+    make_langswarm_v1(source, sessions=4, seed=3)
+    with closing(sqlite3.connect(source)) as db:
+        first, second, *_ = [str(row[0]) for row in db.execute("SELECT session_id FROM sessions ORDER BY rowid")]
+    migrate(str(source), str(target), TransferOptions(only=(first,)))
+    with closing(sqlite3.connect(target)) as db:
+        copied = (
+            "INSERT INTO sessions SELECT ?, user_id, provider, model, backend, context_data, created_at, updated_at"
+        )
+        db.execute(f"{copied} FROM sessions", (second,))
+        db.commit()
+    (line,) = verify(str(source), str(target)).report.errors
+    assert (line.code, line.session_id) == ("not_in_ledger", second)
+    rest = migrate(str(source), str(target), TransferOptions())
+    assert {(line.code, line.session_id) for line in rest.report.errors} == {("target_refused", second)}
+    report = verify(str(source), str(target)).report
+    assert (report.errors, report.verification.differences) == ([], [])
+    told = {fact.code: fact.count for fact in report.source_facts if fact.table == "sessions"}
+    assert (told["own_session"], told["native_session"], told["in_quarantine"]) == (1, 1, 1)
 
 
 def test_a_row_that_left_the_quarantine_is_missed(moved: MovedStore) -> None:

@@ -215,6 +215,52 @@ def test_sessions_of_the_new_program_are_counted_and_are_no_finding(road: Road) 
     assert notes(result.report) == {("native_session", "session_traces"): 1, ("native_rows", "messages"): 1}
 
 
+NATIVE = (
+    "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+    "VALUES (?, '2026-01-01T00:00:00.000000+00:00', 0, 0, 1)"
+)
+NATIVE_MESSAGE = "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'hello')"
+
+
+def test_a_session_that_the_ledger_has_forgotten_is_a_finding_and_no_native_one(road: Road) -> None:
+    one, other = [row[0] for row in road.in_target("SELECT session_id FROM session_traces ORDER BY rowid LIMIT 2")]
+    for session in (one, other):
+        change(road.target, "DELETE FROM sessionlift_units WHERE session_id = ?", session)
+        change(road.target, "DELETE FROM sessionlift_complement WHERE session_id = ?", session)
+    change(road.target, "UPDATE messages SET content = 'changed' WHERE session_id = ?", one)
+    report = road.verify().report
+    found = {(line.code, line.session_id) for line in report.errors}
+    assert found == {("not_in_ledger", one), ("not_in_ledger", other)}
+    assert notes(report) == {}
+    assert report.failed_sessions == 2
+    (chosen,) = road.verify(only=[one]).report.errors
+    assert (chosen.code, chosen.session_id) == ("not_in_ledger", one)
+
+
+def test_a_session_of_the_application_under_an_id_of_the_source_is_told_as_its_own(tmp_path: Path) -> None:
+    """Before the source's is moved it cannot be told from a lost one; then the target has refused the source's."""
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=4)
+    with duckdb.connect(str(source), read_only=True) as db:
+        first, second, *_ = [row[0] for row in db.execute("SELECT session_id FROM session_traces").fetchall()]
+    migrate(str(source), str(target), TransferOptions(only=(first,)))
+    change(target, NATIVE, second)
+    change(target, NATIVE_MESSAGE, second)
+    (line,) = verify(str(source), str(target)).report.errors
+    assert (line.code, line.session_id) == ("not_in_ledger", second)
+    assert "or the application has a session of its own under this id" in line.error
+    rest = migrate(str(source), str(target), TransferOptions())
+    assert {(line.code, line.session_id) for line in rest.report.errors} == {("target_refused", second)}
+    for found in (verify(str(source), str(target)).report, verify(None, None, report_file=rest.path).report):
+        assert (found.errors, found.verification.differences) == ([], [])
+        assert notes(found)["own_session", "session_traces"] == 1
+    told = notes(verify(str(source), str(target)).report)
+    assert (told["native_session", "session_traces"], told["native_rows", "messages"]) == (1, 1)
+    change(target, "DELETE FROM session_traces WHERE session_id = ?", second)
+    (stray,) = verify(str(source), str(target)).report.errors
+    assert (stray.code, stray.session_id) == ("rows_of_quarantined", second)
+
+
 def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
     source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
     make_synth_v2(source, sessions=4)
@@ -245,7 +291,7 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
         db3.execute("INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'x')", (bad,))
         db3.commit()
     found = verify(str(source), str(target)).report.errors
-    assert [(line.code, line.session_id) for line in found] == [("changed_in_target", bad)]
+    assert [(line.code, line.session_id) for line in found] == [("rows_of_quarantined", bad)]
 
 
 def test_each_unit_is_checked_with_the_options_of_the_run_that_moved_it(tmp_path: Path) -> None:

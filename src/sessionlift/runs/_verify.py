@@ -38,7 +38,11 @@ from sessionlift.stores import StoreURL, open_store, parse_store_url
 
 NOTES = {
     "not_moved": "sessions of the source that the ledger does not name: they were not moved yet",
-    "native_session": "sessions that no move brought: the new program wrote them, the source has none of them",
+    "native_session": "sessions that no move brought: the new program wrote them",
+    "own_session": (
+        "sessions in quarantine that the target refused, and under whose ids it has sessions of the application's own: "
+        "nothing of the source's was written there"
+    ),
     "native_rows": "rows of sessions that no move brought: the new program wrote them",
     "catalog_left_alone": "systems, versions, experiments or links that a move left as the application had them",
     "in_quarantine": "rows that the target could not take and that are in quarantine, each compared with the source",

@@ -136,6 +136,23 @@ def deleted_in_target(session: str) -> Finding:
     return Finding("changed_in_target", "the session was deleted in the target since it was moved", session)
 
 
+def rows_of_quarantined(session: str) -> Finding:
+    return Finding(
+        "rows_of_quarantined",
+        "the session is in quarantine, so that no move wrote it; the target has rows under its id all the same",
+        session,
+    )
+
+
+def not_in_ledger(session: str) -> Finding:
+    return Finding(
+        "not_in_ledger",
+        "the session is in the source and in the target, and the ledger does not name it, so that nothing of it was "
+        "compared: its entry was lost, or the application has a session of its own under this id",
+        session,
+    )
+
+
 def came_back(session: str, state: str) -> Finding:
     was = "deleted there" if state == "deleted" else "taken back"
     return Finding(

@@ -21,12 +21,18 @@ from sessionlift.runs.verifier._audit import (
     changed_in_source,
     changed_in_target,
     deleted_in_target,
+    not_in_ledger,
     parsed,
+    rows_of_quarantined,
 )
 from sessionlift.runs.verifier._carried import catalog_complement
 from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.runs.verifier._given_back import rows_of
 from sessionlift.runs.verifier._readers import TargetReader, id_list
-from sessionlift.runs.verifier._units import ASIDE, AWAY, CHUNK, LOST, THERE, UnitTable
+from sessionlift.runs.verifier._units import ASIDE, AWAY, CHUNK, EXAMPLES, LOST, THERE, UnitTable
+
+REFUSED = "target_refused"
+"""The code of what the target did not take, which no rule of the source foresees."""
 
 
 class Checker(ABC):
@@ -89,6 +95,8 @@ class Auditor(ABC):
         self._audit = Audit(self.sessions_table, self.not_counted, self.catalog_tables, self.orphan_tables)
         self._moved_on: list[str] = []
         self._changed: list[str] = []
+        self._unnamed: set[str] = set()
+        self._own_sessions: list[str] = []
         # in the order in which they began, whatever the clock said then
         runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
         self._options = {str(run): parsed(options) for run, options in runs}
@@ -296,15 +304,26 @@ class Auditor(ABC):
                 kept[place] = replace(found, message=found.message + SINCE)
 
     def _without_rows(self) -> None:
-        """Sessions in quarantine, and those that were deleted or taken back, have no rows in the target."""
+        """Sessions in quarantine, and those that were deleted or taken back, have no rows in the target.
+
+        But for a session that the application has made under an id that the source has, too.
+        """
         for run_id in self._units.runs():
             for ids in self._units.chunks(run_id, ASIDE):
                 known, target = self._units.known(ids), self._target_digests(ids)
+                own = self._own([session for session in ids if target[session] != self._empty])
+                self._own_sessions += own
                 for session in ids:
                     self._checker.result.sessions += 1
-                    if target[session] != known[session].target_digest:
+                    if target[session] != self._empty and session not in own:
+                        self._audit.failed += 1
+                        self._audit.find(rows_of_quarantined(session))
+                    elif known[session].target_digest != self._empty:
                         self._audit.failed += 1
                         self._audit.find(changed_in_target(session))
+        examples: list[Any] = [{"session_id": session} for session in self._own_sessions[:EXAMPLES]]
+        self._audit.note("own_session", self.sessions_table, len(self._own_sessions), examples)
+        for run_id in self._units.runs():
             for ids in self._units.chunks(run_id, AWAY):
                 known, target = self._units.known(ids), self._target_digests(ids)
                 for session in ids:
@@ -312,6 +331,21 @@ class Auditor(ABC):
                     if target[session] != self._empty:
                         self._audit.failed += 1
                         self._audit.find(came_back(session, known[session].state))
+
+    def _own(self, ids: Sequence[str]) -> list[str]:
+        """Those of ``ids``, which are in quarantine, that the target refused, and of which it has a session all the
+        same: the application's own. It was there before, or has come since; nothing of the source's was written."""
+        if not ids:
+            return []
+        some, params = id_list(ids)
+        where = f"session_id IN ({some})"
+        there = {row[0] for row in self._target.read(self.sessions_table, ("session_id",), where, params)}
+        codes: dict[str, set[str]] = {}
+        for session, code in self._target.read(
+            "sessionlift_quarantine", ("session_id", "code"), f"unit = 'session' AND {where}", params
+        ):
+            codes.setdefault(session, set()).add(code)
+        return [each for each in ids if each in there and codes.get(each) == {REFUSED}]
 
     def _lost(self) -> None:
         """Sessions that were moved and that the source no longer has."""
@@ -333,23 +367,52 @@ class Auditor(ABC):
     # --- what else there is -----------------------------------------------------------------------------------
 
     def _strangers(self) -> None:
-        """Tell of sessions that only the source or only the target knows, and of those that left the target."""
+        """Tell of sessions that the ledger does not name, and of those that left the target."""
+        self._units.meet(self._target_sessions())
+        rows = self._tell_unnamed()
         self._audit.note("not_moved", self.sessions_table, *self._units.unmoved(self._only))
         for state, code in (("deleted", "deleted_in_target"), ("rolled_back", "rolled_back")):
             self._audit.note(code, self.sessions_table, *self._units.in_state(state))
         if self._only is not None:
             return
-        self._audit.note("native_session", self.sessions_table, *self._units.native(self._target_sessions()))
+        native, examples = self._units.native()
+        examples += [{"session_id": session} for session in self._own_sessions]
+        self._audit.note("native_session", self.sessions_table, native + len(self._own_sessions), examples[:EXAMPLES])
         lost = self._units.lost()
         for table in self.child_tables:
-            native = self._target.count(table) - self._checker.result.by_table.get(table, 0)
+            native = self._target.count(table) - self._checker.result.by_table.get(table, 0) - rows.get(table, 0)
             if native > 0 and not lost:
                 self._audit.note("native_rows", table, native, [])
 
     def _target_sessions(self) -> Iterator[list[str]]:
-        with closing(self._target.stream(self.sessions_table, ("session_id",), "", (), ("session_id",))) as stream:
-            while rows := stream.fetch(5_000):
-                yield [row[0] for row in rows]
+        where, params = "", list[str]()
+        if self._only is not None:
+            some, params = id_list(self._only)
+            where = f"session_id IN ({some})"
+        with closing(self._target.stream(self.sessions_table, ("session_id",), where, params, ("session_id",))) as rows:
+            while block := rows.fetch(5_000):
+                yield [row[0] for row in block]
+
+    def _tell_unnamed(self) -> dict[str, int]:
+        """Tell of sessions that both stores have and the ledger does not name; returns by table how many rows they
+        have in the target."""
+        found: dict[str, int] = {}
+        for ids in self._units.unnamed():
+            ids = self._unnamed_still(ids)
+            for session in ids:
+                self._unnamed.add(session)
+                self._audit.failed += 1
+                self._audit.find(not_in_ledger(session))
+            for table, rows in rows_of(self._target, self.child_tables, ids).items():
+                found[table] = found.get(table, 0) + rows
+        return found
+
+    def _unnamed_still(self, ids: Sequence[str]) -> list[str]:
+        """Those of ``ids`` that the ledger does not name now: what a bridge moves meanwhile, it names since."""
+        some, params = id_list(ids)
+        where = f"unit = 'session' AND session_id IN ({some})"
+        named = {row[0] for row in self._target.read("sessionlift_units", ("session_id",), where, params)}
+        return [each for each in ids if each not in named]
 
     # --- the counts of a report -------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ LOST = "u.state NOT IN ('quarantined', 'deleted', 'rolled_back') AND i.session_i
 ASIDE = "u.state = 'quarantined'"
 AWAY = "u.state IN ('deleted', 'rolled_back')"
 
+_UNNAMED = "session_id NOT IN (SELECT session_id FROM v_units)"
+
 
 class Cursor(Protocol):
     """What an engine answers."""
@@ -39,6 +41,7 @@ class UnitTable(ABC):
         self._engine = engine
         self._make("v_units", "session_id", "run_id", "source_digest", "target_digest", "state")
         self._make("v_later", "unit", "session_id", "state", "run_id")
+        self._make("v_target", "session_id")
 
     @abstractmethod
     def listed(self, ids: Sequence[str]) -> tuple[str, list[Any]]:
@@ -125,13 +128,16 @@ class UnitTable(ABC):
 
     def chunks(self, run_id: str, which: str) -> Iterator[list[str]]:
         """Session ids of a run in the order in which the source has them. ``which`` is one of the names above."""
-        self._engine.execute("DROP TABLE IF EXISTS v_todo")
-        self._engine.execute(
-            "CREATE TEMP TABLE v_todo AS SELECT row_number() OVER (ORDER BY i.n, u.session_id) AS place, "
-            "u.session_id FROM v_units AS u LEFT JOIN v_index AS i ON i.session_id = u.session_id "
-            f"WHERE u.run_id = ? AND {which}",
+        yield from self._listed(
+            "SELECT row_number() OVER (ORDER BY i.n, u.session_id) AS place, u.session_id FROM v_units AS u "
+            f"LEFT JOIN v_index AS i ON i.session_id = u.session_id WHERE u.run_id = ? AND {which}",
             [run_id],
         )
+
+    def _listed(self, query: str, params: Sequence[Any]) -> Iterator[list[str]]:
+        """The session ids that ``query`` gives, each with its place."""
+        self._engine.execute("DROP TABLE IF EXISTS v_todo")
+        self._engine.execute(f"CREATE TEMP TABLE v_todo AS {query}", params)
         at = 0
         while rows := self._engine.execute(
             "SELECT session_id FROM v_todo WHERE place > ? AND place <= ? ORDER BY place", [at, at + CHUNK]
@@ -168,21 +174,34 @@ class UnitTable(ABC):
 
     # --- who else there is ------------------------------------------------------------------------------------
 
+    def meet(self, ids: Iterable[Sequence[str]]) -> None:
+        """Take the target's sessions (``ids``, block by block)."""
+        for block in ids:
+            self.insert("v_target", [(key,) for key in block])
+
     def unmoved(self, only: Sequence[str] | None) -> tuple[int, list[Any]]:
-        """How many sessions of the source the ledger does not name, and some of them."""
-        rest = "FROM v_index WHERE session_id NOT IN (SELECT session_id FROM v_units)"
+        """How many sessions of the source neither the ledger names nor the target has, and some of them."""
+        rest = (
+            "FROM v_index WHERE session_id NOT IN (SELECT session_id FROM v_units) "
+            "AND session_id NOT IN (SELECT session_id FROM v_target)"
+        )
         params: list[Any] = []
         if only is not None:
             some, params = self.listed(only)
             rest += f" AND session_id IN ({some})"
         return self._some(rest, params)
 
-    def native(self, ids: Iterable[Sequence[str]]) -> tuple[int, list[Any]]:
-        """How many of the target's sessions (``ids``, block by block) the ledger does not name, and some of them."""
-        self._make("v_target", "session_id")
-        for block in ids:
-            self.insert("v_target", [(key,) for key in block])
-        return self._some("FROM v_target WHERE session_id NOT IN (SELECT session_id FROM v_units)", [])
+    def native(self) -> tuple[int, list[Any]]:
+        """How many of the target's sessions neither the source has nor the ledger names, and some of them."""
+        return self._some(f"FROM v_target WHERE {_UNNAMED} AND session_id NOT IN (SELECT session_id FROM v_index)", [])
+
+    def unnamed(self) -> Iterator[list[str]]:
+        """The sessions that both stores have and the ledger does not name."""
+        yield from self._listed(
+            "SELECT row_number() OVER (ORDER BY session_id) AS place, session_id FROM v_target "
+            f"WHERE {_UNNAMED} AND session_id IN (SELECT session_id FROM v_index)",
+            [],
+        )
 
     def in_state(self, state: str) -> tuple[int, list[Any]]:
         """How many sessions are in a state, and some of them."""

@@ -43,7 +43,6 @@ class LangswarmAuditor(Auditor):
     ) -> None:
         self._langswarm = checker
         self._continued: list[tuple[str, int]] = []
-        self._unnamed: set[str] = set()
         super().__init__(target, checker, SqliteUnits(checker.store.engine), only=only, progress=progress)
 
     def _check(self, ids: Sequence[str]) -> None:
@@ -132,17 +131,17 @@ class LangswarmAuditor(Auditor):
         for rows in self._blocks("session_messages", ("session_id",), ours, (f'"{OURS}": {{"timestamp": ',)):
             sessions = list(dict.fromkeys(str(row[0]) for row in rows))
             known = self._units.known(sessions)
-            for session in sessions:
-                if session not in known and session not in self._unnamed:
-                    self._unnamed.add(session)
-                    self._audit.find(
-                        Finding(
-                            "not_in_ledger",
-                            "the session was moved, as our key in its messages shows, and the ledger does not name it",
-                            session,
-                            "session_messages",
-                        )
+            unnamed = [each for each in sessions if each not in known and each not in self._unnamed]
+            for session in self._unnamed_still(unnamed):
+                self._unnamed.add(session)
+                self._audit.find(
+                    Finding(
+                        "not_in_ledger",
+                        "the session was moved, as our key in its messages shows, and the ledger does not name it",
+                        session,
+                        "session_messages",
                     )
+                )
 
     def _tell_continued(self) -> None:
         examples: list[Any] = [

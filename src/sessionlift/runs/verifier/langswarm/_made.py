@@ -15,8 +15,6 @@ from sessionlift.runs.verifier.langswarm._salvaged import walk
 from sessionlift.runs.verifier.langswarm._store import Cell, LegacyRow, UnreadableEntryError
 from sessionlift.runs.verifier.langswarm._times import Clock
 
-REFUSED = "target_refused"
-"""The code of what the target did not take, which no rule of the source foresees."""
 NESTED = "nested_too_deeply"
 DEEP = 200
 """Levels of brackets below which no Python refuses a document; how many it takes depends on the interpreter."""
