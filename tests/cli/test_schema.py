@@ -34,6 +34,15 @@ def test_the_dress_of_synth_v2(tmp_path: Path) -> None:
     assert call("upgrade", tmp_path / "u.duckdb", "synth_v2", "--dress", "red").exit_code == 2
 
 
+def test_a_dress_for_a_revision_that_has_none(tmp_path: Path) -> None:
+    for revision in ("langswarm_v2", "synth_v3", "ledger_1", "session_buddy_v4"):
+        refused = call("upgrade", tmp_path / "t.db", revision, "--dress", "mid")
+        assert refused.exit_code == 2
+        assert "leave out --dress" in refused.stderr
+    assert call("upgrade", tmp_path / "t.db", "nothing", "--dress", "mid").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_has_the_store_and_the_revisions(tmp_path: Path) -> None:
     store = tmp_path / "t.db"
     expected = {"ok": True, "store": f"libsql://{store}", "revisions": ["synth_v3"]}

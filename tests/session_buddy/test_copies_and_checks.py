@@ -51,6 +51,26 @@ def test_migrate_copies_and_leaves_the_old_file_byte_identical(old: Path, tmp_pa
     assert call("verify", "--report", done["path"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--no-verify",),
+        ("--on-error", "stop"),
+        ("--same-source",),
+        ("--no-backup",),
+        ("--backup-dir", "elsewhere"),
+        ("--timezone", "UTC"),
+    ],
+    ids=lambda given: given[0],
+)
+def test_an_option_that_means_nothing_for_a_copy(old: Path, tmp_path: Path, given: tuple[str, ...]) -> None:
+    refused = call("migrate", old, tmp_path / "new.db", *given)
+    assert refused.exit_code == 2
+    assert f"leave out {given[0]}" in refused.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old.db"]
+    assert call("migrate", old, tmp_path / "new.db", "--on-error", "quarantine").exit_code == 0
+
+
 def test_the_same_command_again_finds_it_done_and_another_target_is_refused(old: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.db"
     answer("migrate", old, new)

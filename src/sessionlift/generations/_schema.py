@@ -82,9 +82,11 @@ def schema_upgrade(url: StoreURL | str, revision: str, *, dress: str | None = No
 
     ``dress`` ("final" or "mid") chooses the form of synth_v2. One transaction; killed or failed, the store is
     as it was. Raises GenerationError (a part of the schema is there and differs), WrongGenerationError (the
-    engine), TargetNewerError, UsageError (an unknown revision) and the store errors.
+    engine), TargetNewerError, UsageError (an unknown revision, or a dress for one that has none) and the store errors.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
+    if dress is not None:
+        _refuse_dress(revision)
     _check_before_making(where, revision)
     with connect(where, mode="create") as connection, connection.begin():
         _refuse_another_system(connection, where, revision)
@@ -203,6 +205,16 @@ def run(
     except GenerationError as error:
         error.fields.setdefault("store", store)
         raise error.as_role("target") from None
+
+
+def _refuse_dress(revision: str) -> None:
+    """A revision that has one form only would be made in it, whatever was said."""
+    try:
+        asked = [script for script in _scripts().get_revisions(revision) if script is not None]
+    except CommandError:
+        return  # Alembic says what is wrong with the revision
+    if not any(getattr(script.module, "DRESSES", ()) for script in asked):
+        raise UsageError(f"{revision} has one form only", hint="leave out --dress, which is for synth_v2")
 
 
 def _check_before_making(where: StoreURL, revision: str) -> None:

@@ -16,6 +16,7 @@ from sessionlift.errors import (
     WrongGenerationError,
 )
 from sessionlift.generations import chain_of, detect
+from sessionlift.runs._auto_backup import BackupOptions
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
 from sessionlift.runs._interrupts import Interrupts
@@ -32,16 +33,30 @@ def copy_up(
     options: TransferOptions,
     *,
     dry_run: bool = False,
+    verify: bool = True,
     report_file: Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
+    backup: BackupOptions | None = None,
 ) -> InPlaceResult:
     """Copy ``source`` into the new file ``target`` and lead the copy to the newest generation of its chain.
 
     The source is only read, and byte-identical afterwards. The target has its name only when it is whole, verified
-    and on the disk. Where it is there already with the same rows nothing is done; with others it is refused.
+    and on the disk. Where it is there already with the same rows nothing is done; with others it is refused. So there
+    is nothing to leave unverified or to back up: UsageError is raised where ``options``, ``verify`` or ``backup`` say
+    otherwise.
     """
-    refuse_choices(options, (), "a store of this kind moves as a whole, and every value as it is")
+    copies = backup or BackupOptions()
+    refuse_choices(
+        options,
+        (),
+        "a store of this kind moves as a whole and verified, every value as it is, and over no store that is there",
+        beside={
+            "--no-verify": not verify,
+            "--no-backup": not copies.wanted,
+            "--backup-dir": copies.directory is not None,
+        },
+    )
     run = _Copying(source, target, dry_run, report_file, progress, interrupts)
     return run.go()
 

@@ -100,8 +100,10 @@ def migrate(
             options,
             dry_run=dry_run,
             report_file=report_file,
+            verify=verify,
             progress=progress,
             interrupts=interrupts,
+            backup=backup,
         )
         return MigrateResult(copied.report, copied.path)
     run = _Run(

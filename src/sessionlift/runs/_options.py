@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,14 +61,19 @@ class TransferOptions:
         )
 
 
-def refuse_choices(options: TransferOptions, understood: Collection[str], why: str) -> None:
-    """Raise UsageError, which says ``why``, for what ``options`` say of converting (as the command line has it) that is
-    not ``understood``: it would be passed over in silence."""
+def refuse_choices(
+    options: TransferOptions, understood: Collection[str], why: str, *, beside: Mapping[str, bool] | None = None
+) -> None:
+    """Raise UsageError, which says ``why``, for what ``options`` say (as the command line has it) that is not
+    ``understood``: it would be passed over in silence. ``beside``: what else may have been said, and whether it was."""
     given = {
         "--only": options.only is not None,
         "--timezone": options.timezone_given,
         "--mapping": options.mapping != TypeMapping(),
         "--salvage": options.salvage,
+        "--on-error": options.on_error != "quarantine",
+        "--same-source": options.same_source,
+        **(beside or {}),
     }
     if named := [name for name, there in given.items() if there and name not in understood]:
         raise UsageError(why, hint=f"leave out {', '.join(named)}")

@@ -184,7 +184,11 @@ SOURCES = tuple(_ROADS)
 def chosen_road(generation: str, options: TransferOptions) -> Road:
     """The road that begins at ``generation``. Raises UsageError where ``options`` say what means nothing on it."""
     road = road_from(generation)
-    refuse_choices(options, road.choices, f"a move from {generation} to {road.target} has no use for all that was said")
+    refuse_choices(
+        options,
+        (*road.choices, "--on-error", "--same-source"),
+        f"a move from {generation} to {road.target} has no use for all that was said",
+    )
     return road
 
 

@@ -18,6 +18,7 @@ down_revision = None
 branch_labels = ("synth.v2",)
 depends_on = None
 dialect = "duckdb"
+DRESSES = ("final", "mid")
 
 SESSION_TRACES = """
 CREATE TABLE session_traces (
@@ -236,7 +237,7 @@ def upgrade() -> None:
 
     A store that the real program made is taken as it is, in the dress it wears.
     """
-    asked = option("dress", {"final", "mid"}, default="final")
+    asked = option("dress", set(DRESSES), default="final")
     worn = not context.is_offline_mode() and reads_foreign_keys(op.get_bind(), "events")
     build(mid=asked == "mid" or worn).upgrade()
 
