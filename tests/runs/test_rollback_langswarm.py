@@ -118,6 +118,19 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v2_rows(v2) == before
 
 
+def test_what_only_the_new_store_has_a_place_for_is_told_and_comes_again(sessionlift: Warm, v1: Path, v2: Path) -> None:
+    one = living(v2)[0]
+    ((text,),) = query(v2, "SELECT context_data FROM sessions WHERE session_id = ?", one)
+    context = json.dumps({**json.loads(str(text)), "colour": "red"})
+    change(v2, "UPDATE sessions SET context_data = ? WHERE session_id = ?", context, one)
+    change(v2, "UPDATE session_metrics SET session_duration = 1.5 WHERE session_id = ?", one)
+    before = v2_rows(v2)
+    told = {(line["table"], line["column"]) for line in take_back(sessionlift, v2, "--all").report["losses"]}
+    assert told == {("sessions", "context_data"), ("session_metrics", "session_duration")}
+    moved(sessionlift, v1, v2)
+    assert v2_rows(v2) == before
+
+
 def test_the_report_of_a_move_that_gave_something_back_holds_when_it_is_checked_again(
     sessionlift: Warm, v1: Path, v2: Path
 ) -> None:

@@ -30,6 +30,21 @@ from sessionlift.errors import ConversionError
 _V1_SPELLING = {"anthropic": "claude"}
 _CONTROL_OF = {"hybrid": "hybrid", "provider_native": "native"}
 _CONTEXT_KEYS = frozenset((*CONTEXT_FROM_METADATA, *CONTEXT_FROM_HISTORY.values()))
+_OF_CONTEXT = frozenset(
+    [
+        "session_id",
+        "user_id",
+        "provider",
+        "model",
+        "backend",
+        "max_messages",
+        "auto_archive",
+        "persist_messages",
+        "provider_session_id",
+        "provider_context",
+    ]
+)
+"""The keys that V2 itself gives to a session's context."""
 _DEFAULTS: dict[str, Any] = {
     "provider_thread_id": None,
     "provider_conversation_id": None,
@@ -130,8 +145,11 @@ def _metadata(
     status, control = of_v1.get("status", "active"), of_v1.get("session_control")
     if status not in STATUSES:
         told.append(Told("no_place_in_v1", "sessions", "provider_context"))
-    if not (context.get("auto_archive", True) and context.get("persist_messages", True)):
+    switched_off = not (context.get("auto_archive", True) and context.get("persist_messages", True))
+    if switched_off or context.keys() - _OF_CONTEXT:
         told.append(Told("no_place_in_v1", "sessions", "context_data"))
+    if metrics.get("session_duration"):
+        told.append(Told("no_place_in_v1", "session_metrics", "session_duration"))
     found["status"] = status if status in STATUSES else "active"
     found["session_control"] = (
         control if control in CONTROLS else _CONTROL_OF.get(context.get("backend", ""), "langswarm")
