@@ -116,3 +116,50 @@ def test_a_timestep_of_another_session_gives_a_reward_no_turn(source: LegacyStor
         ("s", 10, 7), ("s", 20, None), ("s", 30, None), ("s", 10, 7),
         ("t", 10, None), ("t", 20, 7), ("t", 30, None), ("t", 20, 7),
     ], key=str)  # fmt: skip
+
+
+# what an envelope says of its time, and whether that was stored as UTC
+TIMES = {
+    "1700000000.5": True,
+    "-5E+3": True,
+    "1e400": True,
+    '"1700000000"': True,
+    '"2025-01-01T00:00:00Z"': True,
+    '"2025-01-01T00:00:00+02:00"': True,
+    '"2025-01-01T00:00:00-0500"': True,
+    '"2025-01-01T00:00:00Z", "event_time": "2025-01-01"': True,
+    '5, "event_time": "2025-01-01"': True,
+    '5}, "time_record": {"event_time": "2025-01-01"': True,
+    '"2025-01-01", "event_time": 5': False,
+    'null, "event_time": 5': False,
+    'null}, "time_record": {"event_time": 5': False,
+    '"2025-01-01T00:00:00"': False,
+    '"2025-01-01T00:00:00+2:00"': False,
+    '"2025-01-01T00:00:00+\u0660\u0662:\u0660\u0660"': False,
+    '"\u0661"': False,
+    '"2025-01-01T00:00:00Z\\n"': False,
+    '"5\\n"': False,
+    "true": False,
+    "NaN": False,
+    "[5]": False,
+    '{"event_time": 5}': False,
+}
+# contents that Python reads, and that only the engine reads
+CONTENTS = ['"x"', '{"a": [1,]}', '{"a": nan}', "[" * 1500 + "]" * 1500]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=["plain", "comma", "nan", "deep"])
+def test_an_envelope_says_whether_its_time_is_utc_even_if_it_stays_whole(
+    source: LegacyStore, move: Moved, target: Path, content: str
+) -> None:
+    for place, bound in enumerate(TIMES):
+        text = f'{{"content": {content}, "message_type": "user", "time_record": {{"event_time": {bound}}}}}'
+        source.session(f"s{place:02}", messages=[envelope(text)])
+    source.session("without", messages=[envelope('{"time_record": {"event_time": 5}}')])
+    move("America/New_York")
+    hours = query(target, "SELECT (event_time - 1735725600) / 3600 FROM messages ORDER BY session_id")
+    assert [shift for (shift,) in hours] == [*(0 if utc else 5 for utc in TIMES.values()), 5]
+
+
+def envelope(text: str) -> dict[str, str]:
+    return {"message_type": "SessionEventMessage", "content": text, "event_time": "2025-01-01 10:00:00"}

@@ -107,13 +107,15 @@ def read_messages(
     texts: Sequence[str],
     new: Callable[[str], str],
     is_json: Callable[[str], bool],
+    bound: Callable[[str], str | None],
 ) -> tuple[list[str], list[str], list[tuple[str, ...] | str | None], list[bool] | None]:
     """Real types, contents, metadata and (None: none) which times are UTC, for many messages.
 
-    ``new`` gives v3's type of a legacy one; ``is_json`` asks the source's engine what it takes for JSON.
+    ``new`` gives v3's type of a legacy one; ``is_json`` asks the source's engine what it takes for JSON, and ``bound``
+    what the time of an envelope is that only the engine can read.
     """
     if ENVELOPE in kinds:
-        read = [read_message(kind, text, new, is_json) for kind, text in zip(kinds, texts, strict=True)]
+        read = [read_message(kind, text, new, is_json, bound) for kind, text in zip(kinds, texts, strict=True)]
         return (
             [each.kind for each in read],
             [each.content for each in read],
@@ -173,12 +175,18 @@ def _metadata_of(kind: str, form: str, mapped: bool) -> tuple[str, ...] | str | 
     return next(iter(found)) if len(found) == 1 else tuple(found)
 
 
-def read_message(kind: str, text: str, new: Callable[[str], str], is_json: Callable[[str], bool]) -> Message:
+def read_message(
+    kind: str,
+    text: str,
+    new: Callable[[str], str],
+    is_json: Callable[[str], bool],
+    bound: Callable[[str], str | None],
+) -> Message:
     """One message, whatever its dress."""
     if kind == ENVELOPE and text[0] == "{":
         opened = _opened(text)
-        if opened is not None:
-            return opened
+        # one that stays whole tells of its time all the same
+        return opened or Message(kind, text, _final(kind, "json", new), _was_utc(bound(text)))
     if text[0] == '"':
         value = json.loads(text)
         return Message(kind, value, _final(kind, "marked" if looks_like_json(value, is_json) else "string", new))
@@ -209,29 +217,17 @@ def _opened(text: str) -> Message | None:
 
 
 def _bound_as_utc(rest: Mapping[str, str]) -> bool:
-    """The writer's driver turned numbers and texts with an offset into UTC when it bound them."""
     if "time_record" not in rest:
         return False
-    record = json.loads(rest["time_record"], parse_int=_Digits, parse_float=_Digits, parse_constant=str)
-    bound = record.get("event_time") if isinstance(record, dict) else None
-    if isinstance(bound, _Digits):
-        return True
-    if not isinstance(bound, str):
-        return False
-    if _NUMBER.fullmatch(bound):
-        return True
-    tail = bound[-6:]
-    return bound.endswith("Z") or (
-        len(tail) >= 5
-        and ((tail[-6:-5] in ("+", "-") and tail[-3:-2] == ":") or tail[-5:-4] in ("+", "-"))
-        and tail[-2:].isdigit()
-    )
+    record, _ = _RECORD.raw_decode(rest["time_record"])
+    return isinstance(record, dict) and _was_utc(record.get("event_time"))
 
 
-_NUMBER = re.compile(r"-?[0-9.]+([eE][+-]?[0-9]+)?")
+def _was_utc(bound: Any) -> bool:
+    """The writer's driver turned numbers and texts with an offset into UTC when it bound them."""
+    return isinstance(bound, str) and _NUMBER_OR_OFFSET.fullmatch(bound) is not None
 
 
-class _Digits(str):
-    """A JSON number by its digits."""
-
-    __slots__ = ()
+_RECORD = json.JSONDecoder(object_pairs_hook=_rules.first_wins, parse_int=str, parse_float=str, parse_constant=str)
+"""Reads numbers as their digits."""
+_NUMBER_OR_OFFSET = re.compile(r"-?[0-9.]+([eE][+-]?[0-9]+)?|.*(Z|[+-][0-9]{2}:?[0-9]{2})", re.DOTALL)

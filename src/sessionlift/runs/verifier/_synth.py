@@ -93,6 +93,14 @@ class SynthVerifier:
             ).fetchone()
             return place if row is None or row[0] is None else int(row[0])
 
+    def _bound(self, text: str) -> str | None:
+        """The text of the time that an envelope names."""
+        row = self._aside.execute(
+            "SELECT d ->> '$.time_record.event_time' FROM (SELECT ?::JSON AS d) WHERE json_exists(d, '$.content')",
+            [text],
+        ).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
+
     # --- sessions -------------------------------------------------------------------------------------------
 
     def check(self, ids: Sequence[str], after: Callable[[Batch], None] | None = None) -> None:
@@ -381,7 +389,7 @@ class SynthVerifier:
             ids = [row[ID] for row in rows]
             types, texts, saved, moments = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             kinds, contents, metadata, are_utc = _metadata.read_messages(
-                types, texts, self._message_types.__getitem__, self._is_json
+                types, texts, self._message_types.__getitem__, self._is_json, self._bound
             )
             utc = self._utc(moments)
             if self._local and are_utc is not None:
