@@ -197,6 +197,72 @@ def test_rewards_have_no_place_and_are_put_back(legacy: LegacyStore, target: V3T
     assert target.all() == expected
 
 
+ADD_OUTCOME = (
+    "INSERT INTO outcome_rewards (id, session_id, total_reward, achievements_count, total_steps, created_at, "
+    "reward_metadata) VALUES (?, 's', ?, 0, 1, '2025-06-01', ?)"
+)
+OUTCOMES = "SELECT total_reward, reward_metadata FROM outcome_rewards WHERE session_id = 's'"
+"""As readers ask, who take the first."""
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [("insert", 0), ("insert", 0)],
+        [("insert", -3), ("insert", 0)],
+        [("insert", -3), ("insert", -2), ("insert", 0), ("change", 0)],
+        [("insert", 0), ("delete", 0), ("insert", 0)],
+        [("delete", 0)],
+    ],
+    ids=["behind", "around", "around a changed one", "alone", "none"],
+)
+def test_the_outcomes_of_a_session_keep_their_order_whoever_has_their_ids_by_now(
+    legacy: LegacyStore, target: V3Target, writes: list[tuple[str, int]]
+) -> None:
+    legacy.session("s", events=[{"event_type": "environment", "reward": 1.0}])
+    target.move(legacy)
+    (derived,) = target.store.query("SELECT id FROM outcome_rewards")[0]
+    for number, (what, away) in enumerate(writes):
+        if what == "insert":
+            target.change(ADD_OUTCOME, derived + away if away else None, number, f"written {number}")
+        elif what == "change":
+            target.change("UPDATE outcome_rewards SET total_reward = 7.5 WHERE id = ?", derived)
+        else:
+            target.change("DELETE FROM outcome_rewards WHERE id = ?", derived)
+    expected, said = target.store.query(OUTCOMES), target.all()
+    # other sessions are there first, and the ids begin anew
+    for number in range(9):
+        legacy.session(f"other {number}", events=[{"event_type": "environment", "reward": 0.5}])
+    told: list[Any] = []
+    for _ in range(3):
+        batches = take_back(target, legacy, ids=["s"])
+        told.append(losses(batches))
+        target.change("DELETE FROM sqlite_sequence WHERE name = 'outcome_rewards'")
+        move_again(target, legacy, batches)
+        assert target.store.query(OUTCOMES) == expected
+        mine = [row for row in target.all()["outcome_rewards"] if row["session_id"] == "s"]
+        assert mine == said["outcome_rewards"]
+    assert told[1:] == told[:1] * 2, "it settles at once"
+
+
+def test_what_the_old_program_makes_of_its_outcome_takes_no_other_with_it(
+    legacy: LegacyStore, target: V3Target
+) -> None:
+    legacy.session("s", events=[{"event_type": "environment", "reward": 1.0}])
+    target.move(legacy)
+    (derived,) = target.store.query("SELECT id FROM outcome_rewards")[0]
+    for away in (-2, 2):
+        target.change(ADD_OUTCOME, derived + away, away, "written")
+    batches = take_back(target, legacy)
+    legacy.db.execute("UPDATE events SET reward = 3.0")
+    move_again(target, legacy, batches)
+    assert [total for total, _ in target.store.query(OUTCOMES)] == [-2, 3, 2]
+    batches = take_back(target, legacy)
+    legacy.db.execute("UPDATE events SET reward = NULL")
+    move_again(target, legacy, batches)
+    assert [total for total, _ in target.store.query(OUTCOMES)] == [-2, 2]
+
+
 def test_rows_that_cannot_all_have_their_ids_back_stay_in_their_order(legacy: LegacyStore, target: V3Target) -> None:
     legacy.session("s", events=[{}])
     target.move(legacy)

@@ -174,6 +174,32 @@ def test_writes_that_stay_behind_take_nothing_with_them_that_an_earlier_way_back
     assert v3_rows(target) == rows
 
 
+def test_an_outcome_comes_back_though_another_session_has_its_id(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=8, traps="none")
+    read = "SELECT total_reward, reward_metadata FROM outcome_rewards WHERE session_id = ?"
+    for (one,) in v2(source, "SELECT session_id FROM session_traces ORDER BY rowid"):
+        moved(sessionlift, source, target, "--only", one)
+        if query(target, read, one):
+            break
+    add = (
+        "INSERT INTO outcome_rewards (session_id, total_reward, achievements_count, total_steps, created_at, "
+        "reward_metadata) VALUES (?, 9, 1, 1, '2026-01-01T00:00:00+00:00', 'WRITTEN')"
+    )
+    change(target, add, one)
+    expected = query(target, read, one)
+    assert take_back(sessionlift, target, "--all").losses == {"row_not_held": 1}
+    # the ids of the target begin anew
+    assert sessionlift("schema", "downgrade", target, "synth.v3@base").code == 0
+    for _ in range(2):
+        moved(sessionlift, source, target)
+        assert query(target, read, one) == expected
+        assert sessionlift("verify", source, target).code in (0, 1)
+        add_message(target, one, "more")
+        assert take_back(sessionlift, target, "--all").losses["row_not_held"] == 1
+
+
 def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_first(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

@@ -74,7 +74,8 @@ class V3Target:
         self.store.execute(sql, values)
 
     def all(self) -> dict[str, list[Row]]:
-        """Every row by table with every column, but for the ids that the target gives by itself."""
+        """Every row by table with every column, but for the ids that the target gives by itself; a session's outcomes
+        are in the order of theirs, since readers take the first."""
         found: dict[str, list[Row]] = {}
         for table in V3_TABLES:
             names = [row[1] for row in self.store.query(f"PRAGMA table_info({quote_identifier(table)})")]
@@ -83,7 +84,9 @@ class V3Target:
             rows = [dict(zip(names, row, strict=True)) for row in read]
             if table in _OWN_IDS:
                 rows = [{name: value for name, value in row.items() if name != "id"} for row in rows]
-            if key == "rowid":
+            if table == "outcome_rewards":
+                rows.sort(key=lambda row: str(row["session_id"]))
+            elif key == "rowid":
                 rows.sort(key=lambda row: json.dumps(row, sort_keys=True, default=repr))
             found[table] = rows
         return found

@@ -399,11 +399,15 @@ def _has_keys(legacy: tuple[Store, LegacyRows] | None) -> bool:
 
 
 def _pair_outcomes(now: dict[str, dict[Any, Any]], theirs: dict[str, dict[Any, Any]]) -> None:
-    """Give the outcome that a move derives the id of the session's first, which is the one that readers take."""
+    """Give the outcome that a move derives the key of the one that it is, else of the session's first, which is the
+    one that readers take. Where it is not the first, its id is kept, which says its place."""
     if theirs.get("outcome_rewards"):
         (outcome,) = theirs["outcome_rewards"].values()
-        first = min(now.get("outcome_rewards", {}), default=None)
-        theirs["outcome_rewards"] = {first: {**outcome, "id": first}}
+        own = now.get("outcome_rewards", {})
+        first = min(own, default=None)
+        columns = V3_COLUMNS["outcome_rewards"]
+        it = next((key for key, row in own.items() if all(same(row[name], outcome[name]) for name in columns)), first)
+        theirs["outcome_rewards"] = {it: {**outcome, "id": it if it == first else None}}
 
 
 # --- reading v3 -----------------------------------------------------------------------------------------------
