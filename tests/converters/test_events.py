@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from tests.support.synth_stores import Converted, LegacyStore, Row
 
+from sessionlift.converters import TypeMapping
+from sessionlift.converters.synth import SynthForward, SynthOptions
+
 
 def one(legacy: LegacyStore, zone: str = "UTC", **cells: Any) -> tuple[Converted, Row]:
     legacy.session("s", events=[cells])
@@ -47,6 +50,15 @@ def test_a_type_of_no_rule_puts_the_event_aside_whole(legacy: LegacyStore, name:
     assert (row.row["event_type"], row.row["cost"], row.row["metadata"]) == (name, "0.29", '{"a": 1}')
     assert done.unit.state == "partial"
     assert len(done.tables["events"]) == 1
+
+
+def test_a_plan_counts_rewards_by_the_types_that_a_move_gives(legacy: LegacyStore) -> None:
+    kinds = ["environment", "MyEnvironment", "env\u0130ronment", "tool", "cais", "Environment"]
+    legacy.session("s", events=[{"event_type": kind, "reward": 1.0} for kind in kinds])
+    mapping = {"tool": "environment", "Environment": "runtime"}
+    converter = SynthForward(legacy.store, SynthOptions("UTC", TypeMapping({}, mapping)))
+    foreseen = converter.forecast(converter.inventory()).derived["event_rewards"]
+    assert foreseen == legacy.convert(event_types=mapping).derived["event_rewards"] == 3
 
 
 def test_a_mapping_file_decides_first(legacy: LegacyStore) -> None:

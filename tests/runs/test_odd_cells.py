@@ -161,5 +161,23 @@ def test_an_envelope_says_whether_its_time_is_utc_even_if_it_stays_whole(
     assert [shift for (shift,) in hours] == [*(0 if utc else 5 for utc in TIMES.values()), 5]
 
 
+def test_a_letter_that_only_becomes_one_of_ascii_makes_no_type(source: LegacyStore, move: Moved, target: Path) -> None:
+    kinds = [
+        "CA\u0130S",
+        "env\u0130ronment",
+        "\u0130CAIS",
+        "e\u0301Cais",
+        "\u212aRUNTIME",
+        "runt\u0131me",
+        "cais\0",
+        "\0cais",
+        "AIS",
+    ]
+    source.session("s", events=[{"event_type": kind, "reward": 1.0} for kind in kinds])
+    apart = [line.row for line in move().errors]
+    assert len(apart) == 5
+    assert query(target, "SELECT event_type FROM events ORDER BY id") == [("cais",), ("cais",), ("runtime",), ("cais",)]
+
+
 def envelope(text: str) -> dict[str, str]:
     return {"message_type": "SessionEventMessage", "content": text, "event_time": "2025-01-01 10:00:00"}

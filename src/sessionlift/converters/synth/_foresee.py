@@ -27,6 +27,7 @@ def foresee(
     inventory: Inventory,
     conditions: dict[str, list[_sql.Condition]],
     event_type_unknown: _sql.Condition,
+    mapped_type: str,
     trace_unreadable: _sql.Condition,
 ) -> Forecast:
     """Count by the very conditions that the run uses, for the sessions in ``sl_units``."""
@@ -56,7 +57,7 @@ def foresee(
         if table == "events":
             extra = (
                 f", count(*) FILTER (WHERE {event_type_unknown.sql}), count(*) FILTER (WHERE "
-                f"ends_with(lower(r.event_type), 'environment') AND {_sql.storable('r.reward')} IS NOT NULL)"
+                f"({mapped_type}) = 'environment' AND {_sql.storable('r.reward')} IS NOT NULL)"
             )
             named_where = f"WHERE {chosen}" if chosen else ""
         else:

@@ -107,6 +107,7 @@ class SynthForward:
             inventory,
             self._told.conditions(),
             _sql.event_type_unknown(self._events),
+            _sql.event_type("r.event_type", self._events),
             _sql.trace_unreadable(self.times),
         )
 

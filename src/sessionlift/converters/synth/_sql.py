@@ -154,12 +154,19 @@ def event_type(column: str, overrides: Mapping[str, str]) -> str:
     """SQL for v3's event type, NULL where no rule fits.
 
     The early writer made the type from the class's name, so a subclass of LMEvent's family reads "lmcais":
-    what ends like a known type is of that type.
+    what ends like a known type is of that type. The engine makes ASCII of a few letters beyond it (the Turkish dotted
+    I); the old writer did not, so those are no part of a name.
     """
     exact = " ".join(f"WHEN {column} = {literal(old)} THEN {literal(new)}" for old, new in overrides.items())
     known = " ".join(f"WHEN {column} = {literal(name)} THEN {literal(name)}" for name in EVENT_TYPES)
-    tails = " ".join(f"WHEN ends_with(lower({column}), {literal(name)}) THEN {literal(name)}" for name in EVENT_TYPES)
+    tails = " ".join(f"WHEN {_ends_in(column, name)} THEN {literal(name)}" for name in EVENT_TYPES)
     return f"CASE {exact} {known} {tails} END"
+
+
+def _ends_in(column: str, name: str) -> str:
+    """SQL that is true for a text that ends in ``name``, in capitals or not."""
+    tail = f"right({column}, {len(name)})"
+    return f"(lower({tail}) = {literal(name)} AND strlen({tail}) = {len(name)})"
 
 
 # --- conditions ----------------------------------------------------------------------------------------------
