@@ -20,6 +20,8 @@ import pytest
 from tests.support.moved import snapshot
 from tests.support.run_fixtures import Legacy
 
+from sessionlift._demo import make_langswarm_v1, make_session_buddy
+from sessionlift.converters import load_mapping
 from sessionlift.errors import (
     BackupError,
     StoreFormatError,
@@ -29,7 +31,22 @@ from sessionlift.errors import (
     UsageError,
     WorkerLostError,
 )
-from sessionlift.runs import _backup, check_backup, read_backup, restore_backup, take_backup
+from sessionlift.runs import (
+    BackupOptions,
+    InPlaceOptions,
+    RollbackOptions,
+    TransferOptions,
+    _backup,
+    change_in_place,
+    check_backup,
+    migrate,
+    plan,
+    read_backup,
+    restore_backup,
+    rollback,
+    take_backup,
+    verify,
+)
 from sessionlift.runs._backup_worker import file_digest
 from sessionlift.runs._content import content_of
 from sessionlift.runs._protocol import Worker
@@ -123,6 +140,40 @@ def test_a_sqlite_store_comes_back_as_it_was(store: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_paths_may_be_strings(store: Path, tmp_path: Path) -> None:
+    before = rows_of(store)
+    taken = take_backup(str(store), str(tmp_path / "safe"))
+    assert taken.path.parent == tmp_path / "safe"
+    assert check_backup(str(taken.path)) == read_backup(str(taken.path))
+    assert restore_backup(str(taken.path), str(tmp_path / "back.db")).backup == taken.path
+    assert rows_of(tmp_path / "back.db") == before
+    assert take_backup(store).path.parent == store.with_name("app.db.backups")
+    restore_backup(taken.path, tmp_path / "again.db")
+    assert rows_of(tmp_path / "again.db") == before
+
+
+def test_paths_of_a_run_may_be_strings(tmp_path: Path) -> None:
+    make_langswarm_v1(tmp_path / "v1.db", sessions=2, seed=1, traps="none")
+    stores = str(tmp_path / "v1.db"), str(tmp_path / "v2.db")
+    plan(*stores, TransferOptions(), report_file=str(tmp_path / "plan.json"))
+    (tmp_path / "reports").mkdir()
+    moved = migrate(stores[0], stores[1], TransferOptions(only=("support-0",)), report_file=str(tmp_path / "reports"))
+    assert moved.path == tmp_path / "reports" / f"{moved.report.run_id}.json"
+    kept = BackupOptions(directory=str(tmp_path / "copies"))
+    assert migrate(*stores, TransferOptions(), backup=kept).report.backups
+    checked = verify(None, None, report_file=str(moved.path), out=str(tmp_path / "checked.json"))
+    assert checked.path == tmp_path / "checked.json"
+    back = rollback(stores[1], RollbackOptions(everything=True), report_file=str(tmp_path / "back.json"), backup=kept)
+    assert back.path == tmp_path / "back.json"
+    (tmp_path / "map.json").write_text('{"message_types": {"policy_call": "tool_use"}}')
+    assert load_mapping(str(tmp_path / "map.json")) == load_mapping(tmp_path / "map.json")
+    buddy = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v3").path
+    up = InPlaceOptions(backup=str(tmp_path / "copies"))
+    done = change_in_place(str(buddy), "upgrade", up, report_file=str(tmp_path / "up.json"))
+    assert done.backup is not None
+    assert (done.backup.parent, done.path) == (tmp_path / "copies", tmp_path / "up.json")
+
+
 def test_a_duckdb_store_comes_back_with_its_log(legacy: Legacy, tmp_path: Path) -> None:
     path = legacy(sessions=6)
     with duckdb.connect(str(path)) as db:

@@ -34,7 +34,7 @@ def backfill(
     options: TransferOptions | None = None,
     *,
     rate: float | None = None,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
 ) -> BackfillResult:

@@ -75,7 +75,7 @@ class BridgeCore:
         on_error: OnError = "serve_legacy",
         wait: float = 10.0,
         conflicts: Conflicts = "raise",
-        reports: Path | None = None,
+        reports: str | Path | None = None,
         report_every: float = 600.0,
         driver: Driver = "libsql",
         compare: Compare | None = None,

@@ -24,13 +24,13 @@ _ALLOWED = {
 }
 
 
-def load_mapping(path: Path) -> TypeMapping:
+def load_mapping(path: str | Path) -> TypeMapping:
     """Read a JSON file ``{"message_types": {"from": "to"}, "event_types": {...}}``.
 
     Raises MappingFileError that names the key and what is allowed there.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MappingFileError(
             f"the mapping file {path} cannot be read: {error}", hint="it must be a JSON object", path=str(path)

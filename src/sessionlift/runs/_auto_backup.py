@@ -38,7 +38,7 @@ class BackupOptions:
     """Whether a run makes copies, and where they lie: below ``directory``, or in STORE.backups beside each store."""
 
     wanted: bool = True
-    directory: Path | None = None
+    directory: str | Path | None = None
 
     def __post_init__(self) -> None:
         if not self.wanted and self.directory is not None:
@@ -91,7 +91,7 @@ class AutoBackup:
                         info = read_backup(Path(told["path"]))
                         return line_of(info, "earlier", f"taken when {run.run_id} began, which did not come to its end")
         refuse_read_only(where)
-        place = self._options.directory or where.path.with_name(where.path.name + ".backups")
+        place = Path(self._options.directory or where.path.with_name(where.path.name + ".backups"))
         refuse_without_room(where, place)
         self._progress.step(f"Backing up {where.redacted} to {place}")
         try:

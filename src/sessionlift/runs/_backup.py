@@ -83,7 +83,7 @@ class Restored:
 # --- taking one -----------------------------------------------------------------------------------------------
 
 
-def take_backup(url: StoreURL | str, directory: Path | None = None) -> BackupInfo:
+def take_backup(url: StoreURL | str | Path, directory: str | Path | None = None) -> BackupInfo:
     """Copy a store as it is now into a new directory below ``directory`` (STORE.backups beside the store).
 
     SQLite and libSQL by the backup API, with what waits in the write-ahead log; DuckDB's file and its ``.wal`` while
@@ -94,9 +94,9 @@ def take_backup(url: StoreURL | str, directory: Path | None = None) -> BackupInf
     Raises StoreLockedError where another process holds the store, UsageError for a server, and the errors of opening
     a store; StoreFullError where there is no room.
     """
-    where = parse_store_url(url) if isinstance(url, str) else url
+    where = url if isinstance(url, StoreURL) else parse_store_url(str(url))
     path = _file_of(where)
-    place = directory if directory is not None else path.with_name(path.name + ".backups")
+    place = Path(directory) if directory is not None else path.with_name(path.name + ".backups")
     moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     final = place / f"{path.name}-{moment}-{uuid.uuid4().hex[:8]}.backup"
     partial = final.with_suffix(".partial")
@@ -161,8 +161,9 @@ def _write_manifest(path: Path, info: BackupInfo) -> None:
 # --- giving one back ------------------------------------------------------------------------------------------
 
 
-def read_backup(path: Path) -> BackupInfo:
-    """The manifest of a backup. Raises BackupError for a directory that is none, or not one of this build."""
+def read_backup(backup: str | Path) -> BackupInfo:
+    """The manifest of the ``backup`` in a directory. Raises BackupError for one that is none, or not of this build."""
+    path = Path(backup)
     if path.name.endswith(".partial"):
         raise BackupError(f"{path} was never finished", hint="it holds no backup, and may be removed", path=str(path))
     try:
@@ -191,8 +192,9 @@ def read_backup(path: Path) -> BackupInfo:
     return info
 
 
-def check_backup(path: Path) -> BackupInfo:
+def check_backup(backup: str | Path) -> BackupInfo:
     """Compare a backup's files with its manifest. Raises BackupError for any difference."""
+    path = Path(backup)
     info = read_backup(path)
     for file in info.files:
         place = path / file["name"]
@@ -207,7 +209,7 @@ def check_backup(path: Path) -> BackupInfo:
     return info
 
 
-def restore_backup(path: Path, to: StoreURL | str | None = None, *, replace: bool = False) -> Restored:
+def restore_backup(backup: str | Path, to: StoreURL | str | Path | None = None, *, replace: bool = False) -> Restored:
     """Put a backup's store where it came from, or at ``to``; nothing is touched before the backup proved whole.
 
     Its files are compared with the manifest, copied beside the store's place, and the copy's content with the
@@ -217,6 +219,7 @@ def restore_backup(path: Path, to: StoreURL | str | None = None, *, replace: boo
     Killed at any moment, it leaves the old store whole in its place or aside, and never half a store; the same call
     then goes through. Raises BackupError, StoreLockedError, UsageError and StoreFullError.
     """
+    path = Path(backup)
     info = check_backup(path)
     where = StoreURL(info.engine, _place(info, to))  # type: ignore[arg-type]
     store = _place(info, to)
@@ -258,8 +261,8 @@ def restore_backup(path: Path, to: StoreURL | str | None = None, *, replace: boo
     return Restored(where.redacted, path, aside)
 
 
-def _place(info: BackupInfo, to: StoreURL | str | None) -> Path:
-    named = parse_store_url(info.store if to is None else to) if not isinstance(to, StoreURL) else to
+def _place(info: BackupInfo, to: StoreURL | str | Path | None) -> Path:
+    named = to if isinstance(to, StoreURL) else parse_store_url(info.store if to is None else str(to))
     if named.path is None:
         raise UsageError(f"{named.redacted} is a server; a backup is restored to a file")
     if not named.path.parent.is_dir():

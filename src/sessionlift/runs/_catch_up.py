@@ -38,7 +38,7 @@ def catch_up(
     options: TransferOptions | None = None,
     *,
     on_conflict: OnConflict = "raise",
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
 ) -> CatchUpResult:

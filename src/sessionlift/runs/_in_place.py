@@ -97,7 +97,7 @@ class InPlaceOptions:
     """
 
     to: str | None = None
-    backup: Path | None = None
+    backup: str | Path | None = None
     wait: float = WAIT_SECONDS
     let_dangle: bool = False
     dry_run: bool = False
@@ -108,7 +108,7 @@ def change_in_place(
     verb: Verb,
     options: InPlaceOptions,
     *,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
 ) -> InPlaceResult:
@@ -130,7 +130,7 @@ class InPlaceRun:
         store: str,
         verb: Verb,
         options: InPlaceOptions,
-        report_file: Path | None,
+        report_file: str | Path | None,
         progress: Progress,
         interrupts: Interrupts,
     ) -> None:
@@ -327,7 +327,7 @@ class InPlaceRun:
 
     def _backup_place(self) -> Path:
         path = file_of(self._named)
-        return self._options.backup or path.with_name(path.name + ".backups")
+        return Path(self._options.backup or path.with_name(path.name + ".backups"))
 
     def _back_up(self) -> Path | None:
         """A copy of the store as it is now, found whole: nobody else can write to it before it is changed.

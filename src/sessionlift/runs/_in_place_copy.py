@@ -34,7 +34,7 @@ def copy_up(
     *,
     dry_run: bool = False,
     verify: bool = True,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     backup: BackupOptions | None = None,
@@ -67,7 +67,7 @@ class _Copying(InPlaceRun):
         source: str,
         target: str,
         dry_run: bool,
-        report_file: Path | None,
+        report_file: str | Path | None,
         progress: Progress | None,
         interrupts: Interrupts | None,
     ) -> None:

@@ -43,7 +43,7 @@ def verify_in_place(
     against: str | None = None,
     *,
     claimed: Report | None = None,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     claimed_file: Path | None = None,
 ) -> InPlaceCheck:
     """Check a store of a chain; ``against`` is another copy of it: the old file, or a backup that a run made.
@@ -221,7 +221,7 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
                     )
 
 
-def verify_claims(claimed: Report, claimed_file: Path, *, report_file: Path | None = None) -> InPlaceCheck:
+def verify_claims(claimed: Report, claimed_file: Path, *, report_file: str | Path | None = None) -> InPlaceCheck:
     """Check the report of an upgrade, a downgrade or a copy again, from the store and its backup or source."""
     if claimed.dry_run:
         raise UsageError(

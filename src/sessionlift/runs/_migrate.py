@@ -75,7 +75,7 @@ def migrate(
     *,
     dry_run: bool = False,
     verify: bool = True,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     limits: Mapping[str, int] | None = None,
@@ -133,7 +133,7 @@ class _Run:
         *,
         dry_run: bool,
         verify: bool,
-        report_file: Path | None,
+        report_file: str | Path | None,
         progress: Progress | None,
         backup: BackupOptions,
     ) -> None:

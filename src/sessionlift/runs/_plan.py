@@ -33,7 +33,7 @@ _START = 0.8
 _GROWTH = 2.0
 
 
-def plan(source: str, target: str | None, options: TransferOptions, *, report_file: Path | None = None) -> Report:
+def plan(source: str, target: str | None, options: TransferOptions, *, report_file: str | Path | None = None) -> Report:
     """Count what a move would read, write, derive, lose and put aside, and estimate its size and time.
 
     Opens both stores read-only and writes nothing but ``report_file``, if one is given. Of sessions that were moved

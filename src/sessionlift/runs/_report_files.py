@@ -25,13 +25,14 @@ def new_run_id(kind: str) -> str:
     return f"{kind}-{moment}-{uuid.uuid4().hex[:8]}"
 
 
-def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: StoreURL | None = None) -> Path:
+def report_path(target: StoreURL, run_id: str, given: str | Path | None, *, source: StoreURL | None = None) -> Path:
     """The report's file: where the user said, else beside a local target, else below the working directory.
 
     Raises UsageError where the user named a file that is something else than a report: a store, above all.
     """
     if given is not None:
-        path = given / f"{run_id}.json" if given.is_dir() else given
+        path = Path(given)
+        path = path / f"{run_id}.json" if path.is_dir() else path
         refuse_other_file(path, *(url for url in (source, target) if url is not None))
         return path
     if target.path is not None:
@@ -39,7 +40,7 @@ def report_path(target: StoreURL, run_id: str, given: Path | None, *, source: St
     return Path("sessionlift-reports") / f"{run_id}.json"
 
 
-def refuse_mistyped(path: Path, given: Path | None) -> None:
+def refuse_mistyped(path: Path, given: str | Path | None) -> None:
     """Raise FileNotFoundError where a report's directory cannot be made, since its parent is not there either: of a
     path that was mistyped nothing is made, unless the user has ``given`` it."""
     above = path.parent.parent
@@ -48,7 +49,7 @@ def refuse_mistyped(path: Path, given: Path | None) -> None:
 
 
 def write_report(
-    report: Report, path: Path, given: Path | None, progress: Progress, *, token: str | None = None
+    report: Report, path: Path, given: str | Path | None, progress: Progress, *, token: str | None = None
 ) -> Path | None:
     """Write a run's report, without the ``token``; None, and a line of progress, where that cannot be done."""
     try:
@@ -59,7 +60,7 @@ def write_report(
         return None
 
 
-def tells_of_a_store(error: SessionliftError, given: Path | None) -> bool:
+def tells_of_a_store(error: SessionliftError, given: str | Path | None) -> bool:
     """Whether a change in place that ended with ``error`` leaves a report: there, or where the user asked for one.
 
     The report of such a run lies beside its store. Where none is, or the call was wrong, nothing began.
@@ -67,8 +68,9 @@ def tells_of_a_store(error: SessionliftError, given: Path | None) -> bool:
     return given is not None or not isinstance(error, (StoreNotFoundError, StoreFormatError, UsageError))
 
 
-def refuse_other_file(path: Path, *stores: StoreURL) -> None:
-    """Raise UsageError if writing a report to ``path`` would destroy anything but an earlier report."""
+def refuse_other_file(given: str | Path, *stores: StoreURL) -> None:
+    """Raise UsageError if writing a report to the path ``given`` would destroy anything but an earlier report."""
+    path = Path(given)
     hint = "name a new file, or a directory that is there"
     if not path.name:
         raise UsageError(f"{str(path)!r} is no name for a report", hint=hint)

@@ -84,10 +84,10 @@ def verify(
     source: str | None,
     target: str | None,
     *,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     only: Sequence[str] | None = None,
     progress: Progress | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> VerifyResult:
     """Compare both stores by separate code in a process of its own, and write a report of kind "verify".
 
@@ -99,12 +99,13 @@ def verify(
     was found is in the report: ``report.has_findings``.
     """
     claimed = None
-    if report_file is not None:
-        claimed = load(report_file)
+    claimed_file = None if report_file is None else Path(report_file)
+    if claimed_file is not None:
+        claimed = load(claimed_file)
         if claimed.kind in ("upgrade", "downgrade") or claimed.options.get("copy"):
-            checked = verify_claims(claimed, report_file, report_file=out)
+            checked = verify_claims(claimed, claimed_file, report_file=out)
             return VerifyResult(checked.report, checked.path)
-        _refuse_unfit(claimed, report_file)
+        _refuse_unfit(claimed, claimed_file)
         if source is None and claimed.source:
             source = claimed.source.url
         if target is None and claimed.target:
@@ -121,7 +122,7 @@ def verify(
         out=out,
         progress=progress or Progress(quiet=True),
     )
-    return run.go(claimed, report_file)
+    return run.go(claimed, claimed_file)
 
 
 def _refuse_unfit(report: Report, path: Path) -> None:
@@ -152,7 +153,7 @@ class _VerifyRun:
         target: StoreURL,
         *,
         only: Sequence[str] | None,
-        out: Path | None,
+        out: str | Path | None,
         progress: Progress,
     ) -> None:
         self._source, self._target = source, target

@@ -50,7 +50,7 @@ def derive(
     options: dict[str, Any] | None = None,
     *,
     wait: float = WAIT_SECONDS,
-    report_file: Path | None = None,
+    report_file: str | Path | None = None,
     interrupts: Interrupts | None = None,
 ) -> tuple[Report, Path | None]:
     """Do one of the steps in one transaction, and write its report; returns the report and its file.
