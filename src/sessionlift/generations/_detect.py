@@ -59,7 +59,8 @@ class Detection:
     ``dress`` is ``final`` or ``early/mid`` for synth.v2, ``sqlite``, ``dump`` or ``enhanced`` for langswarm.v1,
     else None. ``lacks`` names what an older form of the
     generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly
-    of the form that this build knows. ``rows`` counts the generation's tables.
+    of the form that this build knows. ``rows`` counts the generation's tables. ``beside`` counts, in a store that can
+    be moved, what is none of the generation's and not empty: by ``(table, None)`` rows, by ``(table, column)`` values.
     """
 
     system: str
@@ -72,6 +73,7 @@ class Detection:
     lacks: list[str] = field(default_factory=list)
     newer: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
+    beside: dict[tuple[str, str | None], int] = field(default_factory=dict)
 
     @property
     def moves_to(self) -> str | None:
@@ -89,7 +91,8 @@ class Detection:
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON, with the keys in this order."""
-        return {**asdict(self), "moves_to": self.moves_to}
+        beside = {".".join(filter(None, place)): count for place, count in self.beside.items()}
+        return {**asdict(self), "beside": beside, "moves_to": self.moves_to}
 
 
 _NEW_ONE = "name a new target: it will be created"
@@ -175,6 +178,10 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
     others = sorted(shape.keys() - signature.tables - LEDGER_TABLES - {VERSION_TABLE, KEPT_TABLE, STEPS_TABLE})
     if others:
         evidence.append(f"other tables beside them: {', '.join(others)}")
+    beside = _beside(query, shape, signature, others) if signature.generation in MOVED else {}
+    columns = [f"{table}.{column}" for table, column in beside if column is not None]
+    if columns:
+        evidence.append(f"columns that no move knows of: {', '.join(columns)}")
     return Detection(
         system=signature.system,
         generation=signature.generation,
@@ -186,7 +193,23 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
         lacks=signature.lacking(shape),
         newer=signature.newer(shape),
         stamps=stamps,
+        beside=beside,
     )
+
+
+def _beside(
+    query: Query, shape: Shape, signature: Signature, others: Sequence[str]
+) -> dict[tuple[str, str | None], int]:
+    """What no move knows of: it is told, so that nobody takes it for moved."""
+    found: dict[tuple[str, str | None], int] = {}
+    for table in others:
+        found[table, None] = int(query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
+    for table in sorted(signature.tables & shape.keys()):
+        known = {*signature.needs.get(table, ()), *signature.whole.get(table, ()), *signature.later.get(table, ())}
+        for column in sorted(shape[table] - known):
+            values = query(f"SELECT count({quote_identifier(column)}) FROM {quote_identifier(table)}")
+            found[table, column] = int(values[0][0])
+    return {place: count for place, count in found.items() if count}
 
 
 def require_generation(found: Detection, *wanted: str, store: str, role: Role, new: bool = False) -> Detection:

@@ -137,6 +137,10 @@ LOSSES: dict[str, tuple[str, str]] = {
 """Code of a loss: its meaning, and where the original is kept."""
 
 FACTS: dict[str, str] = {
+    "table_not_moved": "rows of a table that the old program knows nothing of: no move does either, and they stay "
+    "where they are",
+    "column_not_moved": "values of columns that the old program knows nothing of: no move does either, and they stay "
+    "where they are",
     "catalog_left_alone": "systems, versions, experiments or links that were left as the application has them: the "
     "source has not changed them since the move",
     "put_back": "sessions that were in the older store for a while: what that could not hold was given back to them",

@@ -191,6 +191,7 @@ class _Run:
         require_generation(found, *SOURCES, store=self._source.redacted, role="source")
         self._road = chosen_road(found.generation, self._options)
         self._report.source = store_info(self._source, found)
+        self._tally.beside(found.beside)
         self._known = what_is_known(self._source, self._asked_target, self._options, self._temporary)
         # the source is counted while the driver is probed, and everything is refused before the target is made
         self._converter.tell(self._converter_request())

@@ -58,6 +58,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         assumptions=assumptions(options),
     )
     tally = Tally()
+    tally.beside(found.beside)
     with ExitStack() as stack:
         there, known, before = None, Known(), None
         if goal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +102,12 @@ class Tally:
         self.more_errors += message["more_errors"]
         for session_id, why in message["aside"]:
             self._left(None if message["kind"] == "catalog" else session_id, why)
+
+    def beside(self, found: Mapping[tuple[str, str | None], int]) -> None:
+        """Tell of what the source has beside all that moves; see ``Detection``."""
+        for (table, column), count in found.items():
+            code = "table_not_moved" if column is None else "column_not_moved"
+            _add(self._facts, (code, table), count, None if column is None else {"column": column, "values": count})
 
     def _left(self, session_id: str | None, why: str) -> None:
         """Tell of a unit that was left alone though it is not well.
