@@ -179,5 +179,30 @@ def test_a_letter_that_only_becomes_one_of_ascii_makes_no_type(source: LegacySto
     assert query(target, "SELECT event_type FROM events ORDER BY id") == [("cais",), ("cais",), ("runtime",), ("cais",)]
 
 
+@pytest.mark.parametrize(
+    ("data", "key", "own"),
+    [
+        ('{"cfg": {"task_id": "\\u00e9"}, "task_id": "\u00e9"}', "task_id", '"\u00e9"'),
+        ('{"cfg": {"seed": 0}, "seed": -0}', "seed", "-0"),
+        ('{"cfg": {"seed": 0}, "seed" :0}', "seed", "0"),
+        ('{"cfg": {"model": "x"}, "m\\u006fdel": "\\u0078"}', "model", '"\\u0078"'),
+        ('{"m\\u006fdel": "\\/", "cfg": {"model": "/"}}', "model", '"\\/"'),
+        ('{"model": "\\/", "x": "\\"model\\": \\"/\\""}', "model", '"\\/"'),
+        ('{"prompt": {"prompt": null}, "prompt": null }', "prompt", "null"),
+        ('{"seed": 1, "seed": 1.0, "seed": true}', "seed", "true"),
+        ('{"seed": 1, "cfg": {"seed": 12}, "model": "seed"}', "seed", "1"),
+    ],
+)
+def test_a_lifted_key_has_its_members_own_text(
+    source: LegacyStore, move: Moved, target: Path, data: str, key: str, own: str
+) -> None:
+    source.session("s", metadata=f'[{{"metadata_type": "env", "data": {data}}}]')
+    move()
+    ((text,),) = query(target, "SELECT metadata FROM session_traces")
+    lifted = text.removeprefix(f'{{"env": {data}')
+    assert lifted != text
+    assert f', "{key}": {own},' in lifted or lifted.endswith(f', "{key}": {own}}}')
+
+
 def envelope(text: str) -> dict[str, str]:
     return {"message_type": "SessionEventMessage", "content": text, "event_time": "2025-01-01 10:00:00"}

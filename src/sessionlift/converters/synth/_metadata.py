@@ -112,10 +112,12 @@ def _names_once(text: str) -> bool:
 
 
 def _member_text(text: str, key: str, value: Any) -> str:
-    """The text of a member of the object ``text``; most have one spelling only, and then a look confirms it."""
-    if isinstance(value, (bool, int, str)) or value is None:
+    """The own text of a member of the object ``text``. Most have one spelling only, and then a look confirms it: where
+    the key stands once in the text, and cannot stand there in escapes, it is the member's and of no object inside."""
+    if (isinstance(value, (bool, int, str)) or value is None) and "\\u00" not in text:
         spelled = quote(value) if isinstance(value, str) else json.dumps(value)
-        if f"{quote(key)}: {spelled}" in text:
+        name = quote(key)
+        if text.count(name) == 1 and f"{name}: {spelled}" in text:
             return spelled
     return {name: member for name, member, _ in object_items(text)}[key]
 

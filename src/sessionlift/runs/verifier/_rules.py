@@ -176,9 +176,10 @@ def members(text: str) -> Iterator[tuple[str, str]]:
 def member(text: str, key: str, value: Any) -> str:
     """The own text of the member ``key`` of a JSON object, whose value is ``value``.
 
-    Where the key stands once only, in the usual spelling, and the value too, there is no need to read all members.
+    Where the key stands once only, in the usual spelling, and the value too, there is no need to read all members:
+    without escapes of ASCII there is no other spelling of the key, and the one found is not that of an object inside.
     """
-    if text.count(f'"{key}"') == 1 and (value is None or isinstance(value, (str, int))):
+    if (value is None or isinstance(value, (str, int))) and "\\u00" not in text and text.count(f'"{key}"') == 1:
         usual = _DUMPS(value)
         at = text.find(f'"{key}": {usual}') + len(key) + 4
         if at >= len(key) + 4 and text[at + len(usual)] in ",}":
