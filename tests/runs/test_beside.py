@@ -9,6 +9,7 @@ from tests.support.made import make_synth_v2
 from tests.support.moved import change, change_source, query
 
 from sessionlift._demo import make_langswarm_v1
+from sessionlift.bridge import backfill
 from sessionlift.generations import detect
 from sessionlift.reports import Report
 from sessionlift.runs import RollbackOptions, TransferOptions, migrate, plan, rollback
@@ -51,6 +52,12 @@ def test_it_is_counted_by_table(source: tuple[Path, str], tmp_path: Path) -> Non
     (named,) = [fact.examples for fact in report.source_facts if fact.code == "column_not_moved"]
     assert named == [{"column": "colour", "values": 1}]
     assert detect(str(path)).to_dict()["beside"] == {"notes": 2, f"{table}.colour": 1}
+
+
+def test_a_move_one_by_one_tells_of_it_once(source: tuple[Path, str], tmp_path: Path) -> None:
+    path, table = source
+    told = {("table_not_moved", "notes"): 2, ("column_not_moved", table): 1}
+    assert beside(backfill(str(path), str(tmp_path / "new.db")).report) == told
 
 
 def test_a_rollback_leaves_it_as_it_is(source: tuple[Path, str], tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ class Window:
     def begun(self, mover: SessionMover, assumptions: list[str]) -> None:
         """The stores are open: what they are."""
         with self._lock:
+            if self._report.source is None:
+                self._tally.beside(mover.found.beside)
             self._report.source = store_info(mover.source, mover.found)
             self._report.target = store_info(mover.target, mover.made)
             self._report.environment = current_environment(mover.fidelity.to_dict())
