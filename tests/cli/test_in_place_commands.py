@@ -11,7 +11,7 @@ import pytest
 from tests.support.surroundings import small_disk
 from tests.support.warm import Warm
 
-from sessionlift._demo import make_session_buddy
+from sessionlift._demo import make_langswarm_v1, make_session_buddy
 
 CHANGING = [
     ("upgrade",),
@@ -63,13 +63,30 @@ def test_what_is_no_store_is_told_with_a_next_step_and_gets_no_directory_of_repo
 def test_a_store_that_moves_into_a_new_one_is_a_wrong_call(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    path = tmp_path / "v3.db"
-    assert sessionlift("schema", "upgrade", path, "synth_v3").code == 0
+    path = tmp_path / "v1.db"
+    assert sessionlift("schema", "upgrade", path, "langswarm_v1").code == 0
     before = names(tmp_path)
     refused = json.loads(sessionlift(*command, path, "--json").out)
     assert (refused["ok"], refused["code"]) == (False, "usage")
     assert refused["hint"].startswith("sessionlift ")
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", CHANGING, ids=IDS[: len(CHANGING)])
+def test_a_store_that_was_moved_into_is_not_sent_to_be_moved(
+    sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    make_langswarm_v1(tmp_path / "v1.db", sessions=2)
+    assert sessionlift("migrate", tmp_path / "v1.db", tmp_path / "v2.db").code == 0
+    assert sessionlift("schema", "upgrade", tmp_path / "v3.db", "synth_v3").code == 0
+    told = sessionlift(*command, tmp_path / "v2.db")
+    assert told.code == 2
+    assert "langswarm.v2, the newest generation" in told.err
+    assert "sessionlift rollback STORE --all" in told.err
+    assert sessionlift("rollback", tmp_path / "v2.db", "--all", "--dry-run").code == 0
+    told = sessionlift(*command, tmp_path / "v3.db")
+    assert "nothing was moved into it" in told.err
+    assert "migrate" not in told.err
 
 
 def test_a_report_that_was_asked_for_is_written_for_a_wrong_path_too(sessionlift: Warm, tmp_path: Path) -> None:

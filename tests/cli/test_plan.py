@@ -44,9 +44,24 @@ def test_a_plan_is_a_report_that_can_be_kept(sessionlift: Warm, legacy: Legacy, 
         assert checked.code == 0, checked.out
 
 
+def test_a_plan_from_a_source_that_was_moved_to_another_place(
+    sessionlift: Warm, legacy: Legacy, tmp_path: Path, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    assert sessionlift("migrate", source, target).code == 0
+    there = source.rename(tmp_path / "there.duckdb")
+    refused = sessionlift("plan", there, target)
+    assert refused.code == 4
+    assert "say --same-source" in refused.err
+    found = sessionlift("plan", there, target, "--same-source", "--json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["report"]["skipped_sessions"] == 4
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
+        (("--same-source",), 2, "name the target"),
         (("--only", "none"), 2, "no session 'none'"),
         (("--timezone", "Nowhere/Land"), 2, "Nowhere/Land"),
         (("--mapping", "/nowhere/mapping.json"), 2, "does not exist"),

@@ -22,10 +22,11 @@ def nowhere(tmp_path: Path) -> Path:
     return tmp_path / "file" / "report.json"
 
 
-def unwritten(sessionlift: Warm, nowhere: Path, *command: object) -> None:
+def unwritten(sessionlift: Warm, nowhere: Path, *command: object, then: str = "") -> None:
     told = sessionlift(*command, "--report-file", nowhere, "--json")
     assert told.code == EXIT_OUTPUT, told.out + told.err
     assert "its report could not be written" in told.err
+    assert then in told.err
     answer = json.loads(told.out)
     assert (answer["ok"], answer["path"]) == (False, None)
 
@@ -33,17 +34,31 @@ def unwritten(sessionlift: Warm, nowhere: Path, *command: object) -> None:
 def test_of_a_verification(sessionlift: Warm, legacy: Legacy, target: Path, nowhere: Path) -> None:
     source = legacy(sessions=2, traps="none")
     assert sessionlift("migrate", source, target).code == 0
-    unwritten(sessionlift, nowhere, "verify", source, target)
+    unwritten(sessionlift, nowhere, "verify", source, target, then="run the same command again")
 
 
 def test_of_a_backfill(sessionlift: Warm, tmp_path: Path, nowhere: Path) -> None:
     make_langswarm_v1(tmp_path / "old.db", sessions=2)
-    unwritten(sessionlift, nowhere, "backfill", tmp_path / "old.db", tmp_path / "new.db")
+    then = "`sessionlift verify SOURCE TARGET` compares"
+    unwritten(sessionlift, nowhere, "backfill", tmp_path / "old.db", tmp_path / "new.db", then=then)
     assert json.loads(sessionlift("status", tmp_path / "new.db", "--json").out)["sessions"]["moved"] == 2
 
 
-@pytest.mark.parametrize("step", ["verify", "taxonomy"])
-def test_of_a_step_in_place(sessionlift: Warm, tmp_path: Path, nowhere: Path, step: str) -> None:
+CHECKS = "`sessionlift session-buddy verify STORE` checks"
+
+
+@pytest.mark.parametrize(("step", "then"), [("verify", "run the same command again"), ("taxonomy", CHECKS)])
+def test_of_a_step_in_place(sessionlift: Warm, tmp_path: Path, nowhere: Path, step: str, then: str) -> None:
     store = tmp_path / "skills.db"
     make_session_buddy(store, generation="session_buddy.v4")
-    unwritten(sessionlift, nowhere, "session-buddy", step, store)
+    unwritten(sessionlift, nowhere, "session-buddy", step, store, then=then)
+
+
+@pytest.mark.parametrize(("given", "then"), [((), CHECKS), (("--dry-run",), "run the same command again")])
+def test_of_a_change_in_place(
+    sessionlift: Warm, tmp_path: Path, nowhere: Path, given: tuple[str, ...], then: str
+) -> None:
+    store = tmp_path / "skills.db"
+    make_session_buddy(store, generation="session_buddy.v3")
+    unwritten(sessionlift, nowhere, "upgrade", store, *given, then=then)
+    assert sessionlift("session-buddy", "verify", store).code == 0

@@ -19,7 +19,7 @@ from sessionlift.errors import (
     SessionliftError,
     UsageError,
 )
-from sessionlift.reports import Report, render_text
+from sessionlift.reports import Report, render_text, without_report
 from sessionlift.runs import Interrupts
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -53,7 +53,7 @@ def end(report: Report, path: Path | None) -> None:
     look. A run without a report is never told as well."""
     if path is None:
         click.echo("Error [report]: what the command did is done, but its report could not be written", err=True)
-        click.echo("  next: make room, or say --report-file; `sessionlift verify` compares the stores again", err=True)
+        click.echo(f"  next: {without_report(report)}", err=True)
         sys.exit(EXIT_OUTPUT)
     if report.has_findings:
         sys.exit(EXIT_FINDINGS)

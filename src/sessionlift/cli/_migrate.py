@@ -15,6 +15,7 @@ from sessionlift.cli._options import (
     only_option,
     report_file_option,
     salvage_option,
+    same_source_option,
     timezone_option,
     transfer_options,
 )
@@ -38,11 +39,7 @@ from sessionlift.runs import migrate as run_migrate
     help="A row that cannot be converted goes to quarantine whole, or ends the run before its session is written.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the target with the source; the report says so.")
-@click.option(
-    "--same-source",
-    is_flag=True,
-    help="SOURCE is the store that TARGET was filled from, at another place now.",
-)
+@same_source_option
 @no_backup_option
 @backup_dir_option
 @report_file_option

@@ -34,6 +34,11 @@ salvage_option = click.option(
     is_flag=True,
     help="Move what can be read of a session whose history is broken; what cannot goes to quarantine.",
 )
+same_source_option = click.option(
+    "--same-source",
+    is_flag=True,
+    help="SOURCE is the store that TARGET was filled from, at another place now.",
+)
 report_file_option = click.option(
     "--report-file",
     type=click.Path(path_type=Path),

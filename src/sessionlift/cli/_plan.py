@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from sessionlift.cli._common import Command, emit_json, json_option
-from sessionlift.cli._options import mapping_option, only_option, salvage_option, timezone_option, transfer_options
+from sessionlift.cli._options import (
+    mapping_option,
+    only_option,
+    salvage_option,
+    same_source_option,
+    timezone_option,
+    transfer_options,
+)
 from sessionlift.reports import render_text
 from sessionlift.runs import plan as run_plan
 
@@ -19,6 +26,7 @@ from sessionlift.runs import plan as run_plan
 @mapping_option
 @only_option
 @salvage_option
+@same_source_option
 @click.option(
     "--report-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -33,13 +41,13 @@ def plan(
     mapping_file: Path | None,
     only: tuple[str, ...],
     salvage: bool,
+    same_source: bool,
     report_file: Path | None,
     as_json: bool,
 ) -> None:
     """Say what moving SOURCE (into TARGET) would read, write, lose and put aside; changes nothing."""
-    report = run_plan(
-        source, target, transfer_options(timezone, mapping_file, only, salvage=salvage), report_file=report_file
-    )
+    options = transfer_options(timezone, mapping_file, only, same_source=same_source, salvage=salvage)
+    report = run_plan(source, target, options, report_file=report_file)
     if as_json:
         path = None if report_file is None else str(report_file)
         emit_json({"ok": True, "report": report.to_dict(), "path": path})

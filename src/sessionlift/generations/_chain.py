@@ -13,7 +13,7 @@ from sessionlift._version import __version__
 from sessionlift.errors import DependentObjectsError, MixedGenerationError, UsageError
 from sessionlift.generations import _structure
 from sessionlift.generations._dependents import Dependent
-from sessionlift.generations._detect import detect_in
+from sessionlift.generations._detect import MOVED, Detection, detect_in
 from sessionlift.generations._kept import note_step
 from sessionlift.generations._revision import differs
 from sessionlift.generations._schema import (
@@ -86,11 +86,7 @@ def standing(connection: Connection, where: StoreURL) -> Standing:
     found = detect_in(query, engine=where.engine, store=where.redacted, role="target")
     chain = chain_of(found.generation)
     if not chain:
-        raise UsageError(
-            f"{where.redacted} holds {found.generation}, which is moved into a new store and not changed in place",
-            hint="sessionlift migrate OLD NEW; and back: sessionlift rollback NEW",
-            found=found.evidence,
-        )
+        raise not_in_place(found, where)
     info = next(info for info in chain if info.generation == found.generation)
     step = step_of(info.revision)
     different = step.differences(connection)
@@ -109,6 +105,22 @@ def standing(connection: Connection, where: StoreURL) -> Standing:
             )
         )
     return Standing(found.generation, info.revision, mine[0] if mine else None, found.rows, oddities)
+
+
+def not_in_place(found: Detection, where: StoreURL) -> UsageError:
+    """The error for a store that is of no chain, with the way that there is for it, if there is one."""
+    said, hint = "which this build knows and changes nowhere", "`sessionlift detect STORE` says what it is"
+    if found.generation in MOVED:
+        said = "which is moved into a new store and not changed in place"
+        hint = "sessionlift migrate OLD NEW; and back: sessionlift rollback NEW"
+    elif found.generation in MOVED.values():
+        said = "the newest generation of its system, and is not changed in place"
+        hint = (
+            "nothing leads further up; the way back is `sessionlift rollback STORE --all`"
+            if found.ledger
+            else "nothing leads further up, and nothing was moved into it that could go back"
+        )
+    return UsageError(f"{where.redacted} holds {found.generation}, {said}", hint=hint, found=found.evidence)
 
 
 def _record_oddities(connection: Connection, chain: list[RevisionInfo], step: Step, where: StoreURL) -> list[Oddity]:

@@ -29,6 +29,7 @@ from sessionlift.reports._model import (
     VerificationStatus,
     utc_now,
 )
+from sessionlift.reports._next import without_report
 from sessionlift.reports._redact import redact, redact_tree
 from sessionlift.reports._schema import schema
 from sessionlift.reports._text import render_list, render_text
@@ -71,6 +72,7 @@ __all__ = [
     "render_text",
     "schema",
     "utc_now",
+    "without_report",
     "write",
     "write_digests",
 ]

@@ -73,6 +73,16 @@ def next_steps(report: Report) -> list[str]:
     return steps
 
 
+def without_report(report: Report) -> str:
+    """What to do where a command came to its end and its report could not be written."""
+    room = "make room, or say --report-file"
+    if report.dry_run or report.kind in ("verify", "plan"):
+        return f"{room}, and run the same command again: no store was changed"
+    if in_place(report) or report.kind == "derive":
+        return f"{room}; `sessionlift session-buddy verify STORE` checks the store as it is"
+    return f"{room}; `sessionlift verify SOURCE TARGET` compares the stores again"
+
+
 _CATALOG_CONFLICTS = ("changed_on_both_sides", "legacy_changed")
 
 

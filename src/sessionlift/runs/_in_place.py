@@ -29,6 +29,7 @@ from sessionlift.generations import (
     change,
     detect,
     kept_rows,
+    not_in_place,
     refuse_dependents,
     standing,
     step_of,
@@ -181,12 +182,7 @@ class InPlaceRun:
         chain = chain_of(found.generation)
         road = in_place_road(found.system)
         if not chain or road is None:
-            raise UsageError(
-                f"{self._where.redacted} holds {found.generation}, which is moved into a new store and not changed in "
-                "place",
-                hint="sessionlift migrate OLD NEW",
-                found=found.evidence,
-            )
+            raise not_in_place(found, self._where)
         self._road: InPlaceRoad = road
         self._chain = chain
         self._to = chain_target(chain, self._options.to)

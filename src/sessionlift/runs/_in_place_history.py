@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sessionlift.errors import UsageError
-from sessionlift.generations import chain_of, detect, kept_rows
+from sessionlift.generations import chain_of, detect, kept_rows, not_in_place
 from sessionlift.runs._snapshot import in_place_url, open_file
 
 
@@ -45,6 +45,8 @@ def history(store: str) -> History:
     where = in_place_url(store)
     found = detect(where, role="source")
     if not chain_of(found.generation):
+        if not found.ledger:
+            raise not_in_place(found, where)
         raise UsageError(
             f"{where.redacted} holds {found.generation}, which is not changed in place",
             hint="sessionlift status STORE tells what was moved into it",

@@ -42,6 +42,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     """
     where = parse_store_url(source)
     goal = None if target is None else parse_store_url(target)
+    if goal is None and options.same_source:
+        raise UsageError("--same-source says where the sessions of a target came from", hint="name the target, too")
     if goal is not None:
         refuse_same(where, goal)
     if report_file is not None:
