@@ -20,6 +20,9 @@ from sessionlift.converters import TypeMapping
 from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.reports import Report, check_file, load
 from sessionlift.runs import RollbackOptions, TransferOptions, VerifyResult, migrate, rollback, verify
+from sessionlift.runs.verifier import open_reader
+from sessionlift.runs.verifier._digests import target_digests
+from sessionlift.stores import parse_store_url
 
 pytestmark = pytest.mark.slow
 
@@ -292,6 +295,154 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
         db3.commit()
     found = verify(str(source), str(target)).report.errors
     assert [(line.code, line.session_id) for line in found] == [("rows_of_quarantined", bad)]
+
+
+QUARANTINED = (
+    "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
+    "SELECT run_id, 'session', session_id, ?, ?, ?, 'x', ? FROM sessionlift_units WHERE session_id = ?"
+)
+TARGET_TABLES = ("event_rewards", "outcome_rewards", "messages", "events", "session_timesteps", "session_traces")
+
+
+def put_aside(road: Road, session: str, code: str, *tables: str) -> None:
+    """Put a session's rows of ``tables`` into quarantine, as the converter would."""
+    with duckdb.connect(str(road.source), read_only=True) as db:
+        for table in tables:
+            kinds = db.execute(f"DESCRIBE {table}").fetchall()
+            cells = ", ".join(
+                f'"{name}"' + ("" if kind in ("INTEGER", "BIGINT") and name != "id" else "::VARCHAR")
+                for name, kind, *_ in kinds
+            )
+            for row in db.execute(f"SELECT {cells} FROM {table} WHERE session_id = ?", [session]).fetchall():
+                whole = dict(zip([kind[0] for kind in kinds], row, strict=True))
+                key = str(whole.get("id", whole["session_id"]))
+                change(road.target, QUARANTINED, table, key, code, json.dumps(whole), session)
+
+
+def as_written(road: Road, session: str, state: str) -> None:
+    """Have the ledger say that this is how the session was moved."""
+    reader = open_reader(parse_store_url(str(road.target)))
+    digest = target_digests(reader, [session])[session]
+    reader.close()
+    told = "UPDATE sessionlift_units SET target_digest = ?, state = ? WHERE session_id = ?"
+    change(road.target, told, digest, state, session)
+
+
+def test_an_event_that_could_have_been_moved_must_not_be_in_quarantine(road: Road) -> None:
+    ((session,),) = query(road.target, "SELECT session_id FROM events WHERE event_type = 'cais' LIMIT 1")
+    put_aside(road, session, "event_type_unknown", "events")
+    for table in ("event_rewards", "events"):
+        change(road.target, f"DELETE FROM {table} WHERE session_id = ?", session)
+    as_written(road, session, "partial")
+    report = road.verify().report
+    assert {(line.code, line.session_id) for line in report.errors} == {("differs_from_source", session)}
+    assert any("is mapped to 'cais'" in each.message for each in report.verification.differences)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("metadata_unreadable", "though its metadata can be read"),
+        ("time_out_of_range", "though the target can hold its time"),
+        ("event_type_unknown", "which keeps no whole session out"),
+        ("made_up", "which keeps no whole session out"),
+        ("target_refused", None),
+    ],
+)
+def test_a_session_that_could_have_been_moved_must_not_be_in_quarantine(road: Road, code: str, why: str | None) -> None:
+    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
+    put_aside(road, session, code, "session_traces", "session_timesteps", "events", "messages")
+    for table in TARGET_TABLES:
+        change(road.target, f"DELETE FROM {table} WHERE session_id = ?", session)
+    as_written(road, session, "quarantined")
+    told = [each.message for each in road.verify().report.verification.differences]
+    # whether a target had a reason to refuse rows, nobody can tell later
+    assert told == ([] if why is None else told)
+    assert why is None or any(why in each for each in told)
+
+
+@pytest.mark.parametrize("table", ["session_traces", "session_timesteps", "messages"])
+@pytest.mark.parametrize("code", ["target_refused", "event_type_unknown"])
+def test_no_row_of_a_moved_session_but_events_is_in_quarantine(road: Road, table: str, code: str) -> None:
+    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
+    put_aside(road, session, code, table)
+    report = road.verify().report
+    assert any("though its session was moved" in each.message for each in report.verification.differences)
+    assert codes(road.verify()) == {"differs_from_source"}
+
+
+@pytest.fixture
+def partly(tmp_path: Path) -> Road:
+    """One event of one session is in quarantine."""
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=3)
+    with duckdb.connect(str(source)) as db:
+        db.execute("UPDATE events SET event_type = 'other' WHERE id = (SELECT min(id) FROM events)")
+    result = migrate(str(source), str(target), TransferOptions())
+    assert result.path is not None
+    return Road(tmp_path, source, target, result.path)
+
+
+def test_a_row_is_in_quarantine_once(partly: Road) -> None:
+    partly.in_target(
+        "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
+        "SELECT run_id, unit, session_id, table_name, row_id, code, reason, row FROM sessionlift_quarantine "
+        "WHERE unit = 'session' LIMIT 1"
+    )
+    assert any("more than once" in each.message for each in partly.verify().report.verification.differences)
+
+
+@pytest.mark.parametrize(("state", "other"), [("moved", "partial"), ("partial", "moved")])
+def test_the_state_of_a_moved_session_says_whether_rows_are_in_quarantine(partly: Road, state: str, other: str) -> None:
+    mine = f"unit = 'session' AND state = '{state}'"
+    ((session,),) = query(partly.target, f"SELECT session_id FROM sessionlift_units WHERE {mine} LIMIT 1")
+    change(partly.target, "UPDATE sessionlift_units SET state = ? WHERE session_id = ?", other, session)
+    (found,) = partly.verify().report.verification.differences
+    assert (found.session_id, found.column, found.expected, found.found) == (session, "state", state, other)
+
+
+ODD_METADATA = (
+    '[{"metadata_type": "k", "data": 1,}]',
+    '[{"metadata_type": "k", "data": nan}]',
+    '[{"metadata_type": "k", "data": [1,],}]',
+    f'[{{"metadata_type": "k", "data": {"9" * 5_000}}}]',
+    f'[{{"metadata_type": "k", "data": {"9" * 700}}}]',
+    f'[{{"metadata_type": "k", "data": {"[" * 190}{"]" * 190}}}]',
+    f'[{{"metadata_type": "k", "data": {"[" * 990}{"]" * 990}}}]',
+    "[1,]",
+    '{"a": 1,}',
+)
+ODD_TIMES = (
+    "infinity", "-infinity", "0001-01-01", "0001-01-01 14:00:00", "9999-12-31 10:00:00", "9999-12-31 19:00:01",
+    "10000-01-01", "0001-12-31 (BC)", "290001-01-01", None,
+)  # fmt: skip
+ODD_TYPES = ("lmcais", "cais ", "", "RUNTIME", "xEnvironment", "caıs", "runtime\0", "custom")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("event_types", [{}, {"custom": "runtime"}])
+def test_what_the_converter_put_aside_could_not_be_moved(
+    tmp_path: Path, zone: str, event_types: dict[str, str]
+) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=30, seed=4, dress="mixed", traps="all")
+    with duckdb.connect(str(source)) as db:
+        ids = [row[0] for row in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()]
+        for session, metadata in zip(ids, ODD_METADATA, strict=False):
+            db.execute("UPDATE session_traces SET metadata = ? WHERE session_id = ?", [metadata, session])
+        for session, moment in zip(ids[len(ODD_METADATA) :], ODD_TIMES, strict=False):
+            db.execute("UPDATE session_traces SET created_at = ?::TIMESTAMP WHERE session_id = ?", [moment, session])
+        rest = ids[len(ODD_METADATA) + len(ODD_TIMES) :]
+        events = "SELECT id FROM events WHERE list_contains(?, session_id) ORDER BY id LIMIT ?"
+        for (event,), kind in zip(db.execute(events, [rest, len(ODD_TYPES)]).fetchall(), ODD_TYPES, strict=True):
+            db.execute("UPDATE events SET event_type = ? WHERE id = ?", [kind, event])
+    mapping = TypeMapping(message_types={}, event_types=event_types)
+    result = migrate(str(source), str(target), TransferOptions(timezone=zone, timezone_given=True, mapping=mapping))
+    aside = {code for (code,) in query(target, "SELECT DISTINCT code FROM sessionlift_quarantine")}
+    assert aside >= {"event_type_unknown", "time_out_of_range", "metadata_unreadable"}
+    assert result.report.verification.differences == []
+    for report in (verify(str(source), str(target)).report, verify(None, None, report_file=result.path).report):
+        assert (report.errors, report.verification.differences) == ([], [])
 
 
 def test_each_unit_is_checked_with_the_options_of_the_run_that_moved_it(tmp_path: Path) -> None:

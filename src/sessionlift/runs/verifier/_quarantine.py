@@ -1,9 +1,9 @@
-"""Rows in quarantine: each as the source has it, and none that should be there missing."""
+"""Rows in quarantine: each as the source has it, all that should be there, and none that could have been moved."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,12 +11,19 @@ import duckdb
 
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._digests import SESSION_TABLES, SOURCE
-from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._source import Batch
+from sessionlift.runs.verifier._tables import micros
 from sessionlift.stores import quote_identifier
 
 CHUNK = 50
-_COLUMNS = ("table_name", "row_id", "session_id", "row")
+_COLUMNS = ("table_name", "row_id", "session_id", "row", "unit")
 _NUMBERS = ("INTEGER", "BIGINT")
+EVENT_TYPE = "event_type_unknown"
+"""The code of an event whose session was moved without it."""
+TIME, METADATA = "time_out_of_range", "metadata_unreadable"
+WHOLE = frozenset((TIME, METADATA, "target_refused"))
+"""The codes of rows whose whole session is in quarantine. Why a target refused it, the source does not tell."""
 
 
 def check(
@@ -24,17 +31,27 @@ def check(
 ) -> dict[str, int]:
     """Compare each row of the quarantine with the source's; returns how many there are by table.
 
-    ``v_apart`` has then (table, row id) of each.
+    ``v_apart`` has then (table, row id, unit, session id) of each.
     """
-    db.execute("CREATE OR REPLACE TEMP TABLE v_apart (table_name VARCHAR, row_id VARCHAR)")
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE v_apart (table_name VARCHAR, row_id VARCHAR, unit VARCHAR, session_id VARCHAR)"
+    )
     counts: dict[str, int] = {}
     with closing(target.stream("sessionlift_quarantine", _COLUMNS, where, params, ("id",))) as stream:
         while rows := stream.fetch(CHUNK):
             for table in dict.fromkeys(str(row[0]) for row in rows):
-                own = [(str(row[1]), row[2], row[3]) for row in rows if str(row[0]) == table]
+                mine = [row for row in rows if str(row[0]) == table]
+                own = [(str(row[1]), row[2], row[3]) for row in mine]
                 counts[table] = counts.get(table, 0) + len(own)
-                db.executemany("INSERT INTO v_apart VALUES (?, ?)", [(table, row[0]) for row in own])
+                places = [(table, str(row[1]), str(row[4]), str(row[2])) for row in mine]
+                db.executemany("INSERT INTO v_apart VALUES (?, ?, ?, ?)", places)
                 _compare(db, result, table, own)
+    twice = (
+        "SELECT session_id, table_name, row_id FROM v_apart WHERE unit = 'session' GROUP BY ALL HAVING count(*) > 1 "
+        "ORDER BY ALL"
+    )
+    for session, table, row_id in db.execute(twice).fetchall():
+        out_of_place(result, session, table, row_id, "more than once")
     return counts
 
 
@@ -75,6 +92,42 @@ def _tell(result: Comparison, session: str | None, table: str, row: str, want: A
     have = have[:1000] if isinstance(have, str) else None if have is None else repr(have)[:1000]
     want = None if want is None else want[:1000]
     result.differ(Found(session, table, row, None, want, have, f"{table} row {row} {said}"))
+
+
+def out_of_place(result: Comparison, session: str, table: str, row_id: str, why: str) -> None:
+    """Tell of a row that must not be in quarantine, or not so."""
+    _tell(result, session, table, row_id, None, "a row", f"is in quarantine {why}")
+
+
+def event_types(db: duckdb.DuckDBPyConnection, ids: Collection[int]) -> list[tuple[int, str, str]]:
+    """(id, session id, type) of those of the events ``ids`` that belong to the batch that is out."""
+    if not ids:
+        return []
+    return db.execute(
+        "SELECT id, session_id, event_type FROM events WHERE id BETWEEN ? AND ? "
+        "AND id IN (SELECT unnest(from_json(?, '[\"BIGINT\"]'))) "
+        "AND session_id IN (SELECT session_id FROM v_ids) ORDER BY id",
+        [min(ids), max(ids), json.dumps(sorted(ids))],
+    ).fetchall()
+
+
+def codes(target: TargetReader, ids: Sequence[str]) -> dict[str, set[str]]:
+    """By session the codes of its rows in quarantine."""
+    found: dict[str, set[str]] = {}
+    some, params = id_list(ids)
+    where = f"unit = 'session' AND session_id IN ({some})"
+    for session, code in target.read("sessionlift_quarantine", ("session_id", "code"), where, params):
+        found.setdefault(str(session), set()).add(str(code))
+    return found
+
+
+def traces(db: duckdb.DuckDBPyConnection, batch: Batch) -> list[tuple[str, bool, int | None, str | None]]:
+    """Of each session of a batch its id, whether it has a time, that time, and its metadata."""
+    return db.execute(
+        f"SELECT session_id, created_at IS NOT NULL, {micros('created_at')}, metadata::VARCHAR FROM session_traces "
+        "WHERE rowid BETWEEN ? AND ? AND session_id IN (SELECT session_id FROM v_ids)",
+        list(batch.places),
+    ).fetchall()
 
 
 def missing(db: duckdb.DuckDBPyConnection, result: Comparison, table: str, condition: str) -> None:

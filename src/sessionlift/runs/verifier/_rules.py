@@ -13,6 +13,8 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sessionlift.runs.verifier._depth import DEEP, depth
+
 EPOCH = datetime(1970, 1, 1)
 WHITE = " \t\n\r"
 TOP_KEYS = (
@@ -293,4 +295,16 @@ class SessionMetadata:
         return "{" + ", ".join(parts) + "}"
 
 
+def metadata_is_readable(text: str | None) -> bool | None:
+    """Whether v3's metadata can be made of v2's JSON text; None where that depends on the interpreter that reads it."""
+    try:
+        SessionMetadata(text)
+    except Exception:  # noqa: BLE001 - however it shows that it cannot be read
+        return False
+    told = text or ""
+    return None if _LONG_NUMBER.search(told) or depth(told) >= DEEP else True
+
+
+_LONG_NUMBER = re.compile("[0-9]{640}")
+"""As many digits are read by every Python, however it is set up."""
 _TOP = frozenset(TOP_KEYS)

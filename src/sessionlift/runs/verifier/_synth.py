@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs.verifier import _catalog, _digests, _metadata, _rules, _tables
+from sessionlift.runs.verifier import _catalog, _digests, _metadata, _quarantine, _rules, _tables
 from sessionlift.runs.verifier._collector import without_collector
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
@@ -34,6 +34,7 @@ CANNOT_SEE = [
     "a misreading of the rules that converter and verifier share, since both follow docs/synth.md",
     "the ids of outcome_rewards and experimental_systems, which the target numbers by itself",
     "which of two equal numbers a column holds: 29 and 29.0, or 0.0 and -0.0, are the same to SQLite",
+    "whether the target had to refuse what is in quarantine as refused by it, and the words of a reason",
     "losses, facts and summaries of runs in the ledger, which no rows follow from (--report checks a report)",
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
     "a report's own figures of its verification, its options and its texts",
@@ -122,6 +123,7 @@ class SynthVerifier:
         for batch in self.index.batches(list(given)):
             self.result.sessions += len(batch.ids)
             self.result.given_back += len(batch.ids)
+            self._quarantined(batch)
             tables = (*_digests.SESSION_TABLES, "event_rewards", "outcome_rewards")
             for table, rows in rows_of(self._target, tables, batch.ids).items():
                 self.result.found(table, rows)
@@ -207,24 +209,70 @@ class SynthVerifier:
         self._batch = batch
         self._sessions = set(batch.ids)
         self._dates: dict[str, str] = {}
-        apart = self._quarantined()
+        apart = self._quarantined(batch)
         steps, turns = self._timesteps(apart["session_timesteps"])
         rewards = self._events(steps, turns, apart["events"])
         self._messages(deal(steps, 3, batch.counts["messages"]), apart["messages"])
         self._traces(rewards)
 
-    def _quarantined(self) -> dict[str, set[int]]:
+    def _quarantined(self, batch: Batch) -> dict[str, set[int]]:
+        """The ids of the rows in quarantine of sessions that were moved; tells of those that need not be there.
+
+        Nothing but its type keeps a row of such a session out of the target, and that only an event.
+        """
         apart: dict[str, set[int]] = {"session_timesteps": set(), "events": set(), "messages": set()}
-        some, params = id_list(self._batch.ids)
-        for table, row_id in self._target.read(
+        typed: set[int] = set()
+        some, params = id_list(batch.ids)
+        for session, table, row_id, code in self._target.read(
             "sessionlift_quarantine",
-            ("table_name", "row_id"),
+            ("session_id", "table_name", "row_id", "code"),
             f"unit = 'session' AND session_id IN ({some})",
             params,
         ):
-            if table in apart and str(row_id).lstrip("-").isdecimal():
-                apart[table].add(int(row_id))
+            told = str(row_id)
+            number = int(told) if table in apart and told.lstrip("-").isdecimal() else None
+            if number is not None:
+                apart[table].add(number)
+            if (table, code) != ("events", _quarantine.EVENT_TYPE):
+                _quarantine.out_of_place(self.result, session, table, told, f"by {code}, though its session was moved")
+            elif number is not None:
+                typed.add(number)
+        for number, session, kind in _quarantine.event_types(self._source, typed):
+            if (mapped := self._event_types[kind]) is not None:
+                why = f"though its type, {kind!r}, is mapped to {mapped!r}"
+                _quarantine.out_of_place(self.result, session, "events", str(number), why)
         return apart
+
+    def check_aside(self, ids: Sequence[str], known: Mapping[str, str]) -> None:
+        """Tell of sessions in quarantine whole that could have been moved, as far as the source tells.
+
+        ``known`` are the digests of what was put there: what was mended in the source since is another matter.
+        """
+        for batch in self.index.batches(ids):
+            codes = _quarantine.codes(self._target, batch.ids)
+            wrong = {
+                session: why
+                for session, created, moment, metadata in _quarantine.traces(self._source, batch)
+                if (why := self._could_move(codes.get(session, set()), created, moment, metadata)) is not None
+            }
+            if not wrong:
+                continue
+            for session, digest in _digests.source_digests(self._source, batch).items():
+                if session in wrong and digest == known[session]:
+                    _quarantine.out_of_place(self.result, session, "session_traces", session, wrong[session])
+
+    def _could_move(self, codes: set[str], created: bool, moment: int | None, metadata: str | None) -> str | None:
+        """What is wrong with ``codes``, by which all rows of a session are in quarantine; None where nothing is.
+
+        ``created``: whether it has a time; ``moment`` is None for one without end.
+        """
+        if len(codes) > 1 or not codes <= _quarantine.WHOLE:
+            return f"by {', '.join(sorted(codes))}, which keeps no whole session out of the target"
+        if _quarantine.TIME in codes and (not created or self._clock.text(self._utc([moment])[0]) is not None):
+            return "though the target can hold its time"
+        if _quarantine.METADATA in codes and _rules.metadata_is_readable(metadata):
+            return "though its metadata can be read"
+        return None
 
     def _rows(self, table: str, columns: Sequence[str], of: str | None = None) -> TargetRows:
         return TargetRows(self._target, table, columns, self._batch, of or table, self._sessions)

@@ -16,7 +16,7 @@ from sessionlift.runs.verifier._carried import LeftAlone, carried, catalog_compl
 from sessionlift.runs.verifier._readers import TargetReader
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
-from sessionlift.runs.verifier._units import UnitTable
+from sessionlift.runs.verifier._units import ASIDE, UnitTable
 from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
 
 MEMORY_LIMIT = "48MB"
@@ -144,12 +144,31 @@ class SynthAuditor(Auditor):
             self._audit.note("in_quarantine", table, count, [])
         if claim is not None and claim not in self._options:
             return
+        for run_id in self._units.runs():
+            if run_id in self._options:
+                self._checker.take(self._options[run_id])
+                for ids in self._units.chunks(run_id, ASIDE):
+                    known = {key: unit.source_digest for key, unit in self._units.known(ids).items()}
+                    self._verifier.check_aside(ids, known)
+        if claim is None:
+            self._states()
         aside = "session_id IN (SELECT session_id FROM v_units WHERE state = 'quarantined')"
         for table in _digests.SESSION_TABLES:
             _quarantine.missing(self._db, result, table, aside)
             if with_catalog and self._catalog_orphans and table != "session_traces":
                 orphans = "session_id NOT IN (SELECT session_id FROM session_traces)"
                 _quarantine.missing(self._db, result, table, orphans)
+
+    def _states(self) -> None:
+        """A session that was moved is "partial" if rows of it are in quarantine, and only then."""
+        aside = "session_id IN (SELECT session_id FROM v_apart WHERE unit = 'session')"
+        wrong = (
+            "SELECT session_id, state FROM v_units WHERE session_id IN (SELECT session_id FROM v_index) "
+            f"AND (state = 'moved' AND {aside} OR state = 'partial' AND NOT {aside}) ORDER BY 1"
+        )
+        for session, state in self._db.execute(wrong).fetchall():
+            must = "moved" if state == "partial" else "partial"
+            self._verifier.result.value(session, "sessionlift_units", session, "state", must, state)
 
     def _catalog(self, unit: Unit) -> None:
         self._verifier.check_catalog()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from sessionlift.runs.verifier._depth import DEEP, depth
 from sessionlift.runs.verifier.langswarm._ledger import Aside
 from sessionlift.runs.verifier.langswarm._reading import UnreadableError, history_of, metadata_of
 from sessionlift.runs.verifier.langswarm._rules import BeyondAllTimesError, Expected, expected
@@ -16,9 +16,6 @@ from sessionlift.runs.verifier.langswarm._store import Cell, LegacyRow, Unreadab
 from sessionlift.runs.verifier.langswarm._times import Clock
 
 NESTED = "nested_too_deeply"
-DEEP = 200
-"""Levels of brackets below which no Python refuses a document; how many it takes depends on the interpreter."""
-_BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 @dataclass
@@ -108,10 +105,4 @@ def is_deep(row: LegacyRow) -> bool:
 def _depth(cell: Cell) -> int:
     if isinstance(cell, bytes):
         cell = cell.decode(json.detect_encoding(cell), "replace")
-    if not isinstance(cell, str):
-        return 0
-    depth = deepest = 0
-    for found in _BRACKETS.finditer(cell):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
-        deepest = max(deepest, depth)
-    return deepest
+    return depth(cell) if isinstance(cell, str) else 0
