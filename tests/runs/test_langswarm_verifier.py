@@ -361,6 +361,18 @@ def say_more(db: sqlite3.Connection, session: str, *texts: str, time: str = "203
     db.execute("UPDATE session_metrics SET message_count = message_count + 1 WHERE session_id = ?", (session,))
 
 
+def test_a_ledger_that_has_lost_its_catalog_is_told(moved: MovedStore) -> None:
+    def lose(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM sessionlift_units WHERE unit = 'catalog'")
+
+    def stray(db: sqlite3.Connection) -> None:
+        names = [str(row[1]) for row in db.execute("PRAGMA table_info(sessions)")][1:]
+        db.execute(f"INSERT INTO sessions SELECT NULL, {', '.join(names)} FROM sessions LIMIT 1")
+
+    assert moved.look(lose).codes == set()
+    assert moved.look(lose, in_source=stray).codes == {"catalog_not_in_ledger"}
+
+
 def test_a_session_that_was_continued_is_told_of_and_is_no_finding(moved: MovedStore) -> None:
     session, _ = many_messages(moved)
     seen = moved.look(lambda db: say_more(db, session, "one", "two"))

@@ -661,6 +661,23 @@ def test_a_mistyped_session_is_refused(road: Road) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_a_ledger_that_has_lost_its_catalog_is_told(road: Road, tmp_path: Path) -> None:
+    lost = "DELETE FROM sessionlift_units WHERE unit = 'catalog'"
+    road.in_target(lost, "UPDATE systems SET name = 'forged'")
+    assert codes(road.verify()) == {"catalog_not_in_ledger"}
+    session = road.in_target("SELECT session_id FROM session_traces LIMIT 1")[0][0]
+    assert codes(road.verify(only=[session])) == set()
+    # a source that has no such rows leaves nothing to compare
+    source, target = tmp_path / "plain.duckdb", tmp_path / "plain.db"
+    make_synth_v2(source, sessions=2)
+    with duckdb.connect(str(source)) as db:
+        for table in ("experimental_systems", "system_versions", "experiments", "systems"):
+            db.execute(f"DELETE FROM {table}")
+    migrate(str(source), str(target), TransferOptions())
+    change(target, lost)
+    assert verify(str(source), str(target)).report.errors == []
+
+
 # --- what cannot be verified -------------------------------------------------------------------------------------
 
 

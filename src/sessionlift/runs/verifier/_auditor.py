@@ -98,8 +98,9 @@ class Auditor(ABC):
         self._unnamed: set[str] = set()
         self._own_sessions: list[str] = []
         # in the order in which they began, whatever the clock said then
-        runs = target.read("sessionlift_runs", ("run_id", "options"), order_by=("rowid",))
-        self._options = {str(run): parsed(options) for run, options in runs}
+        runs = target.read("sessionlift_runs", ("run_id", "options", "kind"), order_by=("rowid",))
+        self._options = {str(run): parsed(options) for run, options, _ in runs}
+        self._kinds = {str(run): str(kind) for run, _, kind in runs}
         self._place = {run: place for place, run in enumerate(self._options)}
 
     # --- what each system does in its own way -----------------------------------------------------------------
@@ -123,6 +124,10 @@ class Auditor(ABC):
     @abstractmethod
     def _catalog(self, unit: Unit) -> None:
         """Compare the rows of no session, and their digests."""
+
+    @abstractmethod
+    def _has_catalog(self) -> bool:
+        """Whether the source has rows of no session."""
 
     # --- what has to be there ---------------------------------------------------------------------------------
 
@@ -214,6 +219,8 @@ class Auditor(ABC):
         self._audit.lost = self._units.lost()
         if catalog is not None:
             self._catalog(catalog)
+        elif claim is None and self._only is None:
+            self._without_catalog()
         for run_id in self._units.runs():
             if not self._take_options(run_id):
                 continue
@@ -254,6 +261,19 @@ class Auditor(ABC):
                 f"neither the source nor the ledger has a session {unknown[0]!r}{more}",
                 hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=unknown[0],
+            )
+
+    def _without_catalog(self) -> None:
+        """Every run, and every bridge, moves the rows of no session before the first session; a rollback does not."""
+        brought = [run_id for run_id in self._units.runs() if self._kinds.get(run_id) != "rollback"]
+        there = any(self._units.live(run_id) for run_id in brought)
+        if there and self._has_catalog() and not self._target.read("sessionlift_units", ("state",), "unit = 'catalog'"):
+            self._audit.find(
+                Finding(
+                    "catalog_not_in_ledger",
+                    "sessions were moved, and the ledger names no move of the rows of no session, which comes before "
+                    "theirs: its entry was lost, and nothing of them was compared",
+                )
             )
 
     # --- unit by unit -----------------------------------------------------------------------------------------

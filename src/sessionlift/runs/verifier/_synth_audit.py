@@ -201,6 +201,14 @@ class SynthAuditor(Auditor):
                 )
             )
 
+    def _has_catalog(self) -> bool:
+        orphans = "WHERE session_id NOT IN (SELECT session_id FROM session_traces)"
+        return any(
+            self._number(f"SELECT count(*) FROM {quote_identifier(table)} {where}")
+            for where, tables in (("", self.catalog_tables), (orphans, self.orphan_tables))
+            for table in tables
+        )
+
     def _owned(self, complement: dict[str, Any]) -> dict[str, Any]:
         """The keys of the catalog rows that the move made."""
         owned = complement.get("owned", {})

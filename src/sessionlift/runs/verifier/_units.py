@@ -108,6 +108,10 @@ class UnitTable(ABC):
     def aside(self) -> int:
         return self.count(f"SELECT count(*) FROM v_units AS u WHERE {ASIDE}")
 
+    def live(self, run_id: str) -> int:
+        """Sessions that a run has moved, or put into quarantine, and that did not leave the target since."""
+        return self.count(f"SELECT count(*) FROM v_units AS u WHERE run_id = ? AND NOT ({AWAY})", [run_id])
+
     def lost(self) -> int:
         """Sessions in the target, or in quarantine, that the source no longer has."""
         return self.count(

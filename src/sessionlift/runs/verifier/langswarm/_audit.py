@@ -85,6 +85,9 @@ class LangswarmAuditor(Auditor):
                 Finding("changed_in_target", "the ledger has rows of no session in the target: a move makes none")
             )
 
+    def _has_catalog(self) -> bool:
+        return next(iter(self._langswarm.store.others()), None) is not None
+
     def _quarantine(self, claim: str | None, catalog: Unit | None) -> None:  # noqa: ARG002 - it was compared before
         """Sessions in quarantine with the source's; of every other row there, and of complements, whose it is."""
         for run_id in self._units.runs():
