@@ -13,7 +13,7 @@ from tests.support.buddy_stores import ask, invoke, rows, tell
 from sessionlift import reports
 from sessionlift._demo import make_session_buddy
 from sessionlift.errors import SessionliftError, VerificationError, WrongGenerationError
-from sessionlift.runs import session_buddy
+from sessionlift.runs import session_buddy, verify_in_place
 from sessionlift.runs.session_buddy import _backfill, _derive, derive
 
 
@@ -66,6 +66,34 @@ def test_backfill_puts_every_invocation_into_exactly_one_hour(v4: Path) -> None:
     assert left_out["time"] == 5
     assert report.tables["skill_time_series"].derived == len(found)
     assert ask(v4, "PRAGMA foreign_key_check(skill_time_series)") == []
+
+
+def test_a_time_is_what_begins_with_a_date_and_sqlite_reads(tmp_path: Path) -> None:
+    path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4").path
+    tell(path, "DELETE FROM skill_invocation")
+    taken = {
+        "2025-06-01": "2025-06-01T00:00:00",
+        "2025-06-02T": "2025-06-02T00:00:00",
+        "2025-06-03 10:20": "2025-06-03T10:00:00",
+        "2025-06-04  10:20:30.5Z": "2025-06-04T10:00:00",
+        "2025-06-05T00:20:30+02:00": "2025-06-04T22:00:00",
+    }
+    left = ["12:30", "2460000.5", "now", "", "junk", "20260210T120000", "2026-13-01", "2026-02-10 24 h", "-2026-02-10"]
+    for at in (*taken, *left):
+        tell(path, f"INSERT INTO skill_invocation (skill_name, invoked_at, session_id) VALUES ('a', '{at}', 's')")
+    facts = {fact.code: fact for fact in do(path, "backfill").source_facts}
+    assert {at for (at,) in ask(path, "SELECT timestamp FROM skill_time_series")} == set(taken.values())
+    assert facts["time_unreadable"].count == len(left)
+    # hour by hour as the guide's script counts
+    guide = (
+        "SELECT sum(invocation_count = (SELECT count(*) FROM skill_invocation WHERE datetime(invoked_at) >= "
+        "datetime(timestamp) AND datetime(invoked_at) < datetime(timestamp, '+1 hour'))) = count(*) "
+        "FROM skill_time_series"
+    )
+    assert ask(path, guide) == [(1,)]
+    found = {fact.code: fact for fact in verify_in_place(str(path)).report.source_facts}
+    assert found["time_unreadable"].count == len(left)
+    assert "in no day" not in found["time_unreadable"].meaning
 
 
 def test_its_rates_are_percents_and_its_durations_those_of_the_completed(tmp_path: Path) -> None:

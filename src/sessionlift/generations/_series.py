@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 HOUR = "strftime('%Y-%m-%dT%H:00:00', used.invoked_at)"
-# SQLite also takes a bare number for a day and a bare time for one of the year 2000; neither is meant here
+# what begins with a date and SQLite reads, as the program's own SQL does: a date alone is its midnight. SQLite also
+# takes a bare number for a day, a bare time for one of the year 2000 and "now" for the present; none of them is meant
 IS_TIME = (
-    "(used.invoked_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][ T][0-9]*' "
-    "AND datetime(used.invoked_at) IS NOT NULL)"
+    "(used.invoked_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' AND datetime(used.invoked_at) IS NOT NULL)"
 )
 HAS_SKILL = "EXISTS (SELECT 1 FROM skill_metrics AS metrics WHERE metrics.skill_name = used.skill_name)"
 # rows of another making do not begin with the hour: what such a row covers is counted already
@@ -35,7 +35,7 @@ def derive_hours(connection: Connection, *, since_id: int | None = None, since: 
     """Write the hours that are missing or differ: one pass over the invocations, in the caller's transaction.
 
     ``since_id``: only the hours that an invocation after this one touches. ``since``: only hours from this one on.
-    An invocation whose time cannot be read, or whose skill has no row in ``skill_metrics``, is in none of them.
+    An invocation without a time (``IS_TIME``), or whose skill has no row in ``skill_metrics``, is in none of them.
     Returns how many rows were ``added`` and ``changed``.
     """
     conditions = [IS_TIME, HAS_SKILL]

@@ -54,7 +54,11 @@ def backfill(
 
 
 _LEFT_OUT = (
-    ("time_unreadable", f"NOT {IS_TIME}", "SQLite cannot read the time: the invocation is in no hour"),
+    (
+        "time_unreadable",
+        f"NOT {IS_TIME}",
+        "a time without a date, or one that SQLite cannot read: the invocation is in no hour",
+    ),
     (
         "skill_without_metrics",
         f"{IS_TIME} AND NOT {HAS_SKILL}",

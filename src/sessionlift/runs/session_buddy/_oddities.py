@@ -63,7 +63,8 @@ _QUESTIONS = (
         "skill_invocation",
         f"{_USED} WHERE NOT {IS_TIME}",
         "used.invoked_at",
-        "SQLite cannot read these times of invocation: they are in no hour of the time series and in no day",
+        "times of invocation that do not begin with a date, or that SQLite cannot read: they are in no hour of the "
+        "time series",
     ),
     (
         "time_naive",
