@@ -71,6 +71,15 @@ def test_an_option_that_means_nothing_for_a_copy(old: Path, tmp_path: Path, give
     assert call("migrate", old, tmp_path / "new.db", "--on-error", "quarantine").exit_code == 0
 
 
+@pytest.mark.parametrize("given", ["--source", "--target"])
+def test_the_report_of_a_copy_is_checked_with_the_stores_that_it_names(old: Path, tmp_path: Path, given: str) -> None:
+    done = answer("migrate", old, tmp_path / "new.db")
+    refused = call("verify", "--report", done["path"], given, tmp_path / "none.db")
+    assert refused.exit_code == 2
+    assert "leave out --source and --target" in refused.stderr
+    assert call("session-buddy", "verify", tmp_path / "new.db", "--against", old).exit_code == 0
+
+
 def test_the_same_command_again_finds_it_done_and_another_target_is_refused(old: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.db"
     answer("migrate", old, new)

@@ -103,6 +103,13 @@ def verify(
     if claimed_file is not None:
         claimed = load(claimed_file)
         if claimed.kind in ("upgrade", "downgrade") or claimed.options.get("copy"):
+            if source is not None or target is not None:
+                raise UsageError(
+                    f"{claimed_file} tells of one store that was changed in place or copied, and is checked with the "
+                    "stores that it names",
+                    hint="leave out --source and --target; `sessionlift session-buddy verify STORE --against COPY` "
+                    "compares others",
+                )
             checked = verify_claims(claimed, claimed_file, report_file=out)
             return VerifyResult(checked.report, checked.path)
         _refuse_unfit(claimed, claimed_file)
