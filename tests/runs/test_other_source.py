@@ -179,7 +179,8 @@ def test_a_verification_that_failed_is_not_forgotten_when_the_store_is_moved(tmp
     source, target, there = tmp_path / "old.duckdb", tmp_path / "new.db", tmp_path / "moved.duckdb"
     make_synth_v2(source, sessions=4, seed=3)
     migrate(str(source), str(target), TransferOptions(), verify=False)
-    change(target, "UPDATE messages SET content = 'tampered' WHERE rowid = 1")
+    # no digest covers a column that a move does not fill: it counts as written so, and not as changed since
+    change(target, "UPDATE messages SET embedding = 1 WHERE rowid = 1")
     assert migrate(str(source), str(target), TransferOptions()).report.verification.status == "failed"
     (shutil.copy if copied else shutil.move)(source, there)
     assert migrate(str(there), str(target), TransferOptions(same_source=True)).report.verification.status == "failed"
