@@ -130,3 +130,60 @@ def test_what_the_application_wrote_is_there_again_after_going_back_and_forward(
     edits: list[Edit],
 ) -> None:
     edited(legacy_store, other_store, v3_target, sessions, edits, zone)
+
+
+def added(target: V3Target) -> list[tuple[Any, ...]]:
+    read = (
+        "SELECT id, event_id, message_id, annotation FROM event_rewards WHERE annotation LIKE 'written %' ORDER BY id"
+    )
+    return target.store.query(read)
+
+
+@pytest.mark.slow
+@MANY
+@given(
+    rewards=st.lists(
+        st.tuples(st.sampled_from([0, 1, 2, 4711]), st.sampled_from([None, 0, 1, 4711])), min_size=1, max_size=6
+    ),
+    gone=st.lists(st.tuples(st.sampled_from(["events", "messages"]), st.integers(0, 2)), min_size=1, max_size=3),
+)
+def test_whatever_the_old_program_deletes_each_reward_is_in_the_store_or_waits_and_breaks_no_key(
+    legacy_store: LegacyStore,
+    v3_target: V3Target,
+    rewards: list[tuple[int, int | None]],
+    gone: list[tuple[str, int]],
+) -> None:
+    legacy, target = legacy_store, v3_target
+    legacy.clear()
+    target.clear()
+    legacy.session("s", events=[{"event_type": "environment", "reward": 1.0}] * 3, messages=[{}, {}])
+    target.move(legacy)
+    ids = {
+        table: [key for (key,) in target.store.query(f"SELECT id FROM {table} ORDER BY id")]
+        for table in ("events", "messages")
+    }
+    add = (
+        "INSERT INTO event_rewards (id, event_id, message_id, session_id, reward_value, created_at, annotation) "
+        "VALUES (?, ?, ?, 's', 0.5, '2025-06-01', ?)"
+    )
+    for number, (event, message) in enumerate(rewards):
+        named = ids["events"][event] if event < 3 else event
+        other = message if message in (None, 4711) else ids["messages"][message or 0]
+        target.change(add, 9000 + number, named, other, f"written {number}")
+    expected = added(target)
+    batches = take_back(target, legacy)
+    away = {table: {keys[at % len(keys)] for name, at in gone if name == table} for table, keys in ids.items()}
+    for table, keys in away.items():
+        some = ", ".join(map(str, sorted(keys))) or "NULL"
+        legacy.db.execute(f"CREATE OR REPLACE TEMP TABLE away_{table} AS SELECT * FROM {table} WHERE id IN ({some})")
+        legacy.db.execute(f"DELETE FROM {table} WHERE id IN ({some})")
+    whole = [each for each in expected if each[1] not in away["events"] and each[2] not in away["messages"]]
+    for _ in range(2):
+        waits = move_again(target, legacy, batches)
+        assert added(target) == whole
+        assert waits.get("event_rewards", 0) == len(expected) - len(whole)
+        batches = take_back(target, legacy)
+    for table in away:
+        legacy.db.execute(f"INSERT INTO {table} SELECT * FROM away_{table}")
+    assert move_again(target, legacy, batches) == {}
+    assert added(target) == expected

@@ -10,7 +10,7 @@ from tests.support.synth_back import LEGACY, V3Target, move_again, sessions_of, 
 from tests.support.synth_stores import LegacyStore
 
 from sessionlift.converters import SESSION, BackUnit, BackwardBatch
-from sessionlift.converters.synth import SynthBackward
+from sessionlift.converters.synth import SynthBackward, SynthPutBack
 from sessionlift.errors import StoreConstraintError
 from sessionlift.stores import DuckdbStore, parse_store_url
 
@@ -261,6 +261,101 @@ def test_what_the_old_program_makes_of_its_outcome_takes_no_other_with_it(
     legacy.db.execute("UPDATE events SET reward = NULL")
     move_again(target, legacy, batches)
     assert [total for total, _ in target.store.query(OUTCOMES)] == [-2, 2]
+
+
+ADD_REWARD = (
+    "INSERT INTO event_rewards (event_id, message_id, session_id, reward_value, created_at, annotation) "
+    "VALUES (?, ?, 's', 0.5, '2025-06-01', 'written')"
+)
+
+
+@pytest.mark.parametrize(
+    ("write", "values", "gone", "counted"),
+    [
+        (ADD_REWARD, ("second event", None), "events", ("row_not_held", "event_rewards", "id")),
+        (ADD_REWARD, ("first event", "message"), "messages", ("row_not_held", "event_rewards", "id")),
+        (
+            "UPDATE event_rewards SET message_id = ?",
+            ("message",),
+            "messages",
+            ("value_not_held", "event_rewards", "message_id"),
+        ),
+        (
+            "UPDATE event_rewards SET event_id = ?",
+            ("second event",),
+            "events",
+            ("value_not_held", "event_rewards", "event_id"),
+        ),
+    ],
+    ids=["a row of an event", "a row of a message", "a value of a message", "a value of an event"],
+)
+def test_what_names_a_row_that_the_old_program_has_deleted_waits_until_it_is_there_again(
+    legacy: LegacyStore,
+    target: V3Target,
+    write: str,
+    values: tuple[Any, ...],
+    gone: str,
+    counted: tuple[str, str, str],
+) -> None:
+    legacy.session("s", events=[{"event_type": "environment", "reward": 1.0}, {}], messages=[{}])
+    target.move(legacy)
+    first, second = (key for (key,) in target.store.query("SELECT id FROM events ORDER BY id"))
+    named = {"first event": first, "second event": second, "message": legacy.texts("messages")[0]["id"]}
+    target.change(write, *(named.get(value) for value in values))
+    expected = target.all()["event_rewards"]
+    batches = take_back(target, legacy)
+    legacy.db.execute(
+        f"CREATE OR REPLACE TEMP TABLE away AS SELECT * FROM {gone} WHERE id = {max(legacy_ids(legacy, gone))}"
+    )
+    legacy.db.execute(f"DELETE FROM {gone} WHERE id IN (SELECT id FROM away)")
+    for _ in range(2):
+        assert move_again(target, legacy, batches) == {"event_rewards": 1}
+        assert target.store.query("PRAGMA foreign_key_check") == []
+        batches = take_back(target, legacy)
+        assert losses(batches)[counted] == 1
+    legacy.db.execute(f"INSERT INTO {gone} SELECT * FROM away")
+    assert move_again(target, legacy, batches) == {}
+    assert target.all()["event_rewards"] == expected
+
+
+def legacy_ids(legacy: LegacyStore, table: str) -> list[int]:
+    return [int(row["id"]) for row in legacy.texts(table)]
+
+
+def test_what_named_no_row_when_the_application_wrote_it_comes_back_so(legacy: LegacyStore, target: V3Target) -> None:
+    legacy.session("s", events=[{"event_type": "environment", "reward": 1.0}])
+    target.move(legacy)
+    target.change(ADD_REWARD, 4711, 4712)
+    target.change("UPDATE event_rewards SET message_id = 4713 WHERE annotation IS NULL")
+    expected = target.all()
+    for _ in range(2):
+        assert move_again(target, legacy, take_back(target, legacy)) == {}
+        assert target.all() == expected
+
+
+def test_rows_that_get_new_ids_keep_those_that_name_them_and_one_whose_key_is_taken_waits(
+    legacy: LegacyStore, target: V3Target
+) -> None:
+    legacy.session("other", timesteps=[{}], events=[{}])
+    legacy.session("s")
+    target.move(legacy)
+    (step,) = target.store.query("SELECT id FROM session_timesteps")[0]
+    (event,) = target.store.query("SELECT id FROM events")[0]
+    moment = "2025-06-01"
+    rows = {
+        "event_rewards": [{"id": 5, "event_id": event, "session_id": "s", "reward_value": 1.0, "created_at": moment}],
+        "events": [{"id": event, "session_id": "s", "timestep_id": step, "event_type": "cais"}],
+        "session_timesteps": [{"id": step, "session_id": "s", "step_id": "mine", "step_index": 0}],
+        "session_traces": [{"session_id": "s", "created_at": moment, "num_timesteps": 1}],
+    }
+    given = SynthPutBack().put_back(target.store, "s", {"rows": rows})
+    assert given.waiting == {"rows": {"session_traces": rows["session_traces"]}}
+    assert {table: count for table, (count, _) in given.told.items()} == {"session_traces": 1}
+    read = (
+        "SELECT t.step_id, e.session_id, t.session_id FROM event_rewards AS r JOIN events AS e ON e.id = r.event_id "
+        "JOIN session_timesteps AS t ON t.id = e.timestep_id WHERE r.session_id = 's'"
+    )
+    assert target.store.query(read) == [("mine", "s", "s")]
 
 
 def test_rows_that_cannot_all_have_their_ids_back_stay_in_their_order(legacy: LegacyStore, target: V3Target) -> None:

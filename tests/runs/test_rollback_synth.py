@@ -200,6 +200,38 @@ def test_an_outcome_comes_back_though_another_session_has_its_id(
         assert take_back(sessionlift, target, "--all").losses["row_not_held"] == 1
 
 
+def test_a_reward_of_an_event_that_the_old_program_has_deleted_waits_in_the_ledger_and_is_told(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one, event = query(target, "SELECT session_id, max(id) FROM events GROUP BY session_id ORDER BY 1 LIMIT 1")[0]
+    add = (
+        "INSERT INTO event_rewards (event_id, session_id, reward_value, created_at, annotation) "
+        "VALUES (?, ?, 0.5, '2026-01-01T00:00:00+00:00', 'WRITTEN')"
+    )
+    change(target, add, event, one)
+    read = "SELECT id, event_id, session_id, reward_value FROM event_rewards WHERE annotation = 'WRITTEN'"
+    expected = query(target, read)
+    assert take_back(sessionlift, target, "--all").losses["row_not_held"] == 1
+    change_source(source, f"CREATE TABLE away AS SELECT * FROM events WHERE id = {event}")
+    change_source(source, f"DELETE FROM events WHERE id = {event}")
+    for _ in range(2):
+        report = json.loads(sessionlift("migrate", source, target, "--json").out)
+        (told,) = [fact for fact in report["report"]["source_facts"] if fact["code"] == "not_put_back"]
+        assert (told["table"], told["count"]) == ("event_rewards", 1)
+        assert told["examples"][0]["session_id"] == one
+        assert query(target, read) == query(target, "PRAGMA foreign_key_check(event_rewards)") == []
+        assert checked_again(sessionlift, Path(report["path"])) == []
+        assert sessionlift("verify", source, target).code in (0, 1)
+        add_message(target, one, "more")
+        assert take_back(sessionlift, target, "--all").losses["row_not_held"] == 1
+    change_source(source, "INSERT INTO events SELECT * FROM away")
+    change_source(source, "DROP TABLE away")
+    moved(sessionlift, source, target)
+    assert query(target, read) == expected
+
+
 def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_first(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

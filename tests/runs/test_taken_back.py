@@ -119,7 +119,7 @@ def test_what_v2_cannot_hold_lies_in_the_ledger_until_the_next_move(
         store.execute("UPDATE events SET truncated = NULL WHERE session_id = ?", (key,))
         kept = ledger.remembered(SESSION, [key])[key].complement["kept"]
         with store.transaction():
-            assert SynthPutBack().put_back(store, key, kept) == len(kept["cells"])
+            assert SynthPutBack().put_back(store, key, kept).done == len(kept["cells"])
             ledger.keep(SESSION, {key: {}})
         assert store.query("SELECT min(truncated) FROM events WHERE session_id = ?", (key,)) == [(1,)]
         assert ledger.remembered(SESSION, [key])[key].complement == before

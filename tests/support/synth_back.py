@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.support.synth_stores import CATALOG_TABLES, SESSION_TABLES, LegacyStore, Row
 
-from sessionlift.converters import CATALOG, SESSION, BackwardBatch, Batch, Remembered, TypeMapping, UnitKind
+from sessionlift.converters import (
+    CATALOG,
+    KEPT,
+    SESSION,
+    WAITING,
+    BackwardBatch,
+    Batch,
+    Remembered,
+    TypeMapping,
+    UnitKind,
+)
 from sessionlift.converters.synth import (
     SynthBackward,
     SynthForward,
@@ -151,15 +162,28 @@ def take_back(
     return [catalog, batch]
 
 
-def move_again(target: V3Target, legacy: LegacyStore, batches: Sequence[BackwardBatch], zone: str = "UTC") -> None:
-    """Move all of ``legacy`` into an emptied target, and give it back what was kept."""
+def move_again(
+    target: V3Target, legacy: LegacyStore, batches: Sequence[BackwardBatch], zone: str = "UTC"
+) -> dict[str, int]:
+    """Move all of ``legacy`` into an emptied target, and give it back what was kept; returns by table what waits."""
     target.clear()
     target.move(legacy, zone)
+    waits: dict[str, int] = {}
     with target.store.transaction():
         for batch in batches:
             for unit in batch.units:
-                if unit.kept:
-                    SynthPutBack().put_back(target.store, unit.session_id, json.loads(json.dumps(unit.kept)))
+                if not unit.kept:
+                    continue
+                kept = json.loads(json.dumps(unit.kept))
+                given = SynthPutBack().put_back(target.store, unit.session_id, kept)
+                known = target.memory.get((unit.kind, unit.session_id))
+                if known is not None and unit.kind == SESSION:
+                    waiting = {WAITING: json.loads(json.dumps(given.waiting))} if given.waiting else {}
+                    complement = {**known.complement, KEPT: {**kept, **waiting}}
+                    target.memory[unit.kind, unit.session_id] = replace(known, complement=complement)
+                for table, (count, _) in given.told.items():
+                    waits[table] = waits.get(table, 0) + count
+    return waits
 
 
 def texts(legacy: LegacyStore) -> Mapping[str, list[Row]]:

@@ -18,6 +18,8 @@ since. "new": the ledger does not know it, the application made it. "gone": move
 
 KEPT = "kept"
 """The key of a complement under which stands what the older shape could not hold when a unit was taken back."""
+WAITING = "waiting"
+"""The key of what was kept under which stands what of it could not be put back, for the next way back to keep again."""
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,28 @@ class Backward(Protocol):
         """
 
 
+@dataclass
+class GivenBack:
+    """How many values and rows were put back, and what was not: ready for JSON, and told by table, with an example."""
+
+    done: int = 0
+    waiting: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+
+    def waits(self, table: str, column: str, key: Any) -> dict[str, Any]:
+        """Count one value or row that is not put back, since ``column`` says; returns where it is to be kept."""
+        count, example = self.told.get(table, (0, {"row": str(key), "column": column}))
+        self.told[table] = (count + 1, example)
+        return self.waiting
+
+
 class PutBack(Protocol):
     """The last step of a move forward that comes after a way back."""
 
-    def put_back(self, store: Store, session_id: str, kept: Mapping[str, Any]) -> int:
-        """Give a unit that was just written into the target what ``kept`` holds; returns how many values and rows.
+    def put_back(self, store: Store, session_id: str, kept: Mapping[str, Any]) -> GivenBack:
+        """Give a unit that was just written into the target what ``kept`` holds.
 
         Belongs into the transaction that wrote it. A value is put back only where the move has made what it made
-        when the value was kept: what the old program has changed since, stands.
+        when the value was kept: what the old program has changed since, stands. What would name a row that is not
+        there any more waits, and so does a row whose place is taken.
         """

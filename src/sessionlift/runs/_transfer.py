@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, KEPT, SESSION, Fact, Loss, PutBack, TargetRows, UnitKind
+from sessionlift.converters import CATALOG, KEPT, SESSION, WAITING, Fact, Loss, PutBack, TargetRows, UnitKind
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
 from sessionlift.runs._batches import ERRORS
@@ -38,7 +38,7 @@ SOURCE_SPOILED = "source_spoiled"
 DELETED_BUT_CHANGED = "deleted_but_changed"
 LIVES_ELSEWHERE = "lives_elsewhere"
 """It was moved from another store into which a rollback had taken it; what this source has of it may be older."""
-PUT_BACK = "put_back"
+PUT_BACK, NOT_PUT_BACK = "put_back", "not_put_back"
 GONE = ("deleted", "rolled_back")
 """States of sessions that were in the target once, and are no longer."""
 
@@ -165,7 +165,9 @@ class Transfer:
                 if self._read_back and kind == SESSION:
                     self._compare([key for key, _, _ in message["units"]])
                 self._ledger.add_losses(self._run_id, kind, _losses(message))
-                self._ledger.add_facts(self._run_id, kind, [f for f in _facts(message) if f.session_id is None])
+                # the converter has staged those that it tells of one session
+                told = [f for f in _facts(message) if f.session_id is None or f.code == NOT_PUT_BACK]
+                self._ledger.add_facts(self._run_id, kind, told)
         except _Again as left:
             return left.answer
         except StoreConstraintError as error:
@@ -329,11 +331,19 @@ class Transfer:
             return
         if self._giver is not None:
             for key in there:
-                self._giver.put_back(self._target, key, self._kept[key])
+                self._give_back(self._giver, key, message)
         for key, digest in self._rows.digests(self._target, SESSION, there).items():
             self._ledger.put_back(key, self._kept[key], digest)
         example = {"session_id": there[0]}
         message["facts"].append([None, PUT_BACK, self._home, len(there), example])
+
+    def _give_back(self, giver: PutBack, key: str, message: Message) -> None:
+        """Put back what was kept of one session; what cannot be is told, and waits in the ledger."""
+        kept = {name: value for name, value in self._kept[key].items() if name != WAITING}
+        given = giver.put_back(self._target, key, kept)
+        self._kept[key] = {**kept, WAITING: given.waiting} if given.waiting else kept
+        for table, (count, example) in given.told.items():
+            message["facts"].append([key, NOT_PUT_BACK, table, count, example])
 
     def _comes_back(self, unit: LedgerUnit) -> bool:
         return unit.state == "rolled_back" and unit.run_id in self._revive

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from sessionlift.converters._backward import BackUnit, BackwardBatch, LegacyRows, Remembered
+from sessionlift.converters._backward import WAITING, BackUnit, BackwardBatch, LegacyRows, Remembered
 from sessionlift.converters._batch import SESSION
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._mapping import TypeMapping
@@ -28,7 +28,7 @@ from sessionlift.converters.synth._rebuild import Rebuilder
 from sessionlift.converters.synth._reshape_back import unshape
 from sessionlift.converters.synth._scratch import Scratch
 from sessionlift.converters.synth._target import hashed_rows
-from sessionlift.converters.synth._weigh import Weighed, as_losses, by_key, same, same_but_ours, weigh
+from sessionlift.converters.synth._weigh import Weighed, as_losses, by_key, same, same_but_ours, weigh, weigh_again
 from sessionlift.stores import DuckdbStore, Store, quote_identifier
 
 _FIRST_ID, _LAST_ID = -(2**31), 2**31 - 1
@@ -224,7 +224,10 @@ class SynthBackward:
                 theirs = again[one.unit.session_id]
                 _pair_outcomes(now, theirs)
                 one.unit.source_digest = digests.get(one.unit.session_id)
-                one.keep(weigh(now, theirs, one.renumbered_with_rewards()))
+                weighed = weigh(now, theirs, one.renumbered_with_rewards())
+                if one.memory is not None:
+                    weigh_again(weighed, one.memory.kept.get(WAITING, {}), one.renumbered_with_rewards())
+                one.keep(weighed)
 
     def _forward(
         self, members: Sequence[_Made], zone: str

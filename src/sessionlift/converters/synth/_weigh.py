@@ -45,6 +45,8 @@ _NO_HOME: dict[str, frozenset[str]] = {
 }
 """Columns of v3 for which v2 has none: a move fills some of them from others."""
 _REWARDS = ("event_rewards", "outcome_rewards")
+NAMES = {"timestep_id": "session_timesteps", "event_id": "events", "message_id": "messages"}
+"""Columns that name a row, and the table that it is in."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Weighed:
     cells: list[list[Any]] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     gone: list[list[Any]] = field(default_factory=list)
+    loose: list[list[Any]] = field(default_factory=list)
     losses: dict[tuple[str, str, str], list[Any]] = field(default_factory=dict)
 
     def lose(self, code: str, table: str, column: str, example: dict[str, Any]) -> None:
@@ -62,7 +65,7 @@ class Weighed:
 
     @property
     def kept(self) -> dict[str, Any]:
-        kept: dict[str, Any] = {"cells": self.cells, "rows": self.rows, "gone": self.gone}
+        kept: dict[str, Any] = {"cells": self.cells, "rows": self.rows, "gone": self.gone, "loose": self.loose}
         return {name: value for name, value in kept.items() if value}
 
 
@@ -87,7 +90,29 @@ def weigh(now: Tables, again: Tables, renumbered: Mapping[tuple[str, int], int])
     for table, rows in again.items():
         if table not in now:
             _left(table, rows, found)
+    named = [(column, value) for _, _, column, _, value in found.cells]
+    named += [each for rows in found.rows.values() for row in rows for each in row.items()]
+    loose: dict[tuple[str, Any], list[Any]] = {}
+    for column, value in named:
+        if column in NAMES and value is not None and unpack(value) not in now.get(NAMES[column], ()):
+            loose[NAMES[column], unpack(value)] = [NAMES[column], value]
+    found.loose += loose.values()
     return found
+
+
+def weigh_again(found: Weighed, waiting: Mapping[str, Any], renumbered: Mapping[tuple[str, int], int]) -> None:
+    """Add to ``found`` what an earlier way back has kept and the move after it could not put back."""
+    for table, rows in waiting.get("rows", {}).items():
+        for row in rows:
+            found.rows.setdefault(table, []).append(row)
+            found.lose("row_not_held", table, KEY_OF[table], {"row": str(row.get(KEY_OF[table]))})
+    found.loose += [each for each in waiting.get("loose", ()) if each not in found.loose]
+    written = {(table, key, column) for table, key, column, _, _ in found.cells}
+    for table, key, column, was, value in waiting.get("cells", ()):
+        place = renumbered.get((table, key), key)
+        if (table, place, column) not in written:
+            found.cells.append([table, place, column, was, value])
+            found.lose("value_not_held", table, column, {"row": str(key)})
 
 
 def _left(table: str, rows: Mapping[Any, Row], found: Weighed) -> None:
