@@ -79,7 +79,8 @@ def _must_be_bound(column: Sequence[Value]) -> bool:
 
 def _without(rows: list[Sequence[Value]], bound: list[int]) -> list[Sequence[Value]]:
     if not bound:
-        return rows
+        # of tuples the encoder takes plain ones only, and rows may have names
+        return [row if type(row) in (tuple, list) else list(row) for row in rows]
     left: list[Sequence[Value]] = []
     for row in rows:
         copy = list(row)
