@@ -401,6 +401,17 @@ def test_the_state_of_a_moved_session_says_whether_rows_are_in_quarantine(partly
     assert (found.session_id, found.column, found.expected, found.found) == (session, "state", state, other)
 
 
+@pytest.mark.parametrize("column", ["read_counts", "written_counts"])
+def test_the_counts_of_a_session_in_the_ledger_are_held_against_its_rows(partly: Road, column: str) -> None:
+    mine = "unit = 'session' AND state = 'partial'"
+    ((text,),) = query(partly.target, f"SELECT {column} FROM sessionlift_units WHERE {mine}")
+    for changed in ("{}", json.dumps({**json.loads(text), "events": 999}), "no JSON"):
+        change(partly.target, f"UPDATE sessionlift_units SET {column} = ? WHERE {mine}", changed)
+        (found,) = partly.verify().report.verification.differences
+        assert (found.table, found.column, found.found) == ("sessionlift_units", column, changed)
+        assert codes(partly.verify()) == {"differs_from_source"}
+
+
 ODD_METADATA = (
     '[{"metadata_type": "k", "data": 1,}]',
     '[{"metadata_type": "k", "data": nan}]',

@@ -118,8 +118,13 @@ def _feed(digest: Any, db: duckdb.DuckDBPyConnection, sql: str) -> None:
         digest.update("".join([row[0] for row in rows]).encode())
 
 
-def target_digests(target: TargetReader, ids: Sequence[str]) -> dict[str, str]:
-    """The digests of sessions as they lie in the target now; one without rows has a digest too."""
+def target_digests(
+    target: TargetReader, ids: Sequence[str], counts: dict[str, dict[str, int]] | None = None
+) -> dict[str, str]:
+    """The digests of sessions as they lie in the target now; one without rows has a digest too.
+
+    ``counts`` gets by session how many rows it has in which table.
+    """
     hashes = {session: hashlib.sha256() for session in ids}
     some, params = id_list(ids)
     for table in (*SESSION_TABLES, "event_rewards", "outcome_rewards"):
@@ -132,7 +137,11 @@ def target_digests(target: TargetReader, ids: Sequence[str]) -> dict[str, str]:
         with closing(target.stream(table, columns, f"session_id IN ({some})", params, order)) as stream:
             while rows := stream.fetch(_ROWS):
                 for session, group in groupby(_in_doubles(columns, rows), itemgetter(place)):
-                    hashes[session].update(_text(group))
+                    own = list(group)
+                    hashes[session].update(_text(own))
+                    if counts is not None:
+                        mine = counts.setdefault(session, {})
+                        mine[table] = mine.get(table, 0) + len(own)
     return {session: each.hexdigest() for session, each in hashes.items()}
 
 

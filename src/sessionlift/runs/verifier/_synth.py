@@ -37,6 +37,9 @@ CANNOT_SEE = [
     "whether the target had to refuse what is in quarantine as refused by it, and the words of a reason",
     "losses, facts and summaries of runs in the ledger, which no rows follow from (--report checks a report)",
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
+    "the numbers that SQLite gives to new rows next (sqlite_sequence), which no row of a move shows",
+    "in the ledger, when and by which converter a session was moved, and the counts of sessions in quarantine; once a "
+    "rollback was made from the target, those of all sessions",
     "a report's own figures of its verification, its options and its texts",
     "the complement in the ledger, but for what it says of rows that a rollback carried, and of sessions that were "
     "given something back; the digests of neither store cover its text",

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import duckdb
 
 from sessionlift.runs.verifier import _digests, _losses, _quarantine
-from sessionlift.runs.verifier._audit import Finding, Unit
+from sessionlift.runs.verifier._audit import Finding, Unit, parsed
 from sessionlift.runs.verifier._auditor import Auditor, Checker
 from sessionlift.runs.verifier._carried import LeftAlone, carried, catalog_complement
-from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier._readers import TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.runs.verifier._units import ASIDE, UnitTable
@@ -126,9 +126,33 @@ class SynthAuditor(Auditor):
     def _compare_digests(self, batch: Batch) -> None:
         known = self._units.known(batch.ids)
         source = _digests.source_digests(self._db, batch)
-        target = _digests.target_digests(self._target, batch.ids)
+        written: dict[str, dict[str, int]] = {}
+        target = _digests.target_digests(self._target, batch.ids, written)
+        unchanged = [
+            key
+            for key in batch.ids
+            if (source[key], target[key]) == (known[key].source_digest, known[key].target_digest)
+        ]
+        self._compare_counts(batch, unchanged, written)
         for session in batch.ids:
             self._judge(session, known[session], source[session], target[session])
+
+    def _compare_counts(self, batch: Batch, ids: Sequence[str], written: Mapping[str, Mapping[str, int]]) -> None:
+        """What the ledger says was read and written of sessions that neither side has changed since.
+
+        What a rollback carried, it notes by the digests alone.
+        """
+        if "rollback" in self._kinds.values():
+            return
+        some, params = id_list(ids)
+        columns = ("session_id", "read_counts", "written_counts")
+        where = f"unit = 'session' AND session_id IN ({some})"
+        for key, *told in self._target.read("sessionlift_units", columns, where, params):
+            read = {"session_traces": 1, **{table: counts[key] for table, counts in batch.counts.items()}}
+            for column, text, must in zip(columns[1:], told, (read, written.get(key, {})), strict=True):
+                have, want = ({table: rows for table, rows in each.items() if rows} for each in (parsed(text), must))
+                if have != want:
+                    self._verifier.result.value(key, "sessionlift_units", key, column, json.dumps(want), text)
 
     def _target_digests(self, ids: Sequence[str]) -> dict[str, str]:
         return _digests.target_digests(self._target, ids)

@@ -44,6 +44,7 @@ CANNOT_SEE = [
     "losses, facts and summaries of runs in the ledger, when and by which converter a session was moved, and the words "
     "of a reason (--report checks a report)",
     "indexes, views and triggers of the target: `sessionlift schema verify` looks at those that should be there",
+    "the numbers that SQLite gives to new rows next (sqlite_sequence), which no row of a move shows",
     "a report's own figures of its verification, its options and its texts",
     "values that SQLite itself, or Python's json, reads wrong, since both sides read through them",
     GIVEN_BACK,
