@@ -240,6 +240,15 @@ def test_a_session_that_the_ledger_has_forgotten_is_a_finding_and_no_native_one(
     assert (chosen.code, chosen.session_id) == ("not_in_ledger", one)
 
 
+def test_what_the_ledger_keeps_of_a_session_that_it_does_not_name_is_a_finding(partly: Road) -> None:
+    ((session,),) = partly.in_target("SELECT session_id FROM sessionlift_quarantine")
+    change(partly.target, "DELETE FROM sessionlift_units WHERE session_id = ?", session)
+    for table in TARGET_TABLES:
+        change(partly.target, f"DELETE FROM {table} WHERE session_id = ?", session)
+    found = {(line.code, line.session_id) for line in partly.verify().report.errors}
+    assert found == {("complement_unknown", session), ("quarantine_unknown", session)}
+
+
 def test_a_session_of_the_application_under_an_id_of_the_source_is_told_as_its_own(tmp_path: Path) -> None:
     """Before the source's is moved it cannot be told from a lost one; then the target has refused the source's."""
     source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"

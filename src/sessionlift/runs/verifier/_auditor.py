@@ -434,6 +434,28 @@ class Auditor(ABC):
         named = {row[0] for row in self._target.read("sessionlift_units", ("session_id",), where, params)}
         return [each for each in ids if each not in named]
 
+    def _blocks(self, table: str, columns: Sequence[str], where: str, params: Sequence[Any]) -> Iterator[list[Any]]:
+        with closing(self._target.stream(table, columns, where, params, ("session_id",))) as stream:
+            while rows := stream.fetch(CHUNK):
+                yield rows
+
+    def _stray_rows(self, what: str) -> None:
+        """Tell of rows that the ledger keeps of sessions which it does not name."""
+        for rows in self._blocks(f"sessionlift_{what}", ("session_id",), "unit = 'session'", ()):
+            self._refuse_strays(what, [str(row[0]) for row in rows])
+
+    def _refuse_strays(self, what: str, sessions: Sequence[str]) -> None:
+        known = self._units.known(sessions)
+        for session in self._unnamed_still([each for each in dict.fromkeys(sessions) if each not in known]):
+            self._audit.find(
+                Finding(
+                    f"{what}_unknown",
+                    f"the ledger has a {what} of the session, and names no such session",
+                    session,
+                    f"sessionlift_{what}",
+                )
+            )
+
     # --- the counts of a report -------------------------------------------------------------------------------
 
     def _count_target(self, run_id: str) -> None:

@@ -176,6 +176,8 @@ class SynthAuditor(Auditor):
                     self._verifier.check_aside(ids, known)
         if claim is None:
             self._states()
+            for what in ("quarantine", "complement") if self._only is None else ():
+                self._stray_rows(what)
         aside = "session_id IN (SELECT session_id FROM v_units WHERE state = 'quarantined')"
         for table in _digests.SESSION_TABLES:
             _quarantine.missing(self._db, result, table, aside)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sessionlift.runs.verifier._audit import Finding, Unit
@@ -103,27 +102,8 @@ class LangswarmAuditor(Auditor):
         for table, count in counts.items():
             self._audit.note("in_quarantine", table, count, [])
         if claim is None and self._only is None:
-            for rows in self._blocks("sessionlift_complement", ("session_id",), "unit = 'session'", ()):
-                self._refuse_strays("complement", [str(row[0]) for row in rows])
+            self._stray_rows("complement")
         self._tell_continued()
-
-    def _blocks(self, table: str, columns: Sequence[str], where: str, params: Sequence[Any]) -> Iterator[list[Any]]:
-        with closing(self._target.stream(table, columns, where, params, ("session_id",))) as stream:
-            while rows := stream.fetch(CHUNK):
-                yield rows
-
-    def _refuse_strays(self, what: str, sessions: Sequence[str]) -> None:
-        known = self._units.known(sessions)
-        for session in dict.fromkeys(sessions):
-            if session not in known:
-                self._audit.find(
-                    Finding(
-                        f"{what}_unknown",
-                        f"the ledger has a {what} of the session, and names no such session",
-                        session,
-                        f"sessionlift_{what}",
-                    )
-                )
 
     def _strangers(self) -> None:
         """Besides: sessions with messages that only a move makes, and that the ledger does not name."""
