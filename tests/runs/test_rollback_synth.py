@@ -254,6 +254,26 @@ def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_f
     assert v3_rows(target)["messages"] == rows["messages"]
 
 
+def test_what_was_kept_of_a_session_in_quarantine_goes_with_it_into_another_store(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one, two = living(target)[:2]
+    add_message(target, one, "carried back", '{"step_id": "turn_9"}')
+    take_back(sessionlift, target, "--session", one)
+    (taken,) = v2(source, "SELECT max(id) FROM messages WHERE session_id = ?", one)[0]
+    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'in the way')"
+    change(target, insert, taken, two)
+    moved(sessionlift, source, target)
+    assert ledger(target)[one] == "quarantined"
+    new = target.with_name("new.duckdb")
+    take_back(sessionlift, target, "--all", "--to", new)
+    moved(sessionlift, new, target)
+    read = "SELECT metadata FROM messages WHERE content = 'carried back'"
+    assert query(target, read) == [('{"step_id": "turn_9"}',)]
+
+
 def test_what_was_kept_of_a_row_that_the_old_program_has_deleted_goes_to_no_other_session(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

@@ -145,7 +145,11 @@ class SynthBackward:
             found = "quarantined" if memory.state == "quarantined" else "gone"
             unit = BackUnit(SESSION, session_id, found)  # type: ignore[arg-type]
             made = _Made(unit, {}, memory, rows=apart if found == "quarantined" else {})
-            made.keep(weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {}))
+            weighed = weigh({table: by_key(table, rows) for table, rows in now.items()}, {}, {})
+            if found == "quarantined":
+                # it could not be put back either: the session has not come to lie here since
+                weigh_again(weighed, memory.kept, {})
+            made.keep(weighed)
             unit.source_digest = memory.source_digest if found == "quarantined" else None
             unit.aside = memory.quarantine if found == "gone" else []
             return made

@@ -106,6 +106,7 @@ def weigh_again(found: Weighed, waiting: Mapping[str, Any], renumbered: Mapping[
         for row in rows:
             found.rows.setdefault(table, []).append(row)
             found.lose("row_not_held", table, KEY_OF[table], {"row": str(row.get(KEY_OF[table]))})
+    found.gone += [each for each in waiting.get("gone", ()) if each not in found.gone]
     found.loose += [each for each in waiting.get("loose", ()) if each not in found.loose]
     written = {(table, key, column) for table, key, column, _, _ in found.cells}
     for table, key, column, was, value in waiting.get("cells", ()):
