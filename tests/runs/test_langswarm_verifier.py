@@ -400,7 +400,8 @@ def test_what_the_old_program_added_may_stand_after_what_the_new_one_has_written
     rows = moved.query("SELECT * FROM session_messages WHERE id = ?", ids[-1])
     names = columns(moved, "session_messages")
 
-    def lay(db: sqlite3.Connection, **changes: Any) -> None:
+    def lay(db: sqlite3.Connection, kind: str = "catch_up", **changes: Any) -> None:
+        db.execute("UPDATE sessionlift_runs SET kind = ?", (kind,))
         db.execute("DELETE FROM session_messages WHERE id = ?", (ids[-1],))
         say_more(db, session, "one")
         last = dict(zip(names, rows[0], strict=True))
@@ -413,6 +414,26 @@ def test_what_the_old_program_added_may_stand_after_what_the_new_one_has_written
     assert not seen.anything
     assert seen.notes["continued_in_target", "sessions"] == 1
     assert moved.look(lambda db: lay(db, content="another")).codes == {"changed_in_target"}
+    assert moved.look(lambda db: lay(db, kind="migrate")).codes == {"changed_in_target"}
+
+
+@pytest.mark.parametrize("times", ["as they were", "others"])
+def test_a_message_before_those_that_moved_hides_nothing(moved: MovedStore, times: str) -> None:
+    session, _ = many_messages(moved)
+
+    def write(db: sqlite3.Connection) -> None:
+        db.execute(
+            "INSERT INTO session_messages (id, session_id, message_id, role, content, timestamp, metadata) "
+            "VALUES (-5, ?, 'x', 'user', 'first of all', '1999-01-01 00:00:00', '{}')",
+            (session,),
+        )
+        if times == "others":
+            db.execute(
+                "UPDATE session_messages SET timestamp = '2001-01-01 00:00:00' WHERE session_id = ? AND id > 0",
+                (session,),
+            )
+
+    assert moved.look(write).codes == {"changed_in_target"}
 
 
 @pytest.mark.parametrize(

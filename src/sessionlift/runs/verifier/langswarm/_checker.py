@@ -94,6 +94,7 @@ class LangswarmChecker(Checker):
         self.result = Comparison()
         self.losses: Counter[tuple[str, str, str]] = Counter()
         self.read: Counter[str] = Counter()
+        self._kinds: dict[Any, Any] = {}
         self.take(options)
 
     def take(self, options: Mapping[str, Any]) -> None:
@@ -187,13 +188,20 @@ class LangswarmChecker(Checker):
             self._kept_new(checked, made, made.rows, entry)
             return
         self.losses.update(made.rows.losses)
-        checked.continued = found.continued(made.rows.messages)
+        checked.continued = found.continued(made.rows.messages, laid_after=self._may_lay_after(entry))
         self._rows(key, made.rows, checked)
         for problem in made.problems:
             self._tell(key, "session_messages", key, None, None, None, f"session {key}: {problem}")
         self._complement(checked, made, entry)
         self._entry(key, made, entry)
         self._aside(key, row, made, entry)
+
+    def _may_lay_after(self, entry: Entry) -> bool:
+        """Whether what the old program added may stand after the application's messages: a migration moves a session
+        whole, and never one that the application has gone on with."""
+        if entry.run_id not in self._kinds:
+            self._kinds = dict(self._target.read("sessionlift_runs", ("run_id", "kind")))
+        return self._kinds.get(entry.run_id) != "migrate"
 
     def _kept_new(self, checked: Checked, made: Made, rows: Expected, entry: Entry) -> None:
         """A catch-up left what V1 got out of it: the rest of V1's messages are there, and the others in quarantine."""
@@ -204,7 +212,7 @@ class LangswarmChecker(Checker):
             self._out_of_place(key, each.table, each.row_id)
         if entry.state != "partial":
             self.result.value(key, "sessionlift_units", key, "state", "partial", entry.state)
-        checked.continued = found.continued(want)
+        checked.continued = found.continued(want, laid_after=self._may_lay_after(entry))
         self._count(found, len(found.messages) - checked.continued)
         if not checked.continued:
             self._messages(key, want, found)

@@ -33,12 +33,12 @@ class Found:
     def size(self) -> int:
         return len(self.sessions) + len(self.messages) + len(self.metrics)
 
-    def continued(self, moved: Sequence[Row]) -> int:
+    def continued(self, moved: Sequence[Row], *, laid_after: bool) -> int:
         """How many messages of the application stand beside ``moved``, which is all there and in order; 0 for none.
 
         Those that a move made have our key, and stand unchanged before the application's. What the old program added
-        later may have been laid after these, with times of its own then. Both go by id and by time, which is what V2
-        reads by; among the application's own, ids and times may go different ways, as those of two processes do.
+        later may have been ``laid_after`` these, with times of its own then. Both go by id and by time, which is what
+        V2 reads by; among the application's own, ids and times may go different ways, as those of two processes do.
         """
         ours = [_is_ours(row) for row in self.messages]
         new = ours.count(False)
@@ -48,6 +48,8 @@ class Found:
         if not all(isinstance(each, str) for each in times):
             return 0
         first = ours.index(False)
+        if not laid_after and first < len(moved):
+            return 0
         own = [time for time, is_ours in zip(times, ours, strict=True) if is_ours]
         if own != sorted(own) or min(times[first:]) < max(times[:first], default=""):
             return 0
