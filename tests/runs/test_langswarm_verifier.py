@@ -373,6 +373,16 @@ def test_a_ledger_that_has_lost_its_catalog_is_told(moved: MovedStore) -> None:
     assert moved.look(lose, in_source=stray).codes == {"catalog_not_in_ledger"}
 
 
+@pytest.mark.parametrize("key", ["x'41'", "CAST(x'ff41' AS TEXT)", "NULL"])
+def test_a_session_under_no_text_is_the_application_s_own(moved: MovedStore, key: str) -> None:
+    names = ", ".join(name for name in columns(moved, "sessions") if name != "session_id")
+    statement = f"INSERT INTO sessions (session_id, {names}) SELECT {key}, {names} FROM sessions LIMIT 1"
+    seen = moved.look(lambda db: db.execute(statement))
+    assert not seen.anything
+    assert seen.notes["native_session", "sessions"] == 1
+    json.dumps(seen.audit.to_message())
+
+
 def test_a_session_that_was_continued_is_told_of_and_is_no_finding(moved: MovedStore) -> None:
     session, _ = many_messages(moved)
     seen = moved.look(lambda db: say_more(db, session, "one", "two"))

@@ -97,6 +97,7 @@ class Auditor(ABC):
         self._changed: list[str] = []
         self._unnamed: set[str] = set()
         self._own_sessions: list[str] = []
+        self._no_texts: list[str] = []
         # in the order in which they began, whatever the clock said then
         runs = target.read("sessionlift_runs", ("run_id", "options", "kind"), order_by=("rowid",))
         self._options = {str(run): parsed(options) for run, options, _ in runs}
@@ -396,8 +397,9 @@ class Auditor(ABC):
         if self._only is not None:
             return
         native, examples = self._units.native()
-        examples += [{"session_id": session} for session in self._own_sessions]
-        self._audit.note("native_session", self.sessions_table, native + len(self._own_sessions), examples[:EXAMPLES])
+        own = [*self._own_sessions, *self._no_texts]
+        examples += [{"session_id": session} for session in own]
+        self._audit.note("native_session", self.sessions_table, native + len(own), examples[:EXAMPLES])
         lost = self._units.lost()
         for table in self.child_tables:
             native = self._target.count(table) - self._checker.result.by_table.get(table, 0) - rows.get(table, 0)
@@ -411,7 +413,9 @@ class Auditor(ABC):
             where = f"session_id IN ({some})"
         with closing(self._target.stream(self.sessions_table, ("session_id",), where, params, ("session_id",))) as rows:
             while block := rows.fetch(5_000):
-                yield [row[0] for row in block]
+                # no move writes another id than a text; SQLite takes a blob, and NULL, for a key all the same
+                self._no_texts += [repr(row[0]) for row in block if not isinstance(row[0], str)]
+                yield [row[0] for row in block if isinstance(row[0], str)]
 
     def _tell_unnamed(self) -> dict[str, int]:
         """Tell of sessions that both stores have and the ledger does not name; returns by table how many rows they
