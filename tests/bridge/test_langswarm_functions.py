@@ -225,6 +225,7 @@ def test_one_session_that_nobody_can_read_does_not_empty_the_list(swarm: Stores)
     using(swarm, work)
 
 
+@pytest.mark.slow
 def test_sessions_of_the_legacy_store_that_nobody_can_read_keep_no_other_away(swarm: Stores) -> None:
     user = "ann"
     for session_id in swarm.ids:

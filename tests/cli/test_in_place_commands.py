@@ -72,6 +72,7 @@ def test_a_store_that_moves_into_a_new_one_is_a_wrong_call(
     assert names(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CHANGING, ids=IDS[: len(CHANGING)])
 def test_a_store_that_was_moved_into_is_not_sent_to_be_moved(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]

@@ -44,6 +44,7 @@ def test_a_plan_is_a_report_that_can_be_kept(sessionlift: Warm, legacy: Legacy, 
         assert checked.code == 0, checked.out
 
 
+@pytest.mark.slow
 def test_a_plan_from_a_source_that_was_moved_to_another_place(
     sessionlift: Warm, legacy: Legacy, tmp_path: Path, target: Path
 ) -> None:

@@ -14,6 +14,8 @@ from sessionlift.generations import detect
 from sessionlift.reports import Report
 from sessionlift.runs import RollbackOptions, TransferOptions, migrate, plan, rollback
 
+pytestmark = pytest.mark.slow
+
 OWN = (
     "CREATE TABLE notes (text VARCHAR)",
     "INSERT INTO notes VALUES ('a'), ('b')",
