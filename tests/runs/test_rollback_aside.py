@@ -64,6 +64,15 @@ def catch_up(sessionlift: Warm, source: Path, target: Path, how: str) -> None:
     assert MARK in repr(query(target, "SELECT * FROM sessionlift_quarantine"))
 
 
+@pytest.fixture
+def put_aside(sessionlift: Warm, stores: tuple[Path, Path, str]) -> tuple[Path, Path, str]:
+    """The same, and what the old program wrote lies in quarantine, since a catch-up was to keep the new store's."""
+    source, target, key = stores
+    old_program_writes(source, key)
+    catch_up(sessionlift, source, target, "keep_new")
+    return stores
+
+
 def there_and_back(sessionlift: Warm, source: Path, target: Path) -> Answer:
     assert sessionlift("migrate", source, target, "--quiet").code == 0
     assert MARK in kept(target), "the next move has dropped it"
@@ -73,11 +82,9 @@ def there_and_back(sessionlift: Warm, source: Path, target: Path) -> Answer:
 
 
 def test_messages_that_a_catch_up_kept_aside_stay_in_the_ledger(
-    sessionlift: Warm, stores: tuple[Path, Path, str]
+    sessionlift: Warm, put_aside: tuple[Path, Path, str]
 ) -> None:
-    source, target, key = stores
-    old_program_writes(source, key)
-    catch_up(sessionlift, source, target, "keep_new")
+    source, target, key = put_aside
     rehearsed = take_back(sessionlift, target, "--all", "--dry-run")
     answer = take_back(sessionlift, target, "--all")
     assert MARK not in v1_says(source, key)
@@ -101,22 +108,18 @@ def test_so_do_values_that_both_sides_had_changed(sessionlift: Warm, stores: tup
 
 
 def test_where_the_target_keeps_its_sessions_so_it_does_its_quarantine(
-    sessionlift: Warm, stores: tuple[Path, Path, str]
+    sessionlift: Warm, put_aside: tuple[Path, Path, str]
 ) -> None:
-    source, target, key = stores
-    old_program_writes(source, key)
-    catch_up(sessionlift, source, target, "keep_new")
+    _, target, _ = put_aside
     answer = take_back(sessionlift, target, "--all", "--keep-target")
     assert answer.losses == {}
     assert MARK in repr(query(target, "SELECT * FROM sessionlift_quarantine"))
 
 
 def test_where_the_legacy_store_keeps_its_own_nothing_is_aside(
-    sessionlift: Warm, stores: tuple[Path, Path, str]
+    sessionlift: Warm, put_aside: tuple[Path, Path, str]
 ) -> None:
-    source, target, key = stores
-    old_program_writes(source, key)
-    catch_up(sessionlift, source, target, "keep_new")
+    source, target, key = put_aside
     answer = take_back(sessionlift, target, "--session", key, "--discard-new")
     assert answer.losses == {"new_writes_discarded": 1}
     assert MARK in v1_says(source, key)

@@ -29,10 +29,8 @@ from sessionlift.runs.verifier._carried import catalog_complement
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._given_back import rows_of
 from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._reasons import REFUSED, codes
 from sessionlift.runs.verifier._units import ASIDE, AWAY, CHUNK, EXAMPLES, LOST, THERE, UnitTable
-
-REFUSED = "target_refused"
-"""The code of what the target did not take, which no rule of the source foresees."""
 
 
 class Checker(ABC):
@@ -361,12 +359,8 @@ class Auditor(ABC):
         some, params = id_list(ids)
         where = f"session_id IN ({some})"
         there = {row[0] for row in self._target.read(self.sessions_table, ("session_id",), where, params)}
-        codes: dict[str, set[str]] = {}
-        for session, code in self._target.read(
-            "sessionlift_quarantine", ("session_id", "code"), f"unit = 'session' AND {where}", params
-        ):
-            codes.setdefault(session, set()).add(code)
-        return [each for each in ids if each in there and codes.get(each) == {REFUSED}]
+        why = codes(self._target, ids)
+        return [each for each in ids if each in there and why.get(each) == {REFUSED}]
 
     def _lost(self) -> None:
         """Sessions that were moved and that the source no longer has."""

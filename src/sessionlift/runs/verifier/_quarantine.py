@@ -11,7 +11,8 @@ import duckdb
 
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._digests import SESSION_TABLES, SOURCE
-from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier._reasons import REFUSED
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._tables import micros
 from sessionlift.stores import quote_identifier
@@ -22,7 +23,7 @@ _NUMBERS = ("INTEGER", "BIGINT")
 EVENT_TYPE = "event_type_unknown"
 """The code of an event whose session was moved without it."""
 TIME, METADATA = "time_out_of_range", "metadata_unreadable"
-WHOLE = frozenset((TIME, METADATA, "target_refused"))
+WHOLE = frozenset((TIME, METADATA, REFUSED))
 """The codes of rows whose whole session is in quarantine. Why a target refused it, the source does not tell."""
 
 
@@ -109,16 +110,6 @@ def event_types(db: duckdb.DuckDBPyConnection, ids: Collection[int]) -> list[tup
         "AND session_id IN (SELECT session_id FROM v_ids) ORDER BY id",
         [min(ids), max(ids), json.dumps(sorted(ids))],
     ).fetchall()
-
-
-def codes(target: TargetReader, ids: Sequence[str]) -> dict[str, set[str]]:
-    """By session the codes of its rows in quarantine."""
-    found: dict[str, set[str]] = {}
-    some, params = id_list(ids)
-    where = f"unit = 'session' AND session_id IN ({some})"
-    for session, code in target.read("sessionlift_quarantine", ("session_id", "code"), where, params):
-        found.setdefault(str(session), set()).add(str(code))
-    return found
 
 
 def traces(db: duckdb.DuckDBPyConnection, batch: Batch) -> list[tuple[str, bool, int | None, str | None]]:

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs.verifier import _catalog, _digests, _metadata, _quarantine, _rules, _tables
+from sessionlift.runs.verifier import _catalog, _digests, _metadata, _quarantine, _reasons, _rules, _tables
 from sessionlift.runs.verifier._collector import without_collector
 from sessionlift.runs.verifier._compare import Comparison, Found
 from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
@@ -252,7 +252,7 @@ class SynthVerifier:
         ``known`` are the digests of what was put there: what was mended in the source since is another matter.
         """
         for batch in self.index.batches(ids):
-            codes = _quarantine.codes(self._target, batch.ids)
+            codes = _reasons.codes(self._target, batch.ids)
             wrong = {
                 session: why
                 for session, created, moment, metadata in _quarantine.traces(self._source, batch)

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from sessionlift.errors import SessionliftError
-from sessionlift.runs.verifier._auditor import REFUSED, Auditor, Checker
+from sessionlift.runs.verifier._auditor import Auditor, Checker
 from sessionlift.runs.verifier._compare import Comparison, Found, same
 from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
 from sessionlift.runs.verifier._given_back import has_kept
 from sessionlift.runs.verifier._readers import TargetReader
+from sessionlift.runs.verifier._reasons import REFUSED
 from sessionlift.runs.verifier.langswarm._differences import first_difference, unpaired
 from sessionlift.runs.verifier.langswarm._ledger import Entry, entries_of
 from sessionlift.runs.verifier.langswarm._made import NESTED, Made, is_deep, made_of
