@@ -23,6 +23,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.generations._connect import over
     from sessionlift.generations._detect import LED_UP, MOVED, Detection, detect, require_generation
     from sessionlift.generations._kept import kept_rows
+    from sessionlift.generations._late import late_indexes, leave_out_indexes, make_late_indexes
     from sessionlift.generations._prepare import check_target, prepare_target
     from sessionlift.generations._revision import Settled
     from sessionlift.generations._schema import (
@@ -56,6 +57,9 @@ __all__ = [
     "derive_hours",
     "detect",
     "kept_rows",
+    "late_indexes",
+    "leave_out_indexes",
+    "make_late_indexes",
     "not_in_place",
     "over",
     "prepare_target",
@@ -93,6 +97,9 @@ _HOME = {
     "derive_hours": "_series",
     "detect": "_detect",
     "kept_rows": "_kept",
+    "late_indexes": "_late",
+    "leave_out_indexes": "_late",
+    "make_late_indexes": "_late",
     "not_in_place": "_chain",
     "over": "_connect",
     "prepare_target": "_prepare",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from sessionlift.errors import GenerationError, StoreNotFoundError, UsageError, WrongGenerationError
@@ -15,10 +17,11 @@ from sessionlift.generations._detect import (
     read_stamps,
     require_generation,
 )
+from sessionlift.generations._late import late_indexes, make_late_indexes_in
 from sessionlift.generations._revision import wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.generations._signatures import VERSION_TABLE
-from sessionlift.stores import StoreURL, open_store, parse_store_url, sniff
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sniff
 
 # generation -> its revision, and whether it lives on DuckDB
 _REVISIONS = {
@@ -56,12 +59,14 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True,
         over(store) as connection,
     ):
         store.expect(size)
-        return _prepare(connection, where, generation)
+        return _prepare(store, connection, where, generation)
 
 
-def _prepare(connection: Connection, where: StoreURL, generation: str) -> Detection:
+def _prepare(store: Store, connection: Connection, where: StoreURL, generation: str) -> Detection:
     with connection.begin():
         try:
+            # what a killed run has left out is made before the structure is looked at
+            make_late_indexes_in(store)
             return _prepared(connection, where, generation)
         except GenerationError as error:
             raise error.as_role("target") from None
@@ -86,7 +91,7 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
             return None
     with open_store(where, mode="ro", role="target") as store, over(store) as connection:
         try:
-            found, stamps = _looked_at(connection, where, generation)
+            found, stamps = _looked_at(connection, where, generation, late=late_indexes(store))
             if found is not None:
                 found.evidence.extend(_adopted(found, stamps))
             return found
@@ -111,8 +116,13 @@ def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detec
     return made
 
 
-def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tuple[Detection | None, list[str]]:
-    """What is in the store (None for nothing) and its stamps; raises where it cannot be a target."""
+def _looked_at(
+    connection: Connection, where: StoreURL, generation: str, *, late: Sequence[str] = ()
+) -> tuple[Detection | None, list[str]]:
+    """What is in the store (None for nothing) and its stamps; raises where it cannot be a target.
+
+    It may be without the indexes ``late``.
+    """
     query = _structure.queries(connection)
     named, engine = where.redacted, where.engine
     shape = read_shape(query, engine)
@@ -125,7 +135,7 @@ def _looked_at(connection: Connection, where: StoreURL, generation: str) -> tupl
         if generation not in _ADOPTED:
             _refuse_foreign_rows(found, stamps, named)
         # what the real program made has no stamp yet, and has to be exact all the same
-        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named)
+        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named, late=late)
     return found, stamps
 
 

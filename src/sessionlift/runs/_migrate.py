@@ -59,6 +59,9 @@ from sessionlift.stores import (
     quote_identifier,
 )
 
+LATE_FROM = 32 << 20
+"""From so many bytes on, indexes of a new target are made when its rows are there."""
+
 
 @dataclass(frozen=True)
 class MigrateResult:
@@ -86,7 +89,8 @@ def migrate(
     The source is opened read-only. Every batch is one transaction; a run that ends early, however, leaves whole
     sessions only, and the same call goes on from there. With ``dry_run`` the target is a throwaway file.
     ``interrupts`` that listen to signals keep a KeyboardInterrupt away from the steps that write. ``limits``
-    bounds a batch (``max_rows``, ``max_bytes``) in place of the converter's own bounds. A target that holds data is
+    bounds a batch (``max_rows``, ``max_bytes``) in place of the converter's own bounds, and says from how many bytes
+    on indexes come late (``late_from``). A target that holds data is
     copied before its first change, as ``backup`` says.
 
     Raises an error of our tree after the report was written, where anything but single rows went wrong.
@@ -117,12 +121,14 @@ def migrate(
         backup=backup or BackupOptions(),
     )
     run.limits = dict(limits or {})
+    run.late_from = run.limits.pop("late_from", LATE_FROM)
     run.interrupts = interrupts or Interrupts()
     return run.go()
 
 
 class _Run:
     limits: dict[str, int]
+    late_from: int
     interrupts: Interrupts
 
     def __init__(
@@ -155,7 +161,7 @@ class _Run:
         self._next_ids: dict[str, int] = {}
         self._begun = time.monotonic()
         self._known = Known()
-        self._started = False
+        self._started = self._late = False
         self._road: Road
         self._report = Report(
             kind="migrate",
@@ -235,11 +241,13 @@ class _Run:
             try:
                 if self._verifier is not None:
                     # what was read is what is compared, though the application goes on writing
-                    self._verifier.begin(self._snapshot or self._source, with_token(self._target), self._options)
+                    source = self._snapshot or self._source
+                    self._verifier.begin(source, with_token(self._target), self._options, late=self._late)
                 self._take_all(store, ledger)
                 self._verify_earlier(ledger)
                 # while the verifier does the rest: all that does not depend on what it finds
                 with self.interrupts.held():
+                    self._make_late_indexes(store)
                     self._write_digests(ledger)
                     store.flush()
                 self._wait_for_verifier()
@@ -251,10 +259,10 @@ class _Run:
                     # a report that is interrupted would gainsay the ledger
                     self.interrupts.over()
             except KeyboardInterrupt:
-                self._end_broken(ledger, "interrupted")
+                self._end_broken(store, ledger, "interrupted")
                 raise
             except BaseException:
-                self._end_broken(ledger, "failed")
+                self._end_broken(store, ledger, "failed")
                 raise
 
     def _needs_backup(self, store: Store) -> bool:
@@ -282,16 +290,39 @@ class _Run:
                 options={**self._report.options, "backups": self._backup.noted()},
                 started_at=self._report.started_at,
             )
+            if writes and self._comes_late(store):
+                generations.leave_out_indexes(store, self._run_id, self._road.late_indexes)
+                self._late = True
             if writes and not self._dry_run:
                 self._report.assumptions += keep_ids_free(self._road.rows, store, self._next_ids)
+
+    def _comes_late(self, store: Store) -> bool:
+        """Whether it is worth to leave indexes out until the rows are there: of a new target, and a large one."""
+        new = self._dry_run or not (self._known.filled or self._known.runs)
+        return new and store.url.path is not None and self._bytes >= self.late_from
+
+    def _make_late_indexes(self, store: Store) -> None:
+        """Also where the run has failed: others may want to use what has moved."""
+        missing = generations.late_indexes(store)
+        if missing:
+            self._progress.step(f"Making {len(missing)} indexes over the sessions' ids.")
+            generations.make_late_indexes(store)
 
     def _end(self, ledger: Ledger, status: str) -> None:
         ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
 
-    def _end_broken(self, ledger: Ledger, status: str) -> None:
+    def _end_broken(self, store: Store, ledger: Ledger, status: str) -> None:
         """Say in the ledger how the run ended, if the target still takes it; the error that ended it matters more."""
-        with self.interrupts.held(), suppress(SessionliftError):
-            self._end(ledger, status)
+        with self.interrupts.held():
+            with suppress(SessionliftError):
+                self._end(ledger, status)
+            try:
+                self._make_late_indexes(store)
+            except SessionliftError:
+                self._report.assumptions.append(
+                    f"the target is without {len(self._road.late_indexes)} of its indexes: the next `sessionlift "
+                    "migrate` makes them first"
+                )
 
     def _converter_request(self) -> Message:
         stages = self._temporary / "stages"

@@ -60,6 +60,9 @@ class Road:
     """the legacy store while others may write to it: each ``pick`` sees what they have committed by then"""
     home: str = "sessions"
     """the target's table with one row for each session, by ``session_id``"""
+    late_indexes: tuple[str, ...] = ()
+    """those of the target's indexes that a first move of many sessions leaves out until its rows are there, and that
+    neither it nor its verifier reads by; no unique one, since what those refuse must be known at once"""
     choices: tuple[str, ...] = ("--only", "--timezone", "--mapping")
     """the options that say how to convert, and mean something on this road"""
     continuation: Continuation | None = None
@@ -122,7 +125,20 @@ class _SynthSource:
 def _synth() -> Road:
     from sessionlift.converters.synth import SynthRows
 
-    return Road("synth.v2", "synth.v3", SynthRows(), _SynthSource, _SynthSource, home="session_traces")
+    return Road(
+        "synth.v2",
+        "synth.v3",
+        SynthRows(),
+        _SynthSource,
+        _SynthSource,
+        home="session_traces",
+        late_indexes=(
+            "idx_timestep_session_step",
+            "idx_event_session_step",
+            "idx_event_rewards_session",
+            "idx_message_session_step",
+        ),
+    )
 
 
 class _LangswarmSource:

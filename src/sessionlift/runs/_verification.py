@@ -25,9 +25,11 @@ class Verifier:
         self.peak_memory_mb = 0.0
         self.changed_since = 0
 
-    def begin(self, source: StoreURL, target_text: str, options: TransferOptions) -> Verifier:
-        """Let it open both stores; ``options`` are those of the run that moved, or is about to."""
-        self._worker.tell({"source": source.redacted, "target": target_text, "options": options.to_message()})
+    def begin(self, source: StoreURL, target_text: str, options: TransferOptions, *, late: bool = False) -> Verifier:
+        """Let it open both stores; ``options`` are those of the run that moved, or is about to. ``late``: some indexes
+        of the target will be there by ``finish``, and not before."""
+        told = {"source": source.redacted, "target": target_text, "options": options.to_message(), "late": late}
+        self._worker.tell(told)
         return self
 
     def catalog(self) -> None:

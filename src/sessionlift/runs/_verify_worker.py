@@ -44,6 +44,8 @@ def main() -> int:
             return 0
         target = open_reader(parse_store_url(stores["target"]))
         with system.open(parse_store_url(stores["source"]), target, stores["options"]) as checker:
+            if stores["late"]:
+                checker.wait_for_indexes()
             while (order := receive(sys.stdin)) is not None:
                 if order["kind"] == "audit":
                     audit = _audit(checker, order)
@@ -57,6 +59,7 @@ def main() -> int:
                 else:
                     checker.check(order["ids"])
                 send(sys.stdout, {"type": "checked", "sessions": checker.result.sessions})
+            checker.finish()
         target.close()
         result = checker.result
         send(

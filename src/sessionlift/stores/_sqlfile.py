@@ -27,8 +27,7 @@ from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 _CHUNK_ROWS = 250  # rows may hold a megabyte each
 _MAX_VARIABLES = 30_000  # SQLite's own limit is 32,766
 _MAX_ROWS_PER_INSERT = 200  # more does not get faster
-_LARGE = range(32 << 20, 512 << 20)  # a store of so many bytes gets large pages
-_LARGE_PAGE = 16 << 10
+_PAGES = ((512 << 20, 8 << 10), (32 << 20, 16 << 10))  # from so many bytes on, a store gets such pages
 _LOG = 128 << 20  # the bytes that a bulk's log may hold
 _CHANGES = re.compile(r"\s*(insert|update|delete|replace)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s*with\b", re.IGNORECASE)
@@ -259,14 +258,19 @@ class SqliteFileStore(Store):
         return int(str(self._rows("PRAGMA data_version")[0][0]))
 
     def expect(self, size: int) -> None:
-        if size in _LARGE:
-            # a fifth of the work less. In a small store every table and index would take such a page for itself; in
-            # a larger one each session meets index pages of its own, and they are written whole
-            self._rows(f"PRAGMA page_size = {_LARGE_PAGE}")
+        # a fifth of the work less. In a small store every table and index would take such a page for itself; in a
+        # larger one each session meets pages of its own in the ledger, and they are written whole
+        page = next((page for least, page in _PAGES if size >= least), None)
+        if page is not None:
+            self._rows(f"PRAGMA page_size = {page}")
 
     def expect_changes(self) -> None:
         # index pages are met in no order, again and again
         self._rows("PRAGMA cache_size = -16384")
+
+    def sort_in_files(self) -> None:
+        # the libsql driver would keep all of it in memory
+        self._rows("PRAGMA temp_store = FILE")
 
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")

@@ -46,6 +46,12 @@ class Checker(ABC):
     def check(self, ids: Sequence[str]) -> None:
         """Compare the sessions ``ids``, which the ledger names as moved (wholly or in part)."""
 
+    def wait_for_indexes(self) -> None:  # noqa: B027 - most moves leave none out
+        """Leave what is read by indexes of the target that come late until ``finish``."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Compare what is left, now that the move is over."""
+
     @abstractmethod
     def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
         """Those of sessions that neither program has changed since: of each its id, and the digests of its rows in the

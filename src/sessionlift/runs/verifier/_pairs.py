@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.runs.verifier._outside import Outside, lie_together
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
 from sessionlift.runs.verifier._source import MAX_CHUNK_ROWS, Batch, SourceIndex, pace
 
@@ -19,7 +20,7 @@ class TargetRows:
     """The rows of a batch in one table of the target, given out up to an id.
 
     Read are the rows within the source's range of ids, and, so that none hides, those of the batch's sessions
-    beyond it.
+    beyond it; what is ``put_off`` is to be looked for later.
     """
 
     def __init__(
@@ -30,24 +31,29 @@ class TargetRows:
         batch: Batch,
         of: str,
         sessions: set[str],
+        put_off: Outside | None = None,
     ) -> None:
         self._reader, self._table = reader, table
         self._sessions = sessions
         self._buffer: Rows = []
         self._ended = False
         some, params = id_list(batch.ids)
-        bounds, self._beyond = batch.ranges[of], []
+        bounds, self._beyond = batch.ranges[of], list[Any]()
+        if put_off is not None:
+            put_off.add(table, batch.ids, bounds)
         if bounds is None:
             self._stream, self._ended = None, True
-            self._beyond = reader.read(table, columns, f"session_id IN ({some})", params, ("id",))
+            if put_off is None:
+                self._beyond = reader.read(table, columns, f"session_id IN ({some})", params, ("id",))
             return
-        outside = f"session_id IN ({some}) AND NOT +id BETWEEN ? AND ?"
-        self._beyond = reader.read(table, columns, outside, (*params, *bounds), ("id",))
+        if put_off is None:
+            outside = f"session_id IN ({some}) AND NOT +id BETWEEN ? AND ?"
+            self._beyond = reader.read(table, columns, outside, (*params, *bounds), ("id",))
         where: str
         bound: list[Any]
         if batch.alone[of]:
             where, bound = "id BETWEEN ? AND ?", list(bounds)
-        elif bounds[1] - bounds[0] < 4 * sum(batch.counts[of].values()):
+        elif lie_together(bounds, sum(batch.counts[of].values())):
             where, bound = f"id BETWEEN ? AND ? AND +session_id IN ({some})", [*bounds, *params]
         else:
             where, bound = f"session_id IN ({some}) AND +id BETWEEN ? AND ?", [*params, *bounds]

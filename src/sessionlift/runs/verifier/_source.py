@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from sessionlift.runs.verifier._outside import lie_together
 from sessionlift.runs.verifier._readers import Rows
 
 CHILDREN = ("session_timesteps", "events", "messages")
@@ -36,6 +37,14 @@ class Batch:
     ranges: dict[str, tuple[int, int] | None]
     counts: dict[str, dict[str, int]]
     alone: dict[str, bool]
+
+    @property
+    def lies_together(self) -> bool:
+        """Whether all of its rows are read by their ranges of ids."""
+        return all(
+            bounds is None or self.alone[table] or lie_together(bounds, sum(self.counts[table].values()))
+            for table, bounds in self.ranges.items()
+        )
 
 
 class SourceIndex:

@@ -18,6 +18,7 @@ from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
 from sessionlift.runs.verifier._given_back import given_back, rows_of
 from sessionlift.runs.verifier._links import Steps, deal, own_steps, steps_of, turn_of
 from sessionlift.runs.verifier._outcomes import outcome_of
+from sessionlift.runs.verifier._outside import Outside
 from sessionlift.runs.verifier._pairs import ID, SESSION, TargetRows, extra, matched, picked, source_chunks
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch, SourceIndex
@@ -69,6 +70,10 @@ class SynthVerifier:
         self._target = target
         self._aside = source.cursor()
         self.index = SourceIndex(source)
+        self.late = False
+        """true while the target lacks indexes over session ids: what is read by them waits for ``finish``"""
+        self._outside = Outside()
+        self._scattered: list[list[str]] = []
         self.result = Comparison()
         self._is_json = lru_cache(maxsize=4_000)(self._ask_engine)
         self.unlinked = {"events": 0, "messages": 0}
@@ -117,9 +122,26 @@ class SynthVerifier:
             if given:
                 self._by_digests(given, after)
                 ids = [each for each in ids if each not in given]
-            for batch in self.index.batches(ids):
+            for batch in self._batches(ids):
                 if not self._tried(batch, after):
                     self._one_by_one(batch.ids, after)
+
+    def _batches(self, ids: Sequence[str]) -> Iterator[Batch]:
+        for batch in self.index.batches(ids):
+            if self.late and not batch.lies_together:
+                self._scattered.append(batch.ids)
+            else:
+                yield batch
+
+    def finish(self) -> None:
+        """Compare what waited for the target's indexes."""
+        if not self.late:
+            return
+        self.late = False
+        scattered, self._scattered = self._scattered, []
+        for ids in scattered:
+            self.check(ids)
+        self._outside.settle(self._target, self.result)
 
     def _by_digests(self, given: Mapping[str, tuple[str, str]], after: Callable[[Batch], None] | None) -> None:
         """Compare sessions that got back what v2 could not hold, by the digests of both sides."""
@@ -162,7 +184,7 @@ class SynthVerifier:
     def _one_by_one(self, ids: Sequence[str], after: Callable[[Batch], None] | None) -> None:
         """Compare sessions of which one cannot be compared, and tell which one that is."""
         for session in ids:
-            for batch in self.index.batches([session]):
+            for batch in self._batches([session]):
                 before = self._state()
                 try:
                     with self.room():
@@ -182,15 +204,23 @@ class SynthVerifier:
 
     def _state(self) -> tuple[Any, ...]:
         result = self.result
-        counts = (result.sessions, result.rows, result.values, len(result.differences), result.more)
+        counts = (
+            result.sessions,
+            result.rows,
+            result.values,
+            len(result.differences),
+            result.more,
+            len(self._outside),
+        )
         return *counts, dict(result.differing), dict(result.by_table), dict(self.unlinked)
 
     def _restore(self, state: tuple[Any, ...]) -> None:
         result = self.result
-        result.sessions, result.rows, result.values, kept, result.more = state[:5]
+        result.sessions, result.rows, result.values, kept, result.more, waiting = state[:6]
         del result.differences[kept:]
-        result.differing, result.by_table = state[5:7]
-        self.unlinked.update(state[7])
+        self._outside.cut(waiting)
+        result.differing, result.by_table = state[6:8]
+        self.unlinked.update(state[8])
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -278,7 +308,8 @@ class SynthVerifier:
         return None
 
     def _rows(self, table: str, columns: Sequence[str], of: str | None = None) -> TargetRows:
-        return TargetRows(self._target, table, columns, self._batch, of or table, self._sessions)
+        put_off = self._outside if self.late else None
+        return TargetRows(self._target, table, columns, self._batch, of or table, self._sessions, put_off)
 
     def _utc(self, local: Sequence[int | None]) -> Sequence[int | None]:
         if not self._local:

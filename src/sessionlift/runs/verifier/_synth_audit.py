@@ -50,6 +50,12 @@ class SynthChecker(Checker):
     def check(self, ids: Sequence[str]) -> None:
         self.verifier.check(ids)
 
+    def wait_for_indexes(self) -> None:
+        self.verifier.late = True
+
+    def finish(self) -> None:
+        self.verifier.finish()
+
     def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
         known = {session: (source, target) for session, source, target in units}
         found: list[str] = []

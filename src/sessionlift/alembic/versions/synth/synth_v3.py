@@ -259,6 +259,12 @@ _INDEXES = {
     "idx_event_rewards_key": ("event_rewards", '"key"'),
 }
 
+INDEXES = {
+    name: f"CREATE {'UNIQUE ' if name.startswith('uq_') else ''}INDEX {name} ON {table} ({columns})"
+    for name, (table, columns) in _INDEXES.items()
+}
+"""By name what makes each index: a long move leaves some out at first."""
+
 _REVISION = Revision(
     name="synth.v3",
     dialect=dialect,
@@ -274,10 +280,7 @@ _REVISION = Revision(
         "outcome_rewards": OUTCOME_REWARDS,
         "event_rewards": EVENT_REWARDS,
     },
-    indexes={
-        name: f"CREATE {'UNIQUE ' if name.startswith('uq_') else ''}INDEX {name} ON {table} ({columns})"
-        for name, (table, columns) in _INDEXES.items()
-    },
+    indexes=INDEXES,
     views={
         "model_usage_stats": MODEL_USAGE_STATS,
         "session_summary": SESSION_SUMMARY,

@@ -1,0 +1,95 @@
+"""Indexes that a long first move leaves out until its rows are there.
+
+Sessions move in the order in which they were written, and their ids are in no order: with each session an index over
+ids is met at another place, and in a large store that is a page read, logged and written again for each of them. Made
+from all rows at once, such an index takes a small part of that time.
+
+What is left out is noted in the options of its run in the ledger, in the transaction that takes it away, and the note
+goes in the one that makes it again. So a run that was killed in between leaves a target of which it is known what it
+lacks, and whoever makes it ready next makes that first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sessionlift.errors import GenerationError
+from sessionlift.generations._schema import revision_module, schema_history
+from sessionlift.stores import Store, quote_identifier
+
+_NOTE = "$.late_indexes"
+_NOTED = (
+    "FROM sessionlift_runs AS r, json_each(CASE WHEN json_valid(r.options) THEN r.options ELSE '{}' END, "
+    f"'{_NOTE}') AS late"
+)
+
+
+def leave_out_indexes(store: Store, run_id: str, names: Sequence[str]) -> None:
+    """Take the indexes ``names`` away until :func:`make_late_indexes`, on behalf of a run that the ledger knows.
+
+    Nothing is done where another run has begun in this target: it may use them. One transaction.
+    """
+    with store.transaction():
+        if store.query("SELECT count(*) FROM sessionlift_runs") != [(1,)]:
+            return
+        for name in names:
+            store.execute(f"DROP INDEX {quote_identifier(name)}")
+        marks = ", ".join("?" * len(names))
+        store.execute(
+            f"UPDATE sessionlift_runs SET options = json_set(options, '{_NOTE}', json_array({marks})) WHERE run_id = ?",
+            (*names, run_id),
+        )
+
+
+def late_indexes(store: Store) -> list[str]:
+    """The indexes that were left out and are still to be made, sorted. Reads only."""
+    return sorted(_noted(store))
+
+
+def make_late_indexes(store: Store) -> list[str]:
+    """Make what was left out; returns the names. One transaction. Raises the store's errors."""
+    if not _noted(store):
+        return []
+    with store.transaction():
+        return make_late_indexes_in(store)
+
+
+def make_late_indexes_in(store: Store) -> list[str]:
+    """The same within the transaction that is open."""
+    noted = _noted(store)
+    if not noted:
+        return []
+    store.sort_in_files()
+    there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    for name, generation in noted.items():
+        if name not in there:
+            store.execute(_statement(store, name, generation))
+    store.execute(
+        f"UPDATE sessionlift_runs SET options = json_remove(options, '{_NOTE}') "
+        f"WHERE run_id IN (SELECT r.run_id {_NOTED})"
+    )
+    return sorted(noted)
+
+
+def _noted(store: Store) -> dict[str, str]:
+    """The names, and the generation whose indexes they are."""
+    # a server's target is never without them
+    if store.url.path is None or not store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_runs'"):
+        return {}
+    found = store.query(f"SELECT late.value, r.target_generation {_NOTED}")
+    return {str(name): str(generation) for name, generation in found}
+
+
+def _statement(store: Store, name: str, generation: str) -> str:
+    """What makes an index, by the generation's own revision: nothing that stands in a store is ever run."""
+    revision = generation.replace(".", "_")
+    known = revision in {info.revision for info in schema_history()}
+    statements = getattr(revision_module(revision), "INDEXES", {}) if known else {}
+    if name not in statements:
+        raise GenerationError(
+            f"the ledger of {store.url.redacted} says that the index {name!r} of {generation} was left out, and there "
+            "is none of that name",
+            hint="somebody has changed the ledger: `sessionlift schema verify` says what else is not as it should be",
+            store=store.url.redacted,
+        )
+    return str(statements[name])

@@ -1,0 +1,61 @@
+"""Rows of compared sessions that lie outside of the ids at which the source has theirs, looked for at the end.
+
+To look for them batch by batch takes an index over the session ids, and a long first move makes that last of all. By
+then, where every row of a table has been met at its place, there is none to look for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sessionlift.runs.verifier._compare import Comparison
+from sessionlift.runs.verifier._readers import TargetReader, id_list
+
+_AS_MANY_AGAIN = 4
+"""Rows of other sessions are read, and passed over, where they are at most so many times as many as a batch's own."""
+
+
+def lie_together(bounds: tuple[int, int], own: int) -> bool:
+    """Whether a batch's rows, ``own`` of them, are worth being read by their range of ids."""
+    return bounds[1] - bounds[0] < _AS_MANY_AGAIN * own
+
+
+@dataclass(frozen=True)
+class _Part:
+    sessions: str
+    params: Sequence[str]
+    bounds: tuple[int, int] | None
+
+
+@dataclass
+class Outside:
+    """What is still to be looked for, by table. ``len`` and ``cut`` undo what a batch that failed has added."""
+
+    _parts: list[tuple[str, _Part]] = field(default_factory=list)
+
+    def add(self, table: str, ids: Sequence[str], bounds: tuple[int, int] | None) -> None:
+        """Look for rows of ``ids`` outside of ``bounds``; None: anywhere."""
+        # one text for all ids takes half the room of the ids
+        self._parts.append((table, _Part(*id_list(ids), bounds)))
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def cut(self, length: int) -> None:
+        del self._parts[length:]
+
+    def settle(self, target: TargetReader, result: Comparison) -> None:
+        """Tell of every row that is found."""
+        for table in dict.fromkeys(table for table, _ in self._parts):
+            if target.count(table) == result.by_table.get(table, 0):
+                continue
+            for part in (part for name, part in self._parts if name == table):
+                where, params = f"session_id IN ({part.sessions})", list[Any](part.params)
+                if part.bounds is not None:
+                    where, params = f"{where} AND NOT +id BETWEEN ? AND ?", [*params, *part.bounds]
+                for row_id, session in target.read(table, ("id", "session_id"), where, params, ("id",)):
+                    result.found(table, 1)
+                    result.row(str(session), table, row_id, missing=False)
+        self._parts.clear()
