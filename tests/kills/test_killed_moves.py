@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,28 @@ Make = Callable[[Path], None]
 
 def moved(folder: Path) -> State:
     return left.target(folder / "new.db")
+
+
+def but_for_late_indexes(folder: Path) -> State:
+    """The same, as if the indexes were there of which the ledger says that they come last."""
+    found = moved(folder)
+    noted = late(folder / "new.db")
+    if noted and "the schema" in found:
+        there = [(kind.decode(), name.decode()) for kind, name, _ in found["the schema"]]
+        assert not {name for _, name in there} & set(noted), "what is noted is left out"
+        found["the schema"] = sorted([*there, *(("index", name) for name in noted)])
+    elif "the schema" in found:
+        found["the schema"] = sorted((kind.decode(), name.decode()) for kind, name, _ in found["the schema"])
+    return found
+
+
+def late(target: Path) -> list[str]:
+    """The indexes that the ledger says come last."""
+    with left.opened(target) as db:
+        if b"sessionlift_runs" not in {name for (name,) in db.execute("SELECT name FROM sqlite_master")}:
+            return []
+        listed = "SELECT e.value FROM sessionlift_runs AS r, json_each(r.options, '$.late_indexes') AS e"
+        return [name.decode() for (name,) in db.execute(listed)]
 
 
 def synth(folder: Path) -> None:
@@ -107,6 +130,12 @@ MIGRATE = Operation(
     limits={"max_rows": 120},
     intact=("legacy.duckdb",),
 )
+INDEXES_LAST = replace(
+    MIGRATE,
+    name="migrate: synth.v2 to synth.v3, with indexes that come last",
+    look=but_for_late_indexes,
+    limits={"max_rows": 120, "late_from": 0},
+)
 OPERATIONS = [
     Operation(
         name="migrate: langswarm.v1 to langswarm.v2",
@@ -176,7 +205,10 @@ def test_a_move_killed_at_its_writes_leaves_each_session_whole_and_goes_on(kill:
     kill(operation)
 
 
-def test_a_migration_killed_at_its_writes_ends_with_the_same_target_and_ledger(kill: Kill) -> None:
+@pytest.mark.parametrize("operation", [MIGRATE, INDEXES_LAST], ids=lambda operation: operation.name)
+def test_a_migration_killed_at_its_writes_ends_with_the_same_target_and_ledger(
+    kill: Kill, operation: Operation
+) -> None:
     ended: list[dict[str, object]] = []
 
     def also(folder: Path, _: State) -> None:
@@ -185,8 +217,9 @@ def test_a_migration_killed_at_its_writes_ends_with_the_same_target_and_ledger(k
         ended.append(content(target))
         assert difference(ended[0], ended.pop() if len(ended) > 1 else ended[0]) == ""
         assert query(target, "PRAGMA journal_mode") == [("delete",)]
+        assert late(target) == []
 
-    sweep = kill(Operation(**{**vars(MIGRATE), "also": also}))
+    sweep = kill(replace(operation, also=also))
 
     seen = " ".join(sweep.boundaries)
     for expected in ("BEGIN IMMEDIATE", "CREATE TABLE", "ATTACH", "INSERT OR FAIL INTO main", "COMMIT", "DETACH"):

@@ -41,6 +41,8 @@ def status(target: str, source: str | None, as_json: bool) -> None:
     if found.native:
         click.echo(f"  {found.native:>10,} sessions that the application began in here")
     click.echo(f"  {found.quarantined_rows:>10,} rows in quarantine")
+    if found.late_indexes:
+        click.echo(f"  {len(found.late_indexes):>10,} indexes left out until the run that fills it comes to its end")
     for line in _waiting(found):
         click.echo(line)
     if any(run.kind == "bridge" for run in found.runs):

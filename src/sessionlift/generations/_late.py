@@ -11,10 +11,9 @@ lacks, and whoever makes it ready next makes that first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sessionlift.errors import GenerationError
-from sessionlift.generations._schema import revision_module, schema_history
 from sessionlift.stores import Store, quote_identifier
 
 _NOTE = "$.late_indexes"
@@ -59,11 +58,13 @@ def make_late_indexes_in(store: Store) -> list[str]:
     noted = _noted(store)
     if not noted:
         return []
-    store.sort_in_files()
-    there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    store.expect_indexes()
+    there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type IN ('index', 'table')")}
     for name, generation in noted.items():
-        if name not in there:
-            store.execute(_statement(store, name, generation))
+        table, statement = _index(store, name, generation)
+        # a table that was taken away since comes back with its indexes
+        if name not in there and table in there:
+            store.execute(statement)
     store.execute(
         f"UPDATE sessionlift_runs SET options = json_remove(options, '{_NOTE}') "
         f"WHERE run_id IN (SELECT r.run_id {_NOTED})"
@@ -73,23 +74,28 @@ def make_late_indexes_in(store: Store) -> list[str]:
 
 def _noted(store: Store) -> dict[str, str]:
     """The names, and the generation whose indexes they are."""
-    # a server's target is never without them
-    if store.url.path is None or not store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_runs'"):
+    if store.engine not in ("libsql", "sqlite") or not store.query(
+        "SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_runs'"
+    ):
         return {}
     found = store.query(f"SELECT late.value, r.target_generation {_NOTED}")
     return {str(name): str(generation) for name, generation in found}
 
 
-def _statement(store: Store, name: str, generation: str) -> str:
-    """What makes an index, by the generation's own revision: nothing that stands in a store is ever run."""
+def _index(store: Store, name: str, generation: str) -> tuple[str, str]:
+    """The table of an index and what makes it, by the generation's own revision: nothing that stands in a store is
+    ever run."""
+    # which asks this module what a store lacks
+    from sessionlift.generations._schema import revision_module, schema_history
+
     revision = generation.replace(".", "_")
     known = revision in {info.revision for info in schema_history()}
-    statements = getattr(revision_module(revision), "INDEXES", {}) if known else {}
-    if name not in statements:
+    indexes: Mapping[str, tuple[str, str]] = getattr(revision_module(revision), "INDEXES", {}) if known else {}
+    if name not in indexes:
         raise GenerationError(
             f"the ledger of {store.url.redacted} says that the index {name!r} of {generation} was left out, and there "
             "is none of that name",
             hint="somebody has changed the ledger: `sessionlift schema verify` says what else is not as it should be",
             store=store.url.redacted,
         )
-    return str(statements[name])
+    return indexes[name]

@@ -27,6 +27,7 @@ from sessionlift.errors import (
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import connect, over
 from sessionlift.generations._detect import detect_in, read_shape, read_stamps
+from sessionlift.generations._late import late_indexes
 from sessionlift.generations._revision import Settled, differs, wrong_engine
 from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
 
@@ -123,20 +124,27 @@ def schema_verify(url: StoreURL | str) -> list[str]:
     Raises GenerationError that lists every difference (exit code 1), or says that nothing is stamped, and
     TargetNewerError for a stamp that this build does not know.
     """
-    with connect(url, mode="ro") as connection:
+    where = parse_store_url(url) if isinstance(url, str) else url
+    with open_store(where, mode="ro", role="target") as store, over(store) as connection:
         stamps = stamps_in(connection)
         if not stamps:
             raise GenerationError(
-                f"{_named(url)} has no stamp of this tool, so there is nothing to compare it with",
+                f"{where.redacted} has no stamp of this tool, so there is nothing to compare it with",
                 hint="use `sessionlift detect` to see what it holds",
-                store=_named(url),
+                store=where.redacted,
             )
         try:
-            verify_stamped(connection, stamps, store=_named(url))
+            verify_stamped(connection, stamps, store=where.redacted)
         except TargetNewerError:
             raise
         except GenerationError as error:
             error.exit_code = EXIT_FINDINGS
+            late = late_indexes(store)
+            if late:
+                error.hint = (
+                    f"the run that made it left out {', '.join(late)} and never came to its end: run the same "
+                    "`sessionlift migrate` again, which makes what was left out first"
+                )
             raise
     return stamps
 
@@ -277,7 +285,3 @@ def _config() -> Config:
 def _scripts() -> ScriptDirectory:
     """The revisions, each file loaded once: for looking only, since a command loads them anew."""
     return ScriptDirectory.from_config(_config())
-
-
-def _named(url: StoreURL | str) -> str:
-    return (parse_store_url(url) if isinstance(url, str) else url).redacted

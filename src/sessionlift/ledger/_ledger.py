@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from sessionlift.converters import (
+    CATALOG,
     KEPT,
     SESSION,
     Fact,
@@ -246,6 +247,18 @@ class Ledger:
             order_by=("unit", "session_id"),
         ):
             yield _unit(row)
+
+    def digests_of_run(self, run_id: str) -> Iterator[tuple[UnitKind, str, str, str]]:
+        """(kind, session id, source digest, target digest) of the same units, in the same order."""
+        for kind, *texts in self._store.read_table(
+            "sessionlift_units",
+            ("unit", "session_id", "source_digest", "target_digest"),
+            where="run_id = ?",
+            params=(run_id,),
+            order_by=("unit", "session_id"),
+        ):
+            session_id, source, target = map(str, texts)
+            yield (SESSION if kind == SESSION else CATALOG), session_id, source, target
 
     def forget(self, kind: str, ids: Sequence[str]) -> None:
         """Remove units that are about to be moved again. Their losses and facts stay with the run that found them."""

@@ -18,6 +18,7 @@ from sessionlift.reports._files import write_atomically
 from sessionlift.reports._model import Digests
 
 _CHUNK = 1 << 20
+_text = json.encoder.encode_basestring_ascii
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,11 @@ def write_digests(path: str | os.PathLike[str], digests: Iterable[Digest], *, al
     def lines() -> Iterator[bytes]:
         nonlocal sessions
         for entry in digests:
-            line = json.dumps(
-                {
-                    "unit": entry.unit,
-                    "session_id": entry.session_id,
-                    "source_digest": entry.source_digest,
-                    "target_digest": entry.target_digest,
-                },
-                ensure_ascii=True,
-                separators=(",", ":"),
+            line = (
+                # a third of what making an object and dumping it takes, for as many lines as sessions
+                f'{{"unit":{_text(entry.unit)},"session_id":{_text(entry.session_id)},'
+                f'"source_digest":{_text(entry.source_digest)},"target_digest":{_text(entry.target_digest)}}}\n'
             ).encode("ascii")
-            line += b"\n"
             whole.update(line)
             sessions += entry.unit == "session"
             yield line

@@ -299,7 +299,7 @@ class _Run:
     def _comes_late(self, store: Store) -> bool:
         """Whether it is worth to leave indexes out until the rows are there: of a new target, and a large one."""
         new = self._dry_run or not (self._known.filled or self._known.runs)
-        return new and store.url.path is not None and self._bytes >= self.late_from
+        return new and store.engine in ("libsql", "sqlite") and self._bytes >= self.late_from
 
     def _make_late_indexes(self, store: Store) -> None:
         """Also where the run has failed: others may want to use what has moved."""

@@ -8,7 +8,6 @@ import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sessionlift.converters import CATALOG, SESSION
 from sessionlift.errors import SessionliftError, StoreFormatError, StoreNotFoundError, UsageError
 from sessionlift.generations import Detection
 from sessionlift.ledger import Ledger
@@ -96,8 +95,7 @@ def _is_report(path: Path) -> bool:
 def unit_digests(ledger: Ledger, run_id: str, path: Path) -> Digests:
     """Write the digests of every unit that ``run_id`` moved beside the report at ``path``."""
     digests = (
-        Digest(each.session_id, each.source_digest, each.target_digest, CATALOG if each.kind == CATALOG else SESSION)
-        for each in ledger.units_of_run(run_id)
+        Digest(session_id, source, target, kind) for kind, session_id, source, target in ledger.digests_of_run(run_id)
     )
     return write_digests(digests_path(path), digests, algorithm=DIGEST_ALGORITHM)
 

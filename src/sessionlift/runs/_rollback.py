@@ -16,7 +16,7 @@ from sessionlift.errors import (
     StoreNotFoundError,
     UsageError,
 )
-from sessionlift.generations import detect, require_generation, schema_upgrade
+from sessionlift.generations import detect, make_late_indexes, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
@@ -346,6 +346,8 @@ class _Rollback:
                 started_at=self._report.started_at,
             )
             self._started = True
+            # sessions are about to be looked for by them
+            make_late_indexes(store)
 
     def _may_leave(self) -> bool:
         """Whether any session is left that can leave the target, as far as the ledger tells."""

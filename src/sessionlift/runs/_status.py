@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sessionlift.errors import UnknownGenerationError, WrongGenerationError
-from sessionlift.generations import chain_of, detect
+from sessionlift.generations import chain_of, detect, late_indexes
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
 from sessionlift.runs._known import has_ledger
 from sessionlift.runs._options import TransferOptions
@@ -42,7 +42,8 @@ class TargetStatus:
     """``sessions`` counts by state: moved, partial (some rows in quarantine), quarantined, deleted, rolled_back.
 
     ``native`` counts those in the target that the ledger does not name: the application began them there.
-    ``taken_back`` says by legacy store how many were rolled back into it and live there.
+    ``taken_back`` says by legacy store how many were rolled back into it and live there. ``late_indexes`` are left out
+    until the run that fills a new target comes to its end, or the next one begins.
     """
 
     target: str
@@ -53,6 +54,7 @@ class TargetStatus:
     waiting: Waiting = field(default_factory=Waiting)
     native: int = 0
     taken_back: dict[str, int] = field(default_factory=dict)
+    late_indexes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +89,7 @@ def status(target: str, source: str | None = None) -> TargetStatus:
             _waiting(store, left),
             _native(store, generation),
             homes(ledger, runs),
+            late_indexes(store),
         )
 
 

@@ -114,8 +114,8 @@ class Store(abc.ABC):
     def expect_changes(self) -> None:  # noqa: B027 - a server knows by itself
         """Say that many rows all over the store are about to be changed."""
 
-    def sort_in_files(self) -> None:  # noqa: B027 - a server, and DuckDB, know by themselves
-        """Say that more is about to be sorted than memory should hold."""
+    def expect_indexes(self) -> None:  # noqa: B027 - a server, and DuckDB, know by themselves
+        """Say that rows all over the store are about to be sorted for indexes."""
 
     def begin_bulk(self) -> None:  # noqa: B027 - most engines need nothing
         """Get ready for many large transactions. May be called on a store that a killed run left so."""

@@ -260,10 +260,10 @@ _INDEXES = {
 }
 
 INDEXES = {
-    name: f"CREATE {'UNIQUE ' if name.startswith('uq_') else ''}INDEX {name} ON {table} ({columns})"
+    name: (table, f"CREATE {'UNIQUE ' if name.startswith('uq_') else ''}INDEX {name} ON {table} ({columns})")
     for name, (table, columns) in _INDEXES.items()
 }
-"""By name what makes each index: a long move leaves some out at first."""
+"""By name the table of each index and what makes it: a long move leaves some out at first."""
 
 _REVISION = Revision(
     name="synth.v3",
@@ -280,7 +280,7 @@ _REVISION = Revision(
         "outcome_rewards": OUTCOME_REWARDS,
         "event_rewards": EVENT_REWARDS,
     },
-    indexes=INDEXES,
+    indexes={name: statement for name, (_, statement) in INDEXES.items()},
     views={
         "model_usage_stats": MODEL_USAGE_STATS,
         "session_summary": SESSION_SUMMARY,
