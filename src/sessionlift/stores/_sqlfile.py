@@ -263,7 +263,7 @@ class SqliteFileStore(Store):
         # larger one each session meets pages of its own in the ledger, and they are written whole
         page = next((page for least, page in _PAGES if size >= least), None)
         if page is not None:
-            self._rows(f"PRAGMA page_size = {page}")
+            self._rows(f"PRAGMA page_size = {int(page)}")
 
     def expect_changes(self) -> None:
         # index pages are met in no order, again and again
