@@ -120,7 +120,7 @@ def test_a_rollback_meets_a_store_that_is_locked_for_longer_than_it_waits(
     path = moved.legacy if which == "legacy" else moved.target
     engine = "duckdb" if (which, moved.system) == ("legacy", SYNTH) else "sqlite"
     with another_process(holder(path, engine)):
-        ended = sessionlift("rollback", moved.target, "--all", "--json")
+        ended = sessionlift("rollback", moved.target, "--all", "--json", patience=1)
     told(ended, 3 if which == "legacy" else 4, "store_locked")
     assert moved.lie() == before
     moved.taken_back(sessionlift)

@@ -106,13 +106,12 @@ def test_a_target_that_gives_back_other_values_gets_nothing(
 
 
 def test_a_target_that_another_writer_keeps_is_left_alone(
-    stores: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    stores: tuple[str, str],
 ) -> None:
     source, target = stores
     first = ids_of(source)[0]
-    monkeypatch.setattr("sessionlift.stores._sqlfile.BUSY_SECONDS", 0.2)
     with (
-        SessionMover(source, target, TransferOptions()) as mover,
+        SessionMover(source, target, TransferOptions(), wait=0.2) as mover,
         open_store(target, mode="rw", role="target") as other,
     ):
         with other.transaction(), pytest.raises(StoreLockedError):

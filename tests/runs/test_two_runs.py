@@ -64,7 +64,7 @@ def test_a_reader_does_not_keep_a_run_from_ending(sessionlift: Warm, legacy_stor
     assert process.stdout is not None
     try:
         process.stdout.readline()
-        done = sessionlift("migrate", source, target, "--json")
+        done = sessionlift("migrate", source, target, "--json", patience=1)
     finally:
         process.kill()
         process.wait()

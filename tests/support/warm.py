@@ -82,10 +82,12 @@ class Warm:
         env: dict[str, str] | None = None,
         call: str | None = None,
         seconds: int = 0,
+        patience: float | None = None,
     ) -> Outcome:
         """Run ``sessionlift`` with ``arguments``. At boundary ``at`` it gets the signal ``do``; with
         ``"SIGKILL converter"``, ``"SIGKILL verifier"``, ``"SIGKILL backup"`` or ``"SIGKILL 1234"`` that process
-        gets it. After ``seconds`` it is ended by SIGALRM, and it gets no more than ``MEMORY``.
+        gets it. After ``seconds`` it is ended by SIGALRM, and it gets no more than ``MEMORY``. For a lock it waits
+        ``patience`` seconds, as long as a user's run does where nothing is said.
 
         With ``call`` (``module:function``) that function is run with the arguments as texts instead.
         """
@@ -98,6 +100,7 @@ class Warm:
             "cwd": str(cwd) if cwd else None,
             "env": env or {},
             "seconds": seconds,
+            "patience": patience,
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -163,6 +166,9 @@ def _serve(request: dict[str, Any], folder: Path) -> None:
         command = importlib.import_module("sessionlift.cli._migrate")
 
         use(run.popen)
+        if request["patience"] is not None:
+            for name in ("sessionlift.stores._sqlfile", "sessionlift.runs._rollback"):
+                importlib.import_module(name).__dict__["BUSY_SECONDS"] = request["patience"]
         if request["limits"]:
             command.__dict__["run_migrate"] = functools.partial(runs.migrate, limits=request["limits"])
         work = functools.partial(main, request["arguments"], prog_name="sessionlift")

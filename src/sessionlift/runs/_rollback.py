@@ -46,6 +46,7 @@ from sessionlift.runs._rollback_tally import RollbackTally
 from sessionlift.runs._verification import with_token
 from sessionlift.runs._ways_back import WayBack, way_back_from
 from sessionlift.stores import (
+    BUSY_SECONDS,
     PrivateDirectory,
     Store,
     StoreURL,
@@ -159,7 +160,7 @@ class _Rollback:
         self._report.environment = current_environment()
 
     def _prepare(self, store: Store) -> None:
-        store.be_patient(10.0)
+        store.be_patient(BUSY_SECONDS)
         store.expect_changes()
         self._ledger = Ledger(store)
         self._runs = self._ledger.runs()
