@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.run_fixtures import sessionlift
 
 from sessionlift.generations import schema_upgrade
+
+__all__ = ["sessionlift"]
 
 RealCopy = Callable[[str], Path]
 

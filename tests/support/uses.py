@@ -18,3 +18,10 @@ def use_all(source: str, target: str, conflicts: Conflicts = "raise") -> None:
 def prepare(target: str, generation: str) -> None:
     """Make the target's schema and the ledger's, as a run does before it moves anything."""
     prepare_target(target, generation)
+
+
+def alembic(*arguments: str) -> None:
+    """Run Alembic's own command line, as its program does."""
+    from alembic.config import main
+
+    main(argv=list(arguments))
