@@ -4,19 +4,21 @@ Sessions move in the order in which they were written, and their ids are in no o
 ids is met at another place, and in a large store that is a page read, logged and written again for each of them. Made
 from all rows at once, such an index takes a small part of that time.
 
-What is left out is noted in the options of its run in the ledger, in the transaction that takes it away, and the note
-goes in the one that makes it again. So a run that was killed in between leaves a target of which it is known what it
-lacks, and whoever makes it ready next makes that first.
+What is left out is noted in the options of its run in the ledger, in the transaction that takes it away, and each name
+goes in the one that makes its index again. So a run that was killed in between leaves a target of which it is known
+what it lacks, and whoever makes it ready next makes that first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from sessionlift.errors import GenerationError
 from sessionlift.stores import Store, quote_identifier
 
 _NOTE = "$.late_indexes"
+_PAUSE = 0.2
 _NOTED = (
     "FROM sessionlift_runs AS r, json_each(CASE WHEN json_valid(r.options) THEN r.options ELSE '{}' END, "
     f"'{_NOTE}') AS late"
@@ -45,31 +47,46 @@ def late_indexes(store: Store) -> list[str]:
     return sorted(_noted(store))
 
 
-def make_late_indexes(store: Store) -> list[str]:
-    """Make what was left out; returns the names. One transaction. Raises the store's errors."""
-    if not _noted(store):
-        return []
-    with store.transaction():
-        return make_late_indexes_in(store)
+def make_late_indexes(store: Store, *, told: Callable[[Sequence[str]], None] | None = None) -> None:
+    """Make what was left out. Each index is a transaction of its own, so that others who write to the store wait for
+    one at a time. ``told`` is called first with the names, if there are any.
 
-
-def make_late_indexes_in(store: Store) -> list[str]:
-    """The same within the transaction that is open."""
+    Raises GenerationError for a note that names no index of the generation, and the store's errors.
+    """
     noted = _noted(store)
     if not noted:
-        return []
-    store.expect_indexes()
-    there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type IN ('index', 'table')")}
+        return
     for name, generation in noted.items():
-        table, statement = _index(store, name, generation)
-        # a table that was taken away since comes back with its indexes
-        if name not in there and table in there:
-            store.execute(statement)
+        _index(store, name, generation)
+    if told is not None:
+        told(sorted(noted))
+    store.expect_indexes()
+    for name, generation in noted.items():
+        begun = time.monotonic()
+        with store.transaction():
+            # another process may have made it since
+            if name in _noted(store):
+                _make(store, name, generation)
+        # who waits for the lock looks for it from time to time only
+        time.sleep(min(_PAUSE, (time.monotonic() - begun) / 10))
+
+
+def _make(store: Store, name: str, generation: str) -> None:
+    table, statement = _index(store, name, generation)
+    there = {str(each) for (each,) in store.query("SELECT name FROM sqlite_master WHERE type IN ('index', 'table')")}
+    # a table that was taken away since comes back with its indexes
+    if name not in there and table in there:
+        store.execute(statement)
+    store.execute(
+        "UPDATE sessionlift_runs AS r SET options = json_set(options, "
+        f"'{_NOTE}', (SELECT json_group_array(e.value) FROM json_each(r.options, '{_NOTE}') AS e WHERE e.value <> ?)) "
+        f"WHERE run_id IN (SELECT r.run_id {_NOTED})",
+        (name,),
+    )
     store.execute(
         f"UPDATE sessionlift_runs SET options = json_remove(options, '{_NOTE}') "
-        f"WHERE run_id IN (SELECT r.run_id {_NOTED})"
+        f"WHERE json_valid(options) AND json_array_length(options, '{_NOTE}') = 0"
     )
-    return sorted(noted)
 
 
 def _noted(store: Store) -> dict[str, str]:

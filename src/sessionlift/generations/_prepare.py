@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -17,7 +17,7 @@ from sessionlift.generations._detect import (
     read_stamps,
     require_generation,
 )
-from sessionlift.generations._late import late_indexes, make_late_indexes_in
+from sessionlift.generations._late import late_indexes, make_late_indexes
 from sessionlift.generations._revision import wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.generations._signatures import VERSION_TABLE
@@ -35,17 +35,25 @@ _ADOPTED = {"langswarm.v2"}
 LEDGER_REVISION = "ledger_1"
 
 
-def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True, size: int = 0) -> Detection:
+def prepare_target(
+    url: StoreURL | str,
+    generation: str,
+    *,
+    create: bool = True,
+    size: int = 0,
+    late: Callable[[Sequence[str]], None] | None = None,
+) -> Detection:
     """Make ``url`` a store of ``generation`` with a ledger, and say what it holds.
 
-    ``size`` is about how many bytes are going to be written to it.
+    ``size`` is about how many bytes are going to be written to it. ``late`` is called with the indexes that an earlier
+    run has left out, before they are made.
 
     A missing or empty store is made (unless ``create`` is false: StoreNotFoundError). An empty store of that
     generation that the real program made is taken as it is; one of langswarm.v2 with rows too, if its structure
     is exact: they are the application's own, and stay. A target of ours gets what its ledger lacks. On DuckDB
     there is no ledger.
 
-    Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time,
+    Everything but those is looked at and made in one transaction: two runs cannot prepare one target at the same time,
     and a killed one leaves it as it was.
 
     Raises WrongGenerationError (another system or generation, an older or newer form, or rows that no run of
@@ -59,15 +67,15 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True,
         over(store) as connection,
     ):
         store.expect(size)
-        return _prepare(store, connection, where, generation)
+        found = _prepare(store, connection, where, generation)
+        make_late_indexes(store, told=late)
+        return found
 
 
 def _prepare(store: Store, connection: Connection, where: StoreURL, generation: str) -> Detection:
     with connection.begin():
         try:
-            # what a killed run has left out is made before the structure is looked at
-            make_late_indexes_in(store)
-            return _prepared(connection, where, generation)
+            return _prepared(connection, where, generation, late_indexes(store))
         except GenerationError as error:
             raise error.as_role("target") from None
 
@@ -99,8 +107,8 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
             raise error.as_role("target") from None
 
 
-def _prepared(connection: Connection, where: StoreURL, generation: str) -> Detection:
-    found, stamps = _looked_at(connection, where, generation)
+def _prepared(connection: Connection, where: StoreURL, generation: str, late: Sequence[str]) -> Detection:
+    found, stamps = _looked_at(connection, where, generation, late=late)
     wanted = [_REVISIONS[generation][0]]
     if where.engine != "duckdb":
         wanted.append(LEDGER_REVISION)

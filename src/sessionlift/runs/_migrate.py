@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -216,7 +216,9 @@ class _Run:
             generations.check_target(self._target, self._road.target)
             self._backup.before_writing(self._target, ())
         with self.interrupts.held():
-            made = generations.prepare_target(self._target, self._road.target, size=self._bytes)
+            made = generations.prepare_target(
+                self._target, self._road.target, size=self._bytes, late=self._tell_of_indexes
+            )
         self._report.target = store_info(self._asked_target, made)
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
@@ -303,10 +305,10 @@ class _Run:
 
     def _make_late_indexes(self, store: Store) -> None:
         """Also where the run has failed: others may want to use what has moved."""
-        missing = generations.late_indexes(store)
-        if missing:
-            self._progress.step(f"Making {len(missing)} indexes over the sessions' ids.")
-            generations.make_late_indexes(store)
+        generations.make_late_indexes(store, told=self._tell_of_indexes)
+
+    def _tell_of_indexes(self, names: Sequence[str]) -> None:
+        self._progress.step(f"Making {len(names)} indexes over the sessions' ids.")
 
     def _end(self, ledger: Ledger, status: str) -> None:
         ledger.finish_run(self._run_id, status=status, finished_at=utc_now(), summary=self._summary())
@@ -319,10 +321,11 @@ class _Run:
             try:
                 self._make_late_indexes(store)
             except SessionliftError:
-                self._report.assumptions.append(
-                    f"the target is without {len(self._road.late_indexes)} of its indexes: the next `sessionlift "
-                    "migrate` makes them first"
-                )
+                if self._late:
+                    self._report.assumptions.append(
+                        "the target is without indexes over the sessions' ids, which were to come last: the next "
+                        "`sessionlift migrate` makes them first"
+                    )
 
     def _converter_request(self) -> Message:
         stages = self._temporary / "stages"
