@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.synth_stores import LegacyStore
 
 from sessionlift.converters import SESSION, BackUnit, BackwardBatch
 from sessionlift.converters.synth import SynthBackward, SynthPutBack
+from sessionlift.converters.synth._columns import V3_SESSION_TABLES
 from sessionlift.errors import StoreConstraintError
 from sessionlift.stores import DuckdbStore, parse_store_url
 
@@ -330,6 +332,35 @@ def test_what_named_no_row_when_the_application_wrote_it_comes_back_so(legacy: L
     expected = target.all()
     for _ in range(2):
         assert move_again(target, legacy, take_back(target, legacy)) == {}
+        assert target.all() == expected
+
+
+ODD = [b"", b"\x00\xff", float("inf"), float("-inf"), 2**63 - 1, -(2**63), 5e-324, 2.0**60]
+KEYS = {"id", "session_id"}
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_value_of_any_type_in_any_column_is_there_again_after_every_way_back(
+    legacy: LegacyStore, target: V3Target, value: Any
+) -> None:
+    legacy.session("s", timesteps=[{}], events=[{"event_type": "environment", "reward": 1.0}], messages=[{}])
+    legacy.session("other", messages=[{}])
+    target.move(legacy)
+    # rows that are kept as cells, and such as are kept whole
+    target.change(ADD_REWARD, 1, None)
+    target.change(ADD_OUTCOME, 4711, 1, None)
+    written = 0
+    for table in V3_SESSION_TABLES:
+        for column in [str(row[1]) for row in target.store.query(f"PRAGMA table_info({table})")]:
+            if column not in KEYS:
+                # a type has its own CHECK, and another step of this index is there
+                with suppress(StoreConstraintError):
+                    target.change(f"UPDATE {table} SET {column} = ? WHERE session_id = 's'", value)
+                    written += 1
+    assert written > 50
+    expected = target.all()
+    for _ in range(3):
+        move_again(target, legacy, take_back(target, legacy))
         assert target.all() == expected
 
 

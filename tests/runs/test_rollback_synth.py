@@ -232,6 +232,30 @@ def test_a_reward_of_an_event_that_the_old_program_has_deleted_waits_in_the_ledg
     assert query(target, read) == expected
 
 
+def test_blobs_infinities_and_large_integers_go_back_and_forward_with_their_sessions(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    moved(sessionlift, source, target)
+    one = living(target)[0]
+    values = (b"\x00\xff", float("inf"), 2**63 - 1)
+    for table, columns in {
+        "session_traces": ("embedding", "experiment_id", "num_events"),
+        "session_timesteps": ("turn_number", "completed_at", "num_messages"),
+        "events": ("call_records", "event_time", "message_time"),
+        "messages": ("embedding", "event_time", "message_time"),
+        "outcome_rewards": ("reward_metadata", "total_reward", "total_steps"),
+    }.items():
+        for column, value in zip(columns, values, strict=True):
+            change(target, f"UPDATE {table} SET {column} = ? WHERE session_id = ?", value, one)
+    rows = v3_rows(target)
+    for _ in range(2):
+        assert take_back(sessionlift, target, "--all").code == 0
+        moved(sessionlift, source, target)
+        assert v3_rows(target) == rows
+        assert sessionlift("verify", source, target).code == 0
+
+
 def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_first(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:

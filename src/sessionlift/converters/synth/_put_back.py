@@ -76,8 +76,9 @@ class _Giving:
         # ids last: the other cells of a row are found by the id that it has now
         renamed: _Ids = {}
         for table, key, column, was, value in self._cells:
-            anew = table == _OUTCOMES or (table, value) in self._anew
-            if column == "id" and not anew and self._cell(table, key, column, was, value):
+            if column != "id" or table == _OUTCOMES or (table, value) in self._anew:
+                continue
+            if self._cell(table, key, column, was, value):
                 renamed[table, key] = value
         for cell in self._found.waiting.get("cells", ()):
             cell[1] = renamed.get((cell[0], cell[1]), cell[1])
