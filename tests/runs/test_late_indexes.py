@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 from contextlib import closing
@@ -17,7 +18,7 @@ from tests.support.warm import Outcome, Warm
 
 from sessionlift.bridge import BridgeCore
 from sessionlift.errors import GenerationError, StoreFullError
-from sessionlift.generations import late_indexes, leave_out_indexes, schema_verify
+from sessionlift.generations import late_indexes, leave_out_indexes, schema_upgrade, schema_verify
 from sessionlift.runs import RollbackOptions, TransferOptions, migrate, plan, rollback, status
 from sessionlift.runs._roads import road_from
 from sessionlift.stores import open_store
@@ -42,11 +43,11 @@ def moved(source: Path, target: Path, **limits: int) -> Path:
     return target
 
 
-def killed(sessionlift: Warm, source: Path, target: Path, what: str = 'main."messages"') -> Outcome:
-    """A run that ended at the first of its changes that says ``what``: its rows are half there."""
+def killed(sessionlift: Warm, source: Path, target: Path, *, batch: int = 0) -> Outcome:
+    """A run that ended as it laid down the messages of a ``batch``: its rows are half there."""
     calm = target.with_name("calm.db")
     found = sessionlift("migrate", source, calm, "--json", limits=LIMITS)
-    at = next(place for place, change in enumerate(found.boundaries, 1) if what in change)
+    at = [place for place, what in enumerate(found.boundaries, 1) if 'main."messages"' in what][batch]
     ended = sessionlift("migrate", source, target, "--json", limits=LIMITS, at=at)
     assert ended.code == -signal.SIGKILL, ended.err
     return found
@@ -164,8 +165,9 @@ def test_where_they_cannot_be_made_the_report_says_so_and_the_next_run_makes_the
 ) -> None:
     from sessionlift import generations
 
-    def full(_store: Any, **_: Any) -> None:
-        raise StoreFullError("there is no room", role="target")
+    def full(store: Any, **_: Any) -> None:
+        if late_indexes(store):
+            raise StoreFullError("there is no room", role="target")
 
     source = legacy(sessions=6)
     with monkeypatch.context() as patched:
@@ -200,6 +202,86 @@ def test_a_small_store_a_used_target_and_one_that_another_run_uses_keep_theirs(
         leave_out_indexes(store, "bridge-1", LATE)
         assert late_indexes(store) == []
     assert indexes(target) >= set(LATE)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("migrate", "SOURCE", "TARGET", "--timezone", "Europe/Berlin"),
+        ("migrate", "OTHER", "TARGET"),
+        ("migrate", "SOURCE", "TARGET", "--backup-dir", "no/such/place"),
+        ("catch-up", "SOURCE", "TARGET", "--timezone", "Europe/Berlin"),
+        ("catch-up", "OTHER", "TARGET"),
+        ("backfill", "SOURCE", "TARGET", "--timezone", "Europe/Berlin"),
+        ("rollback", "TARGET", "--all", "--backup-dir", "no/such/place"),
+    ],
+    ids=" ".join,
+)
+def test_a_refused_command_makes_none(
+    sessionlift: Warm, legacy: Legacy, legacy_store: Legacy, target: Path, refused: tuple[str, ...]
+) -> None:
+    source, other = legacy(sessions=6), target.with_name("other.duckdb")
+    shutil.copy(legacy_store(sessions=3, seed=2), other)
+    killed(sessionlift, source, target, batch=-1)
+    # so that it is copied before it is changed
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES ('native', '2026-01-01', 0, 0, 0)",
+    )
+    (target.parent / "no").write_text("a file")
+    before = content(target), indexes(target), noted(target)
+    names = {"SOURCE": source, "TARGET": target, "OTHER": other}
+    ended = sessionlift(*(names.get(each, each) for each in refused), cwd=target.parent)
+    assert ended.code in (2, 4), ended.out + ended.err
+    assert (content(target), indexes(target), noted(target)) == before
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 5])
+def test_an_interrupt_while_they_are_left_out_ends_with_all_of_them(
+    sessionlift: Warm, legacy: Legacy, target: Path, after: int
+) -> None:
+    source = legacy(sessions=6)
+    calm = sessionlift("migrate", source, target.with_name("calm.db"), "--json", limits=LIMITS)
+    first = next(place for place, what in enumerate(calm.boundaries, 1) if "DROP INDEX" in what)
+    ended = sessionlift("migrate", source, target, "--json", limits=LIMITS, at=first + after, do="SIGINT")
+    assert ended.code == 130, ended.err
+    assert indexes(target) >= set(LATE)
+    assert noted(target) == [None]
+    assert query(target, "SELECT status FROM sessionlift_runs") == [("interrupted",)]
+
+
+def test_a_ledger_of_another_form_is_told_as_what_it_is(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=6)
+    killed(sessionlift, source, target)
+    change(target, "ALTER TABLE sessionlift_runs RENAME COLUMN target_generation TO other")
+    with pytest.raises(GenerationError, match="column target_generation: missing"):
+        schema_verify(str(target))
+    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_1'")
+    for command in ("plan", "migrate"):
+        ended = sessionlift(command, source, target)
+        assert (ended.code, "target_newer" in ended.err) == (4, True), ended.err
+
+
+def test_a_note_of_a_generation_that_is_newer_is_told_as_what_it_is(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=6)
+    killed(sessionlift, source, target)
+    change(target, "UPDATE sessionlift_version SET version_num = 'synth_v9' WHERE version_num = 'synth_v3'")
+    change(target, "UPDATE sessionlift_runs SET target_generation = 'synth.v9'")
+    ended = sessionlift("migrate", source, target)
+    assert (ended.code, "target_newer" in ended.err) == (4, True), ended.err
+
+
+def test_an_index_that_was_made_in_other_words_stays(sessionlift: Warm, target: Path, legacy: Legacy) -> None:
+    schema_upgrade(str(target), "synth_v3")
+    change(target, "DROP INDEX idx_message_session_step")
+    mine = "CREATE INDEX idx_message_session_step /* mine */ ON messages (session_id, timestep_id)"
+    change(target, mine)
+    ended = sessionlift("migrate", legacy(sessions=6), target, "--json", limits=LIMITS)
+    assert sum("DROP INDEX" in what for what in ended.boundaries) == len(LATE) - 1
+    assert query(target, "SELECT sql FROM sqlite_master WHERE name = 'idx_message_session_step'") == [(mine,)]
 
 
 def test_a_dry_run_leaves_them_out_of_its_throwaway_target_too(sessionlift: Warm, legacy: Legacy, target: Path) -> None:

@@ -33,12 +33,16 @@ def leave_out_indexes(store: Store, run_id: str, names: Sequence[str]) -> None:
     with store.transaction():
         if store.query("SELECT count(*) FROM sessionlift_runs") != [(1,)]:
             return
-        for name in names:
+        ((generation,),) = store.query("SELECT target_generation FROM sessionlift_runs")
+        there = set(store.query("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
+        # one that somebody has made in other words stays as it is
+        left_out = [name for name in names if (name, _index(store, name, str(generation))[1]) in there]
+        for name in left_out:
             store.execute(f"DROP INDEX {quote_identifier(name)}")
-        marks = ", ".join("?" * len(names))
+        marks = ", ".join("?" * len(left_out))
         store.execute(
             f"UPDATE sessionlift_runs SET options = json_set(options, '{_NOTE}', json_array({marks})) WHERE run_id = ?",
-            (*names, run_id),
+            (*left_out, run_id),
         )
 
 
@@ -91,9 +95,11 @@ def _make(store: Store, name: str, generation: str) -> None:
 
 def _noted(store: Store) -> dict[str, str]:
     """The names, and the generation whose indexes they are."""
-    if store.engine not in ("libsql", "sqlite") or not store.query(
-        "SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_runs'"
-    ):
+    if store.engine not in ("libsql", "sqlite"):
+        return {}
+    # none where there is no ledger; what is wrong with one of another form, others say
+    columns = {name for (name,) in store.query("SELECT name FROM pragma_table_info('sessionlift_runs')")}
+    if not columns >= {"run_id", "options", "target_generation"}:
         return {}
     found = store.query(f"SELECT late.value, r.target_generation {_NOTED}")
     return {str(name): str(generation) for name, generation in found}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sqlalchemy import Connection
 
 from sessionlift.errors import GenerationError, StoreNotFoundError, UsageError, WrongGenerationError
@@ -17,7 +15,7 @@ from sessionlift.generations._detect import (
     read_stamps,
     require_generation,
 )
-from sessionlift.generations._late import late_indexes, make_late_indexes
+from sessionlift.generations._late import late_indexes
 from sessionlift.generations._revision import wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.generations._signatures import VERSION_TABLE
@@ -35,25 +33,18 @@ _ADOPTED = {"langswarm.v2"}
 LEDGER_REVISION = "ledger_1"
 
 
-def prepare_target(
-    url: StoreURL | str,
-    generation: str,
-    *,
-    create: bool = True,
-    size: int = 0,
-    late: Callable[[Sequence[str]], None] | None = None,
-) -> Detection:
+def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True, size: int = 0) -> Detection:
     """Make ``url`` a store of ``generation`` with a ledger, and say what it holds.
 
-    ``size`` is about how many bytes are going to be written to it. ``late`` is called with the indexes that an earlier
-    run has left out, before they are made.
+    ``size`` is about how many bytes are going to be written to it. It may be without indexes that a run has left out so
+    far (see ``make_late_indexes``).
 
     A missing or empty store is made (unless ``create`` is false: StoreNotFoundError). An empty store of that
     generation that the real program made is taken as it is; one of langswarm.v2 with rows too, if its structure
     is exact: they are the application's own, and stay. A target of ours gets what its ledger lacks. On DuckDB
     there is no ledger.
 
-    Everything but those is looked at and made in one transaction: two runs cannot prepare one target at the same time,
+    Everything is looked at and made in one transaction: two runs cannot prepare one target at the same time,
     and a killed one leaves it as it was.
 
     Raises WrongGenerationError (another system or generation, an older or newer form, or rows that no run of
@@ -67,15 +58,13 @@ def prepare_target(
         over(store) as connection,
     ):
         store.expect(size)
-        found = _prepare(store, connection, where, generation)
-        make_late_indexes(store, told=late)
-        return found
+        return _prepare(store, connection, where, generation)
 
 
 def _prepare(store: Store, connection: Connection, where: StoreURL, generation: str) -> Detection:
     with connection.begin():
         try:
-            return _prepared(connection, where, generation, late_indexes(store))
+            return _prepared(store, connection, where, generation)
         except GenerationError as error:
             raise error.as_role("target") from None
 
@@ -99,7 +88,7 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
             return None
     with open_store(where, mode="ro", role="target") as store, over(store) as connection:
         try:
-            found, stamps = _looked_at(connection, where, generation, late=late_indexes(store))
+            found, stamps = _looked_at(store, connection, where, generation)
             if found is not None:
                 found.evidence.extend(_adopted(found, stamps))
             return found
@@ -107,8 +96,8 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
             raise error.as_role("target") from None
 
 
-def _prepared(connection: Connection, where: StoreURL, generation: str, late: Sequence[str]) -> Detection:
-    found, stamps = _looked_at(connection, where, generation, late=late)
+def _prepared(store: Store, connection: Connection, where: StoreURL, generation: str) -> Detection:
+    found, stamps = _looked_at(store, connection, where, generation)
     wanted = [_REVISIONS[generation][0]]
     if where.engine != "duckdb":
         wanted.append(LEDGER_REVISION)
@@ -125,12 +114,9 @@ def _prepared(connection: Connection, where: StoreURL, generation: str, late: Se
 
 
 def _looked_at(
-    connection: Connection, where: StoreURL, generation: str, *, late: Sequence[str] = ()
+    store: Store, connection: Connection, where: StoreURL, generation: str
 ) -> tuple[Detection | None, list[str]]:
-    """What is in the store (None for nothing) and its stamps; raises where it cannot be a target.
-
-    It may be without the indexes ``late``.
-    """
+    """What is in the store (None for nothing) and its stamps; raises where it cannot be a target."""
     query = _structure.queries(connection)
     named, engine = where.redacted, where.engine
     shape = read_shape(query, engine)
@@ -143,7 +129,7 @@ def _looked_at(
         if generation not in _ADOPTED:
             _refuse_foreign_rows(found, stamps, named)
         # what the real program made has no stamp yet, and has to be exact all the same
-        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named, late=late)
+        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named, late=late_indexes(store))
     return found, stamps
 
 

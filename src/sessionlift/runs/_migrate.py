@@ -216,9 +216,7 @@ class _Run:
             generations.check_target(self._target, self._road.target)
             self._backup.before_writing(self._target, ())
         with self.interrupts.held():
-            made = generations.prepare_target(
-                self._target, self._road.target, size=self._bytes, late=self._tell_of_indexes
-            )
+            made = generations.prepare_target(self._target, self._road.target, size=self._bytes)
         self._report.target = store_info(self._asked_target, made)
         self._progress.step(f"Moving {self._total:,} sessions from {self._source.redacted} to {self._target.redacted}")
         if self._dry_run:
@@ -236,11 +234,11 @@ class _Run:
             if unfinished:
                 self._progress.step(f"Going on after {len(unfinished)} run(s) that never came to their end.")
             stack.callback(self._leave, store)
-            if not self._needs_backup(store):
-                self._start(store, ledger)
             # first of all that is done at the end: the store cannot be put back while the verifier reads it
             stack.callback(self._stop_workers)
             try:
+                if not self._needs_backup(store):
+                    self._start(store, ledger)
                 if self._verifier is not None:
                     # what was read is what is compared, though the application goes on writing
                     source = self._snapshot or self._source
@@ -283,6 +281,8 @@ class _Run:
         with self.interrupts.held():
             self._started = True
             store.begin_bulk()
+            # what an earlier run has left out and never came to make
+            self._make_late_indexes(store)
             ledger.start_run(
                 self._run_id,
                 kind="migrate",
@@ -318,14 +318,17 @@ class _Run:
         with self.interrupts.held():
             with suppress(SessionliftError):
                 self._end(ledger, status)
+            if not self._started:
+                return  # the target is as it was
             try:
                 self._make_late_indexes(store)
             except SessionliftError:
-                if self._late:
-                    self._report.assumptions.append(
-                        "the target is without indexes over the sessions' ids, which were to come last: the next "
-                        "`sessionlift migrate` makes them first"
-                    )
+                with suppress(SessionliftError):
+                    if generations.late_indexes(store):
+                        self._report.assumptions.append(
+                            "the target is without indexes over the sessions' ids, which were to come last: the next "
+                            "`sessionlift migrate` makes them first"
+                        )
 
     def _converter_request(self) -> Message:
         stages = self._temporary / "stages"

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Quarantined, RowKeys, Unit, UnitKind
 from sessionlift.errors import StoreLockedError
-from sessionlift.generations import Detection, detect, prepare_target, require_generation
+from sessionlift.generations import Detection, detect, make_late_indexes, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
@@ -125,6 +125,7 @@ class SessionMover:
             refuse_other_zone(self.ledger, self.options, self.target)
             runs = self.ledger.runs()
             refuse_unknown_place(self.source, self.ledger, runs, self.options, self.target)
+            make_late_indexes(self.store)
             self.notes = live_elsewhere(self.ledger, runs, taken_back_into(self.source, runs, self.options))
             self.ledger.start_run(
                 self.run_id,
