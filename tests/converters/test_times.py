@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
@@ -10,8 +11,13 @@ from zoneinfo import TZPATH, ZoneInfo
 
 import duckdb
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.support.laws import tries
 
 from sessionlift.converters._times import load_zone, local_time, same_clock
+from sessionlift.converters.synth._clock import Clock
+from sessionlift.converters.synth._sql import texts, unix
 from sessionlift.errors import UsageError
 
 ZONES = [
@@ -156,6 +162,47 @@ def test_utc_is_left_as_it_is() -> None:
     for name in ("UTC", "Etc/UTC", "GMT"):
         rules = local_time(load_zone(name), datetime(1990, 1, 1), datetime(2030, 1, 1))
         assert (rules.is_utc, rules.utc("m"), rules.repeated, rules.skipped) == (True, "m", (), ())
+
+
+LAST = 2**63 - 2
+"""The engine's last microsecond; the first has the same number below zero."""
+FAR_AND_NEAR = st.one_of(
+    st.integers(-LAST, LAST),
+    st.integers(-(2**54), 2**54),
+    st.builds(
+        lambda bits, beside, sign: sign * min(2**bits + beside, LAST),
+        st.integers(32, 63),
+        st.integers(-2000, 2000),
+        st.sampled_from([1, -1]),
+    ),
+)
+ALL_AROUND = [number for middle in (-(2**53), 0, 2**53) for number in range(middle - 2000, middle + 2000)]
+
+
+@tries(60)
+@given(numbers=st.lists(FAR_AND_NEAR, min_size=50))
+@example(numbers=[*ALL_AROUND, LAST, -LAST])
+def test_any_time_becomes_the_nearest_double_of_its_seconds(numbers: list[int]) -> None:
+    with duckdb.connect() as db:
+        found = db.execute(
+            f"SELECT n, {unix('moment')}, {unix('infinite')} FROM (SELECT n::BIGINT AS n, make_timestamp(n::BIGINT) "
+            f"AS moment, TIMESTAMP '-infinity' AS infinite FROM ({texts()} AS n))",
+            [json.dumps([str(number) for number in numbers])],
+        ).fetchall()
+    assert found == [(number, number / 1_000_000, None) for number in numbers]
+
+
+WITHIN = 2**33 * 10**6
+"""Microseconds on either side of 1970 whose nearest doubles all lie nearer to them than to their neighbours."""
+
+
+@tries(400)
+@given(st.one_of(st.integers(1 - WITHIN, WITHIN - 1), st.integers(2**32 * 10**6, 2**52 + 2000)))
+@example(2**32 * 10**6 + 1)
+@example(4_451_183_502_810_867)  # of which the product of doubles made the one before
+@example(-4_451_183_502_810_867)
+def test_the_seconds_lead_back_to_the_same_microsecond(number: int) -> None:
+    assert Clock(ZoneInfo("UTC")).of_seconds(number / 1_000_000) == f"@{number}"
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "Europe", "a\0b"])

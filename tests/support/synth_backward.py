@@ -11,6 +11,7 @@ import json
 import re
 import struct
 from datetime import datetime, timedelta, timezone
+from fractions import Fraction
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -202,7 +203,7 @@ class Backward:
             kind = json.loads(ours["dress"])
         moment = None
         if row["event_time"] is not None and abs(row["event_time"]) < 2**33:
-            moment = self._shown(round(row["event_time"] * 1_000_000))
+            moment = self._shown(round(Fraction(row["event_time"]) * 1_000_000))
         return {
             "id": row["id"],
             "session_id": row["session_id"],

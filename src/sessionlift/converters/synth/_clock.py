@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, timezone
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 EPOCH = datetime(1970, 1, 1)
@@ -16,6 +17,8 @@ _LAST = (datetime(2200, 1, 1) - EPOCH) // MICRO
 _WRITTEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 _SECONDS_LIMIT = 9_000_000_000_000
 """Seconds on either side of 1970 that the legacy engine's times reach, with room for an offset."""
+_FINE = 2**32
+"""Seconds below which a double is nearer to the microsecond it was made of than a quarter of one."""
 
 
 class Clock:
@@ -41,7 +44,7 @@ class Clock:
             return None
         if abs(seconds) > _SECONDS_LIMIT:
             return None
-        return f"@{self.shown(round(seconds * 1_000_000))}"
+        return f"@{self.shown(nearest_micros(seconds))}"
 
     def shown(self, micros: int) -> int:
         """What the clock shows at a moment of UTC, both as microseconds since 1970."""
@@ -60,6 +63,12 @@ class Clock:
         offset = moment.astimezone(self._zone).utcoffset()
         # whole seconds, as on the way forward
         return 0 if offset is None else round(offset.total_seconds()) * 1_000_000
+
+
+def nearest_micros(seconds: float) -> int:
+    """Unix seconds in whole microseconds. From 2106 the product of doubles is too coarse: rounded to a half first, the
+    nearest microsecond's double would lead to the one beside it."""
+    return round(seconds * 1_000_000 if abs(seconds) < _FINE else Fraction(seconds) * 1_000_000)
 
 
 def _is_date(text: str) -> bool:
