@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.moved import query, session_ids
+from tests.support.moved import change_source, query, session_ids
 from tests.support.traces import Traces, held, make_traces
 
 from sessionlift.bridge import Rollout
@@ -118,6 +118,27 @@ def test_shadow_mode_names_each_field_that_differs(traces: Traces) -> None:
     assert {"created_at", "timesteps.started_at"} <= elsewhere(converted).keys()
     compare.close()
     elsewhere.close()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_shadow_mode_holds_nothing_against_what_follows_the_rules(traces: Traces, zone: str) -> None:
+    turns = ('{"turn_number": 1, "turn_number": 2}', '{"turn_number": 9223372036854775808}', '{"turn_number": -5}')
+    times = ("0001-01-01 00:00:00.5", "2200-07-01 12:00:00", "9999-12-31 23:59:59.999999", "1849-12-31 23:00:00")
+    for place, text in enumerate(turns):
+        nth = f"(SELECT id FROM session_timesteps ORDER BY id LIMIT 1 OFFSET {place})"
+        change_source(traces.source, f"UPDATE session_timesteps SET step_metadata = '{text}' WHERE id = {nth}")
+    for place, text in enumerate(times):
+        nth = f"(SELECT id FROM session_timesteps ORDER BY id LIMIT 1 OFFSET {place + 3})"
+        change_source(traces.source, f"UPDATE session_timesteps SET timestamp = '{text}' WHERE id = {nth}")
+    options = TransferOptions(timezone=zone, timezone_given=True)
+    with SyncTraceBridge(*traces.both, options=options, rollout=Rollout(mode="off")) as bridge:
+        assert bridge.core is not None
+        compare = ShadowCompare(parse_store_url(str(traces.source)), zone)
+        for session_id in traces.ids:
+            converted = bridge.core.convert(session_id)
+            assert converted is not None
+            assert compare(converted) == {}
+        compare.close()
 
 
 # --- moves that fail -------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from sessionlift.runs import Converted
 from sessionlift.stores import DuckdbStore, Row, StoreURL
 
 _COUNTERS = ("num_timesteps", "num_events", "num_messages")
+_CLOCKS = range(1851, 2199)
+"""Years in which zones are followed change by change (docs/synth.md), but for the first and the last."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,6}))?")
 
 
@@ -59,8 +61,7 @@ class ShadowCompare:
         for (step_id, step_index, timestamp, text), new in zip(steps, trace["timesteps"], strict=False):
             recorded = json.loads(str(text or "null"))
             fields = {"step_id": step_id, "step_index": step_index, "metadata": {} if recorded is None else recorded}
-            turn = recorded.get("turn_number") if isinstance(recorded, dict) else None
-            fields["turn_number"] = turn if isinstance(turn, int) and not isinstance(turn, bool) else step_index
+            fields["turn_number"] = _turn(text, step_index)
             for name, value in fields.items():
                 if not _same(value, new[name]):
                     differs(f"timesteps.{name}", value, new[name])
@@ -87,11 +88,13 @@ class ShadowCompare:
 
     def _same_time(self, legacy: Any, new: Any) -> bool:
         """Whether a clock in the legacy store's zone showed this at that moment. Times that the clock never showed,
-        and those beyond Python's, are the converter's affair, which tells of them."""
+        those of years in which it is not followed, and those beyond Python's, are the converter's affair."""
         match = _TIME.fullmatch(str(legacy))
         if match is None:
             return True
         shown = datetime.fromisoformat(match[1]).replace(microsecond=int((match[2] or "0").ljust(6, "0")))
+        if self._zone.key != "UTC" and shown.year not in _CLOCKS:
+            return True
         moment = shown.replace(tzinfo=self._zone).astimezone(timezone.utc)
         if moment.astimezone(self._zone).replace(tzinfo=None, fold=0) != shown:
             return True
@@ -107,6 +110,22 @@ def _items(text: Any) -> list[Any]:
         return []
     return [item for item in value if isinstance(item, dict) and isinstance(item.get("metadata_type"), str)
             and "data" in item]  # fmt: skip
+
+
+def _turn(text: Any, step_index: Any) -> Any:
+    """The turn that a step's metadata says, the first where it says several, if it is an integer of 64 bits."""
+    said: list[list[tuple[str, Any]]] = []
+
+    def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        said.append(pairs)
+        return dict(pairs)
+
+    whole = json.loads(str(text or "null"), object_pairs_hook=noted)
+    # the outermost object ends last
+    turns = [value for key, value in said[-1] if key == "turn_number"] if isinstance(whole, dict) else []
+    turn = turns[0] if turns else None
+    is_turn = isinstance(turn, int) and not isinstance(turn, bool) and -(2**63) <= turn < 2**63
+    return turn if is_turn else step_index
 
 
 def _holds(metadata: Any, item: dict[str, Any]) -> bool:
