@@ -19,6 +19,7 @@ from sessionlift.converters._times import load_zone, local_time, same_clock
 from sessionlift.converters.synth._clock import Clock
 from sessionlift.converters.synth._sql import texts, unix
 from sessionlift.errors import UsageError
+from sessionlift.runs.verifier._rules import Clock
 
 ZONES = [
     "UTC",
@@ -262,3 +263,34 @@ def zone_file(name: str) -> bytes:
         if (Path(place) / name).is_file():
             return (Path(place) / name).read_bytes()
     return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["Europe/London", "Africa/Abidjan", "Europe/Berlin", "GMT"])
+def test_what_a_far_time_becomes_does_not_hang_on_the_others_in_the_store(name: str) -> None:
+    """Where those all lie in a winter in which the clock showed UTC, or where there are none but it."""
+    zone = load_zone(name)
+    spans = [
+        (datetime(1850, 1, 1), datetime(2200, 1, 1)),
+        (datetime(2024, 12, 1), datetime(2025, 1, 31)),
+        (datetime(9999, 7, 1), datetime(9999, 7, 1)),
+        (None, None),
+    ]
+    moments = ["290001-01-01 00:00:00", "290001-01-01 (BC) 00:00:00", "infinity"]
+    with duckdb.connect() as db:
+        found = [
+            db.execute(
+                f"SELECT ({local_time(zone, *span).utc('m')})::VARCHAR FROM (SELECT ?::TIMESTAMP AS m)", [moment]
+            ).fetchone()
+            for moment in moments
+            for span in spans
+        ]
+    assert found == [(moment if name == "GMT" else "infinity",) for moment in moments for _ in spans]
+    assert local_time(zone, *spans[2]).offsets[0][1] == local_time(zone, *spans[0]).offsets[-1][1]
+
+
+@pytest.mark.parametrize("name", ["Europe/London", "Africa/Abidjan", "GMT"])
+def test_both_programs_know_the_zones_that_always_show_utc(name: str) -> None:
+    far = (datetime(1970, 1, 1) - datetime(1, 1, 1)) // timedelta(microseconds=1) * 200
+    kept = far if name == "GMT" else None
+    assert (Clock(name).utc(far), Clock(name).utc(-far)) == (kept, kept and -kept)
+    assert local_time(load_zone(name), None, None).is_utc == (kept is not None)

@@ -19,6 +19,8 @@ from sessionlift.errors import UsageError
 _SECOND = timedelta(seconds=1)
 _FIRST, _LAST = "TIMESTAMP '290000-01-01 (BC)'", "TIMESTAMP '290000-01-01'"
 """Further out, a time minus an offset could leave the engine's range."""
+_BEGIN, _END = datetime(1850, 1, 1), datetime(2200, 1, 1)
+"""Further out, the offsets of these stand: zone data says nothing there that a store means."""
 
 
 def load_zone(name: str) -> ZoneInfo:
@@ -60,16 +62,15 @@ class LocalTime:
     """The offsets of a zone between two local times, as needed for SQL.
 
     ``offsets``: (first local time, seconds east of UTC) in rising order; the first holds from the beginning.
+    ``is_utc``: whether the zone's clock always shows UTC, and not only at the times there are. Every time is then its
+    own, also those too far out for any other zone: what a time becomes must not depend on the others in the store.
     """
 
     name: str
+    is_utc: bool
     offsets: tuple[tuple[datetime, int], ...]
     repeated: tuple[tuple[datetime, datetime], ...]
     skipped: tuple[tuple[datetime, datetime], ...]
-
-    @property
-    def is_utc(self) -> bool:
-        return all(seconds == 0 for _, seconds in self.offsets)
 
     def utc(self, column: str) -> str:
         """SQL for the TIMESTAMP expression ``column``, read in this zone, as a UTC TIMESTAMP.
@@ -85,9 +86,9 @@ class LocalTime:
         )
         first = self.offsets[0][1] * 1_000_000
         offset = f"CASE{cases} ELSE {first} END" if cases else str(first)
+        moment = f"make_timestamp(epoch_us({column}) - ({offset}))" if cases or first else column
         return (
-            f"(CASE WHEN {column} BETWEEN {_FIRST} AND {_LAST} "
-            f"THEN make_timestamp(epoch_us({column}) - ({offset})) "
+            f"(CASE WHEN {column} BETWEEN {_FIRST} AND {_LAST} THEN {moment} "
             f"WHEN {column} IS NOT NULL THEN TIMESTAMP 'infinity' END)"
         )
 
@@ -106,13 +107,9 @@ def _within(column: str, spans: tuple[tuple[datetime, datetime], ...]) -> str:
 
 
 def local_time(zone: ZoneInfo, first: datetime | None, last: datetime | None) -> LocalTime:
-    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time at all).
-
-    Before 1850 and after 2199 the offsets of those years stand: zone data says nothing there that a store
-    means.
-    """
-    start = max(first or datetime(2000, 1, 1), datetime(1850, 1, 1)) - timedelta(days=2)
-    end = min(last or datetime(2000, 1, 2), datetime(2200, 1, 1)) + timedelta(days=2)
+    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time at all)."""
+    start = _held(first or datetime(2000, 1, 1)) - timedelta(days=2)
+    end = _held(last or datetime(2000, 1, 2)) + timedelta(days=2)
     offsets = [(start, _offset(zone, start))]
     repeated, skipped = [], []
     for moment, before, after in _changes(zone, start, end):
@@ -123,7 +120,18 @@ def local_time(zone: ZoneInfo, first: datetime | None, last: datetime | None) ->
         else:
             skipped.append((old, new))
         offsets.append((max(old, new), after))
-    return LocalTime(zone.key, tuple(offsets), tuple(repeated), tuple(skipped))
+    return LocalTime(zone.key, _shows_utc(zone), tuple(offsets), tuple(repeated), tuple(skipped))
+
+
+def _held(moment: datetime) -> datetime:
+    return min(max(moment, _BEGIN), _END)
+
+
+@lru_cache(maxsize=16)
+def _shows_utc(zone: ZoneInfo) -> bool:
+    """Whether the zone's clock shows UTC at all times. In any other it shows another time in some summer or winter: at
+    the latest in 1850, when each place had the time of its own sun."""
+    return not any(_offset(zone, datetime(year, month, 1)) for year in range(1850, 2200) for month in (1, 7))
 
 
 def _offset(zone: ZoneInfo, utc: datetime) -> int:

@@ -67,14 +67,17 @@ class Gathered:
         self.check_slots()
 
     def date(self) -> None:
-        """Give the sessions without a time that v3 can hold the earliest of their rows', or 1970: all that is dated
-        by its session then reads one and the same time."""
+        """Give the sessions without a time that v3 can hold the earliest of those of their rows', or 1970: all that is
+        dated by its session then reads one and the same time.
+
+        Earliest in UTC, which is not the order of local times where a clock is set back or leaves hours out; and a time
+        that v3 cannot hold is none, or it would hide the others."""
         row = self._db.execute("SELECT count(*) FROM sl_t WHERE created IS NULL").fetchone()
         if row is None or not row[0]:
             return
         moments = " UNION ALL ".join(
             f"SELECT r.n, {self._times.utc('r.' + column)} AS moment FROM {TEMP[table]} AS r "
-            f"WHERE r.n IN (SELECT n FROM sl_t WHERE created IS NULL) AND isfinite(r.{column})"
+            f"WHERE r.n IN (SELECT n FROM sl_t WHERE created IS NULL)"
             for table, column in (
                 ("session_timesteps", "timestamp"),
                 ("events", "event_time"),
@@ -83,7 +86,7 @@ class Gathered:
         )
         self._db.execute(
             f"CREATE OR REPLACE TEMP TABLE sl_earliest AS SELECT n, {_sql.iso('min(moment)')} AS created "
-            f"FROM ({moments}) GROUP BY n"
+            f"FROM ({moments}) WHERE {_sql.in_text('moment')} GROUP BY n"
         )
         self._db.execute(
             f"UPDATE sl_t SET created = coalesce((SELECT e.created FROM sl_earliest AS e WHERE e.n = sl_t.n), "

@@ -39,10 +39,12 @@ def literal(text: str) -> str:
 
 def iso(utc: str) -> str:
     """SQL for a UTC TIMESTAMP as v3's text, or NULL where four-digit years cannot hold it."""
-    return (
-        f"CASE WHEN {utc} >= TIMESTAMP '0001-01-01' AND {utc} < TIMESTAMP '10000-01-01' "
-        f"THEN strftime({utc}, '%Y-%m-%dT%H:%M:%S.%f+00:00') END"
-    )
+    return f"CASE WHEN {in_text(utc)} THEN strftime({utc}, '%Y-%m-%dT%H:%M:%S.%f+00:00') END"
+
+
+def in_text(utc: str) -> str:
+    """SQL that is true where v3's text can hold a UTC TIMESTAMP."""
+    return f"{utc} >= TIMESTAMP '0001-01-01' AND {utc} < TIMESTAMP '10000-01-01'"
 
 
 def _out_of_text(utc: str) -> str:

@@ -41,7 +41,7 @@ class Clock:
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
         self._offsets: dict[int, int] = {}
-        years = [datetime(year, month, 1, tzinfo=self._zone) for year in range(1970, 2201) for month in (1, 7)]
+        years = [datetime(year, month, 1, tzinfo=self._zone) for year in range(1850, 2200) for month in (1, 7)]
         self._shifts = any(moment.utcoffset() for moment in years)
         self._heads = _Heads()
 

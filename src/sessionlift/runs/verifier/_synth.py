@@ -50,6 +50,8 @@ CANNOT_SEE = [
 
 ROOM = "4GB"
 """What the engine may use where a session's rows do not fit into the process's own limit."""
+_MOMENTS = 2_000
+"""How many times of a session without one are read at once."""
 _PASSED_ON = (SessionliftError, duckdb.IOException, duckdb.InterruptException, duckdb.FatalException, BrokenPipeError)
 """What ends the comparison: the store itself cannot be read. Anything else is told of the session it comes from."""
 
@@ -548,19 +550,25 @@ class SynthVerifier:
                 self.result.column(table, name, [session], [session], [want], [have])
 
     def _earliest(self, session: str) -> str:
+        """The text of the first moment that the target can hold of the session's rows.
+
+        Each is converted before it is compared: local times have another order than the moments they stand for. Of
+        those texts the first in order is the earliest.
+        """
         parts = " UNION ALL ".join(
-            f"SELECT min(epoch_us({column})) AS m FROM {table} WHERE session_id = $1 AND isfinite({column})"
+            f"SELECT {micros(column)} AS m FROM {table} WHERE session_id = $1 AND isfinite({column})"
             for table, column in (
                 ("session_timesteps", "timestamp"),
                 ("events", "event_time"),
                 ("messages", "timestamp"),
             )
         )
-        moments = [
-            row[0] for row in self._aside.execute(f"SELECT m FROM ({parts}) WHERE m IS NOT NULL", [session]).fetchall()
-        ]
-        first = min((moment for moment in self._utc(moments) if moment is not None), default=None)
-        return self._clock.text(first) or "1970-01-01T00:00:00.000000+00:00"
+        found = None
+        cursor = self._aside.execute(parts, [session])
+        while rows := cursor.fetchmany(_MOMENTS):
+            texts = self._clock.texts(self._utc([row[0] for row in rows]))
+            found = min((text for text in (*texts, found) if text is not None), default=None)
+        return found or "1970-01-01T00:00:00.000000+00:00"
 
     def _outcome(self, session: str, wanted: tuple[Any, ...] | None, found: Rows) -> None:
         self.result.found("outcome_rewards", len(found))
