@@ -9,6 +9,7 @@
     │   ├── StoreFormatError        it is not a store of the kind it should be (empty, text, other engine)
     │   ├── StoreTooNewError        written by a newer engine than the installed one reads
     │   ├── StoreCorruptError       truncated or damaged
+    │   │   └── StoreTextError          a text in it is not UTF-8; all else can be read
     │   ├── StoreLockedError        another process holds it (transient)
     │   │   └── StoreOvertakenError     another process wrote between a look and the write that rests on it
     │   ├── StoreReadOnlyError      no permission to write there
@@ -129,6 +130,13 @@ class StoreTooNewError(StoreError):
 class StoreCorruptError(StoreError):
     code = "store_corrupt"
     usual_hint = "see whether the disk works, then run the same command again; a damaged store comes from a backup"
+
+
+class StoreTextError(StoreCorruptError):
+    """A text in the store is not UTF-8, which no driver gives as a text. The store is whole otherwise."""
+
+    code = "store_text"
+    usual_hint = "mend the text, or remove it"
 
 
 class StoreLockedError(StoreError):

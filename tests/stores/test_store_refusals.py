@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from sessionlift.errors import (
     StoreLockedError,
     StoreNotFoundError,
     StoreReadOnlyError,
+    StoreTextError,
     StoreTooNewError,
     UsageError,
 )
@@ -143,6 +145,26 @@ def test_a_sqlite_file_that_is_cut_short(engine: str, size: int, tmp_path: Path)
     ):
         list(s.read_table("t", ["a"]))
     assert "cut short" in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ["libsql", "sqlite"])
+@pytest.mark.parametrize("sound", [0, 1, 600], ids=["in the first row", "in the second", "much later"])
+def test_a_text_that_is_not_utf8_is_told_as_one_and_leaves_no_lock(engine: str, sound: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x",)] * sound)
+        connection.execute("INSERT INTO t VALUES (CAST(x'ff61' AS TEXT))")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x",)] * 600)
+    # the error keeps what it passed through alive, a cursor among it
+    with (
+        pytest.raises(StoreTextError) as caught,
+        open_store(f"{engine}://{path}", mode="ro", role="target") as store,
+    ):
+        list(store.read_table("t", ["a"]))
+    assert caught.value.code == "store_text"
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection, connection:
+        connection.execute("INSERT INTO t VALUES (1)")
 
 
 def test_a_duckdb_file_that_another_process_writes(tmp_path: Path) -> None:

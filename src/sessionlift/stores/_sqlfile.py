@@ -171,26 +171,31 @@ class SqliteFileStore(Store):
         tail += f" ORDER BY {column_list(order_by)}" if order_by else ""
         sql = self._exact_select([quote_identifier(column) for column in columns], tail)
         cursor, rows = self._first_rows(sql, params, table)
-        while rows:
-            yield from self._exact_rows(rows)
-            try:
-                rows = cursor.fetchmany(_CHUNK_ROWS)
-            except BaseException as error:  # noqa: BLE001 - raised again there
-                self._raise(error, table=table)
+        try:
+            while rows:
+                yield from self._exact_rows(rows)
+                rows = self._next_rows(cursor, table)
+        finally:
+            # one that is not read to its end keeps its lock, even past the end of the connection
+            if self._connection is not None:
+                cursor.close()
 
     def _first_rows(self, sql: str, params: Sequence[Value], table: str | None = None) -> tuple[Any, list[Any]]:
         """The cursor of a query and its first rows: where it meets a lock, it does so there."""
 
         def begin() -> tuple[Any, list[Any]]:
             cursor = self._connection.execute(text, bound)
-            return cursor, cursor.fetchmany(_CHUNK_ROWS)
+            return cursor, _rows_or_close(cursor)
 
         if self._patience and self._connection is not None:
             text, bound = expand(sql, params, self._special) if params else (sql, ())
             return self._patiently(begin, table=table, params=params)
         cursor = self._run(sql, params, table=table)
+        return cursor, self._next_rows(cursor, table)
+
+    def _next_rows(self, cursor: Any, table: str | None) -> list[Any]:
         try:
-            return cursor, cursor.fetchmany(_CHUNK_ROWS)
+            return _rows_or_close(cursor)
         except BaseException as error:  # noqa: BLE001 - raised again there
             self._raise(error, table=table)
 
@@ -362,6 +367,16 @@ class SqliteFileStore(Store):
             table=table,
             params=params,
         )
+
+
+def _rows_or_close(cursor: Any) -> list[Any]:
+    """The next rows of a query. One that breaks off would keep its lock otherwise."""
+    try:
+        found: list[Any] = cursor.fetchmany(_CHUNK_ROWS)
+    except BaseException:
+        cursor.close()
+        raise
+    return found
 
 
 class _AttachedStage:

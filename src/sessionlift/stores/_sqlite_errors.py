@@ -16,6 +16,7 @@ from sessionlift.errors import (
     StoreLockedError,
     StoreNotFoundError,
     StoreReadOnlyError,
+    StoreTextError,
 )
 from sessionlift.stores._private import file_size_limit
 from sessionlift.stores._sniff import BAD_DISK, may, sniff, wrong_format
@@ -99,10 +100,11 @@ def map_sqlite_error(
     if ("malformed" in low and "json" not in low) or "disk image" in low or "short_read" in low:
         return StoreCorruptError("the database is damaged or cut short", hint=_DAMAGED, found=text, **common)
     if "utf8error" in low or "decode to utf-8" in low or "invalid utf-8" in low:
-        return StoreCorruptError(
+        return StoreTextError(
             "a text in the store is not UTF-8",
             hint="another program wrote it so; find it with hex(), and mend or remove it",
             found=text,
+            table=table,
             **common,
         )
     if "unable to open" in low:
