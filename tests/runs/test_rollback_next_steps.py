@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,6 +233,70 @@ def test_a_session_that_nothing_can_read_is_taken_once_its_row_is_mended(swarm: 
     assert "mend the row that is named" in " ".join(render_text(report).split())
     change(swarm.target, "UPDATE sessions SET context_data = ? WHERE session_id = ?", whole, one)
     assert swarm.has_taken_back(swarm.take_back(), one, swarm.source)
+
+
+NO_TEXT = "CAST(x'61ff62' AS TEXT)"
+"""A text that is not UTF-8, as a program may write it that looks at none."""
+
+
+def test_a_text_that_is_not_utf8_keeps_its_own_session_alone(moved: Moved) -> None:
+    one, others = moved.ids[0], moved.ids[1:]
+    table, column = "session_messages" if moved.system is SWARM else "messages", "content"
+    ((row, whole),) = query(
+        moved.target, f"SELECT rowid, {column} FROM {table} WHERE session_id = ? ORDER BY rowid LIMIT 1", one
+    )
+    change(moved.target, f"UPDATE {table} SET {column} = {NO_TEXT} WHERE rowid = ?", row)
+    for _ in range(2):  # those that are back already change nothing
+        report = moved.take_back()
+        assert codes(report) == [(one, "target_unreadable")]
+        assert report.errors[0].error == f"{table}.{column} is a text that is not UTF-8, where its rowid is {row}"
+        assert "mend the row that is named" in " ".join(render_text(report).split())
+        assert [ledger(moved.target)[key] for key in (one, *others)] == ["moved", *["rolled_back"] * len(others)]
+    assert {key for (key,) in query(moved.target, f"SELECT session_id FROM {moved.system.home}")} == {one}
+    change(moved.target, f"UPDATE {table} SET {column} = ? WHERE rowid = ?", whole, row)
+    assert moved.has_taken_back(moved.take_back(), one, moved.source)
+
+
+def test_so_it_does_in_every_column_of_every_table(moved: Moved) -> None:
+    one = moved.ids[0]
+    # of each table it has a row, and what a move leaves NULL is read too
+    if moved.system is SYNTH:
+        (event,) = query(moved.target, "SELECT max(id) FROM events")[0]
+        reward = "INSERT INTO event_rewards (event_id, session_id, reward_value, created_at) VALUES (?, ?, 1, '')"
+        change(moved.target, reward, event, one)
+    tried = 0
+    for table in moved.system.tables:
+        assert query(moved.target, f"SELECT 1 FROM {table} WHERE session_id = ?", one)
+        for column in [name for _, name, *_ in query(moved.target, f"PRAGMA table_info({table})")]:
+            whole = query(moved.target, f"SELECT rowid, {column} FROM {table} WHERE session_id = ? LIMIT 1", one)
+            if column == "session_id":
+                continue
+            with suppress(sqlite3.IntegrityError):  # some types have a CHECK, and numbers that count rows are numbers
+                change(moved.target, f"UPDATE {table} SET {column} = {NO_TEXT} WHERE rowid = ?", whole[0][0])
+                engine, chosen = ("libsql", "sqlite")[tried % 2], RollbackOptions(everything=True)
+                report = rollback(f"{engine}://{moved.target}", chosen, dry_run=True).report
+                assert codes(report) == [(one, "target_unreadable")], f"{table}.{column}"
+                assert f"{table}.{column} is" in report.errors[0].error
+                assert report.migrated_sessions == len(moved.ids) - 1
+                change(moved.target, f"UPDATE {table} SET {column} = ? WHERE rowid = ?", whole[0][1], whole[0][0])
+                tried += 1
+    assert tried >= (20 if moved.system is SWARM else 50)
+    assert moved.take_back().errors == []
+
+
+def test_so_does_one_of_the_catalog_which_stays(tmp_path: Path) -> None:
+    found = Moved(SYNTH, tmp_path / "v2.duckdb", tmp_path / "v3.db")
+    make_synth_v2(found.source, sessions=2, traps="none")
+    found.move()
+    change(found.target, f"UPDATE systems SET description = {NO_TEXT}")
+    report = found.take_back()
+    assert codes(report) == [(None, "target_unreadable")]
+    assert report.errors[0].table == "systems"
+    assert set(ledger(found.target).values()) == {"rolled_back"}
+    change(found.target, "UPDATE systems SET description = 'mended'")
+    assert found.take_back().errors == []
+    with duckdb.connect(str(found.source)) as db:
+        assert set(db.execute("SELECT description FROM systems").fetchall()) == {("mended",)}
 
 
 def before_each_look(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from sessionlift.converters import SESSION, Backward, Changes
 from sessionlift.errors import (
     SessionliftError,
     StoreNotFoundError,
+    StoreTextError,
     UsageError,
 )
 from sessionlift.generations import detect, make_late_indexes, require_generation, schema_upgrade
@@ -28,7 +29,7 @@ from sessionlift.runs._places import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
-from sessionlift.runs._rollback_carry import LEGACY_CHANGED, Carrier
+from sessionlift.runs._rollback_carry import LEGACY_CHANGED, TARGET_UNREADABLE, Carrier
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog, to_note
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_choice import (
@@ -417,16 +418,22 @@ class _Rollback:
         """With all sessions, and into another store than they came from, goes what no session owns."""
         if not self._options.everything and self._name in self._origins.values():
             return CarriedCatalog()
-        carried = carry_catalog(
-            store,
-            self._way,
-            back,
-            legacy,
-            run_id=self._run_id,
-            name=self._name,
-            write=not self._dry_run,
-            may_write=may_write,
-        )
+        try:
+            carried = carry_catalog(
+                store,
+                self._way,
+                back,
+                legacy,
+                run_id=self._run_id,
+                name=self._name,
+                write=not self._dry_run,
+                may_write=may_write,
+            )
+        except StoreTextError as error:
+            # no session needs it to be carried
+            why = f"the catalog: {error.what}; it stays as it is in both stores"
+            self._tally.error(ErrorLine(error=why, code=TARGET_UNREADABLE, table=error.fields.get("table")))
+            return CarriedCatalog()
         why = "both stores have changed it since the move, each in its own way; it was left as it is in each"
         for conflict in carried.conflicts:
             if conflict is None:

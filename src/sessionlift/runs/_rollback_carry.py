@@ -17,12 +17,12 @@ from sessionlift.converters import (
     Refused,
     Remembered,
 )
-from sessionlift.errors import StoreConstraintError, StoreOvertakenError
+from sessionlift.errors import StoreConstraintError, StoreOvertakenError, StoreTextError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._places import place_of
 from sessionlift.runs._rollback_options import Action, RollbackOptions, Turn
-from sessionlift.runs._rollback_rows import NO_ROWS, Watched
+from sessionlift.runs._rollback_rows import NO_ROWS, UNREADABLE, Watched
 from sessionlift.runs._transfer import LIVES_ELSEWHERE
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store
@@ -32,6 +32,7 @@ _LOOKS = 10
 LEGACY_CHANGED = "legacy_changed"
 LEGACY_LACKS = "legacy_lacks_session"
 LEGACY_REFUSED = "legacy_refused"
+TARGET_UNREADABLE = "target_unreadable"
 ROWS_LEFT = "rows_left"
 _ROWS_LEFT_WHY = "rows were written under its id into the target after it had left; they stay there"
 _ID_IN_QUARANTINE_WHY = (
@@ -131,6 +132,8 @@ class Carrier:
         memory = self._ledger.remembered(SESSION, ids)
         there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
         made = self._make(ids, memory, legacy, there)
+        # what no digest knows cannot be told from what the application makes of it meanwhile
+        self._refuse_unreadable(made, [key for key in ids if seen.get(key) == UNREADABLE])
         found = {unit.session_id: unit for unit in (*made.units, *made.lying)}
         refused = {each.session_id: each for each in made.refused}
         self._refuse_left(ids, units, found)
@@ -179,7 +182,21 @@ class Carrier:
         there: Mapping[str, str] | None = None,
     ) -> BackwardBatch:
         asked = None if legacy is None else (legacy, self._way.rows)
-        return self._back.backward(self._target, ids, memory, asked, there)
+        try:
+            return self._back.backward(self._target, ids, memory, asked, there)
+        except StoreTextError:
+            unreadable = self._watched.unreadable(ids)
+            if not unreadable:
+                raise  # it is in another store, or in the ledger
+        others = [key for key in ids if key not in unreadable]
+        made = self._back.backward(self._target, others, memory, asked, there)
+        made.refused += [Refused(key, TARGET_UNREADABLE, why) for key, why in unreadable.items()]
+        return made
+
+    def _refuse_unreadable(self, made: BackwardBatch, ids: Sequence[str]) -> None:
+        told = {each.session_id for each in made.refused}
+        unreadable = self._watched.unreadable([key for key in ids if key not in told])
+        made.refused += [Refused(key, TARGET_UNREADABLE, why) for key, why in unreadable.items()]
 
     def made_again(self, turn: Turn, legacy: Store) -> dict[str, Any] | None:
         """What must lie in ``legacy`` of a session that was carried, by table its ``columns`` and ``rows``, for JSON;

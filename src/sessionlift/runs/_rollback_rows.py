@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sessionlift.stores import Store, listed, quote_identifier
+from sessionlift.errors import StoreTextError
+from sessionlift.stores import Store, Value, listed, quote_identifier
 
 NO_ROWS = hashlib.sha256().hexdigest()
 """The digest of a session that has no row."""
+UNREADABLE = ""
+"""What stands for the digest of a session with a text that is not UTF-8: it is like no other, nor like itself."""
 _MANY = 500
 
 
@@ -33,7 +36,19 @@ class Watched:
         self._by_digest = True
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:
-        """A digest of each session's rows."""
+        """A digest of each session's rows. One that cannot be read takes no other with it."""
+        try:
+            return self._digests(ids)
+        except StoreTextError:
+            return {key: self._digest(key) for key in ids}
+
+    def _digest(self, key: str) -> str:
+        try:
+            return self._digests([key])[key]
+        except StoreTextError:
+            return UNREADABLE
+
+    def _digests(self, ids: Sequence[str]) -> dict[str, str]:
         found = {key: hashlib.sha256() for key in ids}
         for table, columns in self._columns.items():
             for key, row in self._rows(table, columns, ids):
@@ -51,6 +66,29 @@ class Watched:
             if rows:
                 found[table] = rows
         return found
+
+    def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
+        """Those of ``ids`` that have a text which is not UTF-8, and where it is."""
+        found = {key: self._unreadable(key) for key in ids}
+        return {key: why for key, why in found.items() if why is not None}
+
+    def _unreadable(self, key: str) -> str | None:
+        for table, columns in self._columns.items():
+            if self._can_be_read(table, columns, "session_id = ?", key):
+                continue
+            column = next((each for each in columns if not self._can_be_read(table, [each], "session_id = ?", key)), "")
+            for (row,) in self._store.read_table(table, ("rowid",), where="session_id = ?", params=(key,)):
+                if not self._can_be_read(table, [column], "rowid = ?", row):
+                    return f"{table}.{column} is a text that is not UTF-8, where its rowid is {row}"
+        return None
+
+    def _can_be_read(self, table: str, columns: Sequence[str], where: str, *params: Value) -> bool:
+        try:
+            for _ in self._store.read_table(table, columns, where=where, params=params):
+                pass  # the reading is all that is asked for
+        except StoreTextError:
+            return False
+        return True
 
     def _rows(self, table: str, columns: list[str], ids: Sequence[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         place = columns.index("session_id")
