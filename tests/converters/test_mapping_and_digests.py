@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import given
 from tests.support.synth_strategies import BARE
 
 from sessionlift.converters import TargetDigests, TypeMapping, encode_rows, load_mapping
+from sessionlift.converters._digest import as_double
 from sessionlift.converters._jsontext import array_items, object_items, quote
 from sessionlift.errors import MappingFileError
+from sessionlift.runs.verifier._row_text import row_text
 
 
 def written(folder: Path, text: str) -> Path:
@@ -114,6 +117,11 @@ def test_the_digest_does_not_hang_on_how_rows_are_cut() -> None:
         ((2**53,), (2**53 + 1,)),
         (("a\0b",), ("a",)),
         ((b"a",), ("a",)),
+        ((math.inf,), (None,)),
+        ((-math.inf,), (None,)),
+        ((math.inf,), (-math.inf,)),
+        ((math.inf,), ('{"double":"inf"}',)),
+        ((math.inf,), ("inf",)),
     ],
 )
 def test_rows_that_differ_have_other_digests(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
@@ -132,3 +140,28 @@ def test_the_spelling_of_doubles_that_digests_stand_on() -> None:
     assert encode_rows([doubles]) == (
         b",[0.30000000000000004,1e+16,1e+22,1.5e+300,0.00001,5e-324,29.0,-0.0,1.7976931348623157e+308]"
     )
+
+
+def test_the_spelling_of_infinities_which_json_has_no_word_for() -> None:
+    rows: list[tuple[Any, ...]] = [("a", 1.5, None), ("é", math.inf, -math.inf), ("\0", 2**53 + 1, 29.0)]
+    text = ',["a",1.5,null],["é",{"double":"inf"},{"double":"-inf"}],["\\u0000",9007199254740993,29.0]'
+    assert encode_rows(rows).decode() == text
+    assert b"".join(map(row_text, rows)).decode() == text, "the verifier's own"
+
+
+def test_rows_that_hold_no_infinity_have_the_same_digest_whether_one_is_looked_for_or_not() -> None:
+    rows: list[tuple[Any, ...]] = [("a", 1, None, 0.1, "é"), ("a", b"\0\xff", True, -0.25, "\ud800"), ("a", 2**63 - 1)]
+    found, known = TargetDigests(["a"]), TargetDigests(["a"], finite=True)
+    for digests in (found, known):
+        digests.rows(rows, 0)
+    assert found.hexdigests() == known.hexdigests()
+
+
+@pytest.mark.parametrize("value", [29, 2**53, 2**53 + 2, -(2**63), 2**62])
+def test_an_integer_that_a_double_equals_is_that_double(value: int) -> None:
+    assert repr(as_double(value)) == repr(float(value))
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**63 - 1, 1 - 2**63, 2.5, math.inf, None, "29", b"29"])
+def test_what_no_double_equals_stays_what_it_is(value: object) -> None:
+    assert as_double(value) is value

@@ -19,6 +19,7 @@ from sessionlift.runs import TransferOptions, migrate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "digests.md"
 SOURCE, SOURCE_CATALOG, TARGET, TARGET_CATALOG = range(4)
+NUMBERS = ("reward = 'inf', latency_ms = '-inf'", "cost = '-inf', latency_ms = 9007199254740992")
 DOUBLES = {"cost_usd", "latency_ms", "total_reward"}
 
 
@@ -36,7 +37,21 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("digests")
     source, target = folder / "legacy.duckdb", folder / "v3.db"
     make_synth_v2(source, sessions=10, seed=2, dress="mixed", traps="all")
+    with duckdb.connect(str(source)) as db:
+        for place, change in enumerate(NUMBERS):
+            db.execute(
+                f"UPDATE events SET {change} WHERE id = (SELECT id FROM events WHERE event_type = 'environment' "
+                f"AND session_id IN (SELECT session_id FROM session_traces) ORDER BY id LIMIT 1 OFFSET {place})"
+            )
+        db.execute(
+            "UPDATE session_traces SET metadata = ? WHERE session_id = (SELECT min(session_id) FROM session_traces)",
+            ['[{"metadata_type": "episode_results", "data": {"total_reward": 9007199254740993}}]'],
+        )
     migrate(str(source), str(target), TransferOptions())
+    with closing(sqlite3.connect(target)) as db3:
+        (infinite,) = db3.execute("SELECT count(*) FROM events WHERE reward = 9e999 OR cost_usd = -9e999").fetchone()
+        assert infinite == 2
+        assert db3.execute("SELECT 1 FROM outcome_rewards WHERE total_reward = 9007199254740993").fetchall()
     return source, target
 
 
@@ -70,7 +85,9 @@ def target_rows(rows: list[tuple[Any, ...]], names: list[str], first: list[str])
 
 
 def spelled(name: str, value: Any) -> Any:
-    return float(value) if name in DOUBLES and isinstance(value, int) else value
+    if isinstance(value, float) and abs(value) == float("inf"):
+        return {"double": str(value)}
+    return float(value) if name in DOUBLES and isinstance(value, int) and float(value) == value else value
 
 
 @pytest.mark.slow

@@ -148,6 +148,36 @@ def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_tim
     assert recorded == [(99,)]
 
 
+@pytest.mark.parametrize(
+    ("moved", "written"),
+    [
+        ("reward = NULL", "reward = 9e999"),
+        ("reward = 'inf'", "reward = -9e999"),
+        ("reward = 'inf'", "reward = NULL"),
+        ("latency_ms = '-inf'", "latency_ms = 9e999"),
+        ("latency_ms = 9007199254740992", "latency_ms = 9007199254740993"),
+        ("cost = NULL", "cost_usd = -9e999"),
+    ],
+)
+def test_a_write_of_numbers_that_json_or_a_double_cannot_hold_is_seen(
+    sessionlift: Warm, legacy: Legacy, target: Path, moved: str, written: str
+) -> None:
+    source = legacy(traps="none")
+    both = session_ids(source)[0]
+    change_source(source, first_event(both, moved))
+    assert sessionlift("migrate", source, target, "--json").code == 0
+    assert sessionlift("verify", source, target).code == 0
+    change(target, first_event(both, written))
+    kept = rows(target)
+    assert codes(sessionlift("verify", source, target, "--json")) == [("changed_in_target", both)]
+
+    change_source(source, first_event(both, "model_name = 'of the old program'"))
+    again = sessionlift("migrate", source, target, "--json")
+
+    assert codes(again) == [("changed_on_both_sides", both)]
+    assert difference(kept, rows(target)) == ""
+
+
 def test_a_session_that_changed_in_the_target_alone_is_kept(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     sessionlift("migrate", source, target, "--json")

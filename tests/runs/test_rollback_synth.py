@@ -108,6 +108,38 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v3_rows(target) == before
 
 
+@pytest.mark.parametrize(
+    ("legacy_value", "written", "found", "told"),
+    [
+        ("reward = NULL", "reward = 9e999", "inf", True),
+        ("reward = 'inf'", "reward = -9e999", "-inf", True),
+        ("reward = 'inf'", "reward = NULL", None, True),
+        ("latency_ms = '-inf'", "latency_ms = 9e999", "inf", True),
+        # which the legacy column cannot hold: told as a loss, and put back by the next move
+        ("latency_ms = 9007199254740992", "latency_ms = 9007199254740993", "9007199254740992.0", False),
+    ],
+)
+def test_numbers_that_json_or_a_double_cannot_hold_are_carried_back_or_told(
+    sessionlift: Warm, legacy: Legacy, target: Path, legacy_value: str, written: str, found: str | None, told: bool
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    first = "WHERE id = (SELECT min(id) FROM events)"
+    change_source(source, f"UPDATE events SET {legacy_value} {first}")
+    moved(sessionlift, source, target)
+    change(target, f"UPDATE events SET {written} {first}")
+    before = v3_rows(target)
+    answer = take_back(sessionlift, target, "--all")
+    assert answer.code == 0, answer.report["errors"]
+    assert answer.report["verification"]["status"] == "passed"
+    column = written.split()[0]
+    assert v2(source, f"SELECT {column}::VARCHAR FROM events {first}") == [(found,)]
+    assert answer.facts.get(("carried_changed", "events"), 0) == told
+    assert told or answer.losses["value_not_held"] == 1
+    moved(sessionlift, source, target)
+    assert v3_rows(target) == before
+    assert sessionlift("verify", source, target).code == 0
+
+
 @pytest.mark.parametrize("option", ["--dry-run", "--quiet"])
 def test_rows_that_only_say_their_timestep_now_are_not_told_as_changed_by_the_application(
     sessionlift: Warm, legacy: Legacy, target: Path, option: str

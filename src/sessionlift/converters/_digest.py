@@ -3,13 +3,14 @@
 The form, so that anyone can compute it again: for each table in the order the system's converter names, the
 table's name and a line feed; then for each row, in the order of its key, a comma and the row's columns as one
 compact JSON array in UTF-8 (no spaces, text unescaped where JSON allows it, doubles in their shortest form that
-reads back to the same bits). Infinity is hashed as null: JSON has no word for it, and the verifier compares
-values besides digests.
+reads back to the same bits). What JSON has no word for goes in as an object, which no column's value is: a blob as
+``{"blob":"<hex>"}``, an infinity as ``{"double":"inf"}`` or ``{"double":"-inf"}``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -48,24 +49,42 @@ class UnitDigests:
 
 
 class TargetDigests(UnitDigests):
-    """Digests of target rows, fed table by table in a fixed order."""
+    """Digests of target rows, fed table by table in a fixed order.
+
+    ``finite`` says that no infinity is among the rows, so that none is looked for in each of them.
+    """
+
+    def __init__(self, ids: Iterable[str], *, finite: bool = False) -> None:
+        super().__init__(ids)
+        self._finite = finite
 
     def rows(self, rows: Sequence[tuple[Any, ...]], key: int) -> dict[str, int]:
         """Take rows that stand grouped by the session id in column ``key``; returns how many each session got."""
         counts: dict[str, int] = {}
         for session_id, group in groupby(rows, itemgetter(key)):
             members = list(group)
-            self.add(session_id, encode_rows(members))
+            self.add(session_id, encode_rows(members, finite=self._finite))
             counts[session_id] = counts.get(session_id, 0) + len(members)
         return counts
 
 
-def encode_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """The digest's text of ``rows``; lone surrogates, which UTF-8 cannot hold, go in as their escapes."""
-    try:
-        return b"," + orjson.dumps(rows)[1:-1]
-    except orjson.JSONEncodeError:
-        return b"," + orjson.dumps([tuple(map(_encodable, row)) for row in rows])[1:-1]
+def encode_rows(rows: Sequence[tuple[Any, ...]], *, finite: bool = False) -> bytes:
+    """The digest's text of ``rows``; lone surrogates, which UTF-8 cannot hold, go in as their escapes.
+
+    The quick encoder would write an infinity as null; the look for one is left out where all is known to be ``finite``.
+    """
+    if finite or not any(math.inf in row or -math.inf in row for row in rows):
+        try:
+            return b"," + orjson.dumps(rows)[1:-1]
+        except orjson.JSONEncodeError:
+            pass  # the slower way takes what it does not
+    return b"," + orjson.dumps([tuple(map(_encodable, row)) for row in rows])[1:-1]
+
+
+def as_double(value: Any) -> Any:
+    """A value of an INTEGER column that holds fractions too: an integer is the double that it equals, since SQLite
+    turns 29.0 into 29 on its own. One that no double holds stays an integer."""
+    return float(value) if type(value) is int and float(value) == value else value
 
 
 def row_digest(rows: Sequence[tuple[Any, ...]]) -> str:
@@ -79,4 +98,6 @@ def _encodable(value: Any) -> Any:
         return {"blob": value.hex()}
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float) and math.isinf(value):
+        return {"double": str(value)}
     return value

@@ -218,7 +218,7 @@ V2_CATALOG_TABLES = ("systems", "system_versions", "experiments", "experimental_
 DERIVED_TABLES: tuple[str, ...] = ("event_rewards", "outcome_rewards")
 
 REAL_IN_DIGEST = {"events": ("cost_usd", "latency_ms"), "outcome_rewards": ("total_reward",)}
-"""INTEGER columns that hold fractions too: hashed as doubles, since SQLite turns 29.0 into 29 on its own."""
+"""INTEGER columns that hold fractions too: hashed as ``as_double`` has them."""
 
 V3_KEYS = {
     "session_traces": "session_id",

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.converters._batch import SESSION, Batch, Fact, Quarantined, Sink, Unit
-from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._digest import TargetDigests, as_double
 from sessionlift.converters._forward import Forecast, Inventory, RowKeys
 from sessionlift.converters._mapping import TypeMapping
 from sessionlift.converters._times import LocalTime, load_zone, local_time
@@ -226,7 +226,7 @@ class SynthForward:
         units = self._select(group, batch)
         if not units:
             return batch
-        digests = TargetDigests(units)
+        digests = TargetDigests(units, finite=self._gathered.is_finite())
         self._traces(units, digests, batch, sink, rejected or {})
         self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
         keep = f"NOT {_sql.event_type_unknown(self._events).sql}"
@@ -453,7 +453,7 @@ class SynthForward:
         if rows:
             sink.rows("outcome_rewards", V3_COLUMNS["outcome_rewards"], rows)
             place = V3_COLUMNS["outcome_rewards"].index(REAL_IN_DIGEST["outcome_rewards"][0])
-            hashed = [(*row[:place], float(row[place]), *row[place + 1 :]) for row in rows]
+            hashed = [(*row[:place], as_double(row[place]), *row[place + 1 :]) for row in rows]
             for session_id, count in digests.rows(hashed, 0).items():
                 units[session_id].written_counts["outcome_rewards"] = count
 

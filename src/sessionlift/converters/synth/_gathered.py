@@ -105,6 +105,12 @@ class Gathered:
                     f"{table} and their timesteps do not lie side by side", hint="this is a defect of the tool"
                 )
 
+    def is_finite(self) -> bool:
+        """Whether no infinity is among the group's numbers: v3's come from these columns, and no other value of a
+        target row can be one."""
+        infinite = " OR ".join(f"isinf(r.{column})" for column in ("cost", "latency_ms", "reward"))
+        return not self._db.execute(f"SELECT 1 FROM sl_ev AS r WHERE {infinite} LIMIT 1").fetchall()
+
     def digests(self, group: Group) -> dict[str, str]:
         """The SHA-256 of each session's source rows: by table its name, a line feed, and the text of each row.
 

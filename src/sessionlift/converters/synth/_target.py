@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from sessionlift.converters._batch import CATALOG, UnitKind
-from sessionlift.converters._digest import TargetDigests, encode_rows, row_digest
+from sessionlift.converters._digest import TargetDigests, as_double, encode_rows, row_digest
 from sessionlift.converters._forward import Owned
 from sessionlift.converters.synth._columns import (
     REAL_IN_DIGEST,
@@ -52,7 +52,7 @@ def hashed_rows(
 def _as_hashed(row: tuple[Any, ...], real: Sequence[int]) -> tuple[Any, ...]:
     for place in real:
         if type(row[place]) is int:
-            row = (*row[:place], float(row[place]), *row[place + 1 :])
+            row = (*row[:place], as_double(row[place]), *row[place + 1 :])
     return row
 
 

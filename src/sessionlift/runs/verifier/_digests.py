@@ -10,9 +10,9 @@ from operator import itemgetter
 from typing import Any
 
 import duckdb
-import orjson
 
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
+from sessionlift.runs.verifier._row_text import row_text
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.stores import quote_identifier
 
@@ -173,7 +173,10 @@ def row_digest(rows: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _in_doubles(columns: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
-    """INTEGER columns that hold fractions too are hashed as doubles: SQLite turns 29.0 into 29 on its own."""
+    """INTEGER columns that hold fractions too are hashed as doubles: SQLite turns 29.0 into 29 on its own.
+
+    An integer between two doubles was none, and goes in as it is.
+    """
     places = [place for place, name in enumerate(columns) if name in _AS_DOUBLES]
     if not places:
         yield from rows
@@ -181,17 +184,10 @@ def _in_doubles(columns: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]
     for row in rows:
         values = list(row)
         for place in places:
-            if isinstance(values[place], int):
+            if isinstance(values[place], int) and int(float(values[place])) == values[place]:
                 values[place] = float(values[place])
         yield tuple(values)
 
 
-def _text(rows: Iterable[tuple[Any, ...]]) -> bytes:
-    """Rows as JSON arrays, a comma before each."""
-    return b"".join([b"," + orjson.dumps(row, default=_blob) for row in rows])
-
-
-def _blob(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"blob": value.hex()}
-    raise TypeError(f"a {type(value).__name__} has no digest")
+def _text(rows: Iterable[Sequence[Any]]) -> bytes:
+    return b"".join(map(row_text, rows))

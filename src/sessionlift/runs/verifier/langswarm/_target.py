@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._row_text import row_text
 from sessionlift.runs.verifier.langswarm._rules import MESSAGES, METRICS, OURS, SESSION, Row
 
 TABLES = ("sessions", "session_messages", "session_metrics")
@@ -117,11 +116,5 @@ def digest_of(sessions: Iterable[Row], messages: Iterable[Row], metrics: Iterabl
     for table, rows in zip(TABLES, (sessions, messages, metrics), strict=True):
         digest.update(f"{table}\n".encode())
         for row in rows:
-            digest.update(b"," + orjson.dumps(row, default=_blob))
+            digest.update(row_text(row))
     return digest.hexdigest()
-
-
-def _blob(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"blob": value.hex()}
-    raise TypeError(f"a {type(value).__name__} has no digest")
