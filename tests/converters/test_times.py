@@ -19,7 +19,7 @@ from sessionlift.converters._times import load_zone, local_time, same_clock
 from sessionlift.converters.synth._clock import Clock
 from sessionlift.converters.synth._sql import texts, unix
 from sessionlift.errors import UsageError
-from sessionlift.runs.verifier._rules import Clock
+from sessionlift.runs.verifier._rules import Clock as VerifierClock
 
 ZONES = [
     "UTC",
@@ -292,5 +292,5 @@ def test_what_a_far_time_becomes_does_not_hang_on_the_others_in_the_store(name: 
 def test_both_programs_know_the_zones_that_always_show_utc(name: str) -> None:
     far = (datetime(1970, 1, 1) - datetime(1, 1, 1)) // timedelta(microseconds=1) * 200
     kept = far if name == "GMT" else None
-    assert (Clock(name).utc(far), Clock(name).utc(-far)) == (kept, kept and -kept)
+    assert (VerifierClock(name).utc(far), VerifierClock(name).utc(-far)) == (kept, kept and -kept)
     assert local_time(load_zone(name), None, None).is_utc == (kept is not None)
