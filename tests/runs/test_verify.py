@@ -698,6 +698,30 @@ def test_a_ledger_that_has_lost_its_catalog_is_told(road: Road, tmp_path: Path) 
     assert verify(str(source), str(target)).report.errors == []
 
 
+def test_a_catalog_whose_run_the_ledger_does_not_know_is_told(road: Road) -> None:
+    """As a session's is; its rows are compared all the same, since no option of a run says what they become."""
+    road.in_target("UPDATE sessionlift_units SET run_id = 'gone' WHERE unit = 'catalog'")
+    (found,) = road.verify().report.errors
+    assert (found.code, found.session_id) == ("run_unknown", None)
+    assert "'gone'" in found.error
+    road.in_target("UPDATE systems SET name = 'forged'")
+    assert codes(road.verify()) == {"run_unknown", "changed_in_target"}
+
+
+@pytest.mark.parametrize("code", ["orphan_row ", "event_type_unknown"])
+def test_a_row_of_no_session_is_in_quarantine_as_such_a_row(tmp_path: Path, code: str) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=2)
+    with duckdb.connect(str(source)) as db:
+        db.execute("INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')")
+    migrate(str(source), str(target), TransferOptions())
+    assert verify(str(source), str(target)).report.verification.differences == []
+    change(target, "UPDATE sessionlift_quarantine SET code = ? WHERE unit = 'catalog'", code)
+    (found,) = verify(str(source), str(target)).report.verification.differences
+    assert (found.table, found.session_id) == ("messages", "nobody")
+    assert repr(code) in found.message
+
+
 # --- what cannot be verified -------------------------------------------------------------------------------------
 
 

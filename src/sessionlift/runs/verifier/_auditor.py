@@ -223,6 +223,13 @@ class Auditor(ABC):
         self._audit.source_sessions = self._units.in_source()
         self._audit.lost = self._units.lost()
         if catalog is not None:
+            if catalog.run_id not in self._options:
+                self._audit.find(
+                    Finding(
+                        "run_unknown",
+                        f"the ledger has no run {catalog.run_id!r}, by which the rows of no session were moved",
+                    )
+                )
             self._catalog(catalog)
         elif claim is None and self._only is None:
             self._without_catalog()

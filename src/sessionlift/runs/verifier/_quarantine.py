@@ -18,10 +18,12 @@ from sessionlift.runs.verifier._tables import micros
 from sessionlift.stores import quote_identifier
 
 CHUNK = 50
-_COLUMNS = ("table_name", "row_id", "session_id", "row", "unit")
+_COLUMNS = ("table_name", "row_id", "session_id", "row", "unit", "code")
 _NUMBERS = ("INTEGER", "BIGINT")
 EVENT_TYPE = "event_type_unknown"
 """The code of an event whose session was moved without it."""
+ORPHAN = "orphan_row"
+"""The code of a row of no session, the only ones that the catalog's move puts aside."""
 TIME, METADATA = "time_out_of_range", "metadata_unreadable"
 WHOLE = frozenset((TIME, METADATA, REFUSED))
 """The codes of rows whose whole session is in quarantine. Why a target refused it, the source does not tell."""
@@ -47,6 +49,9 @@ def check(
                 places = [(table, str(row[1]), str(row[4]), str(row[2])) for row in mine]
                 db.executemany("INSERT INTO v_apart VALUES (?, ?, ?, ?)", places)
                 _compare(db, result, table, own)
+            for table, row_id, session, _, unit, code in rows:
+                if unit != "session" and code != ORPHAN:
+                    out_of_place(result, session, str(table), str(row_id), f"by {code!r}, as a row of no session")
     twice = (
         "SELECT session_id, table_name, row_id FROM v_apart WHERE unit = 'session' GROUP BY ALL HAVING count(*) > 1 "
         "ORDER BY ALL"
@@ -95,7 +100,7 @@ def _tell(result: Comparison, session: str | None, table: str, row: str, want: A
     result.differ(Found(session, table, row, None, want, have, f"{table} row {row} {said}"))
 
 
-def out_of_place(result: Comparison, session: str, table: str, row_id: str, why: str) -> None:
+def out_of_place(result: Comparison, session: str | None, table: str, row_id: str, why: str) -> None:
     """Tell of a row that must not be in quarantine, or not so."""
     _tell(result, session, table, row_id, None, "a row", f"is in quarantine {why}")
 
