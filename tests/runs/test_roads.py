@@ -89,3 +89,30 @@ def test_memory_that_is_short_is_told_as_that(tmp_path: Path) -> None:
             store.query("SELECT count(DISTINCT n) FROM (SELECT random()::VARCHAR AS n FROM range(200_000))")
     assert raised.value.hint is not None
     assert "memory" in raised.value.hint
+
+
+def test_nobody_takes_the_memory_away_that_another_one_works_with(tmp_path: Path) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1, seed=3)
+    store = parse_store_url(str(tmp_path / "old.duckdb"))
+    road = road_from("synth.v2")
+    with road.open_live(store) as one, road.open_live(store) as other:
+        connection = one._store.connection  # type: ignore[attr-defined]
+
+        def limit() -> str:
+            return str(connection.execute("SELECT current_setting('memory_limit')").fetchone()[0])
+
+        usual, seen = limit(), list[str]()
+
+        def work() -> None:
+            before = limit()
+            other.with_room(lambda: None)
+            with road.open_live(store):
+                pass
+            assert limit() == before, "one file has one limit in a process"
+            seen.append(before)
+            if len(seen) < 3:
+                raise duckdb.OutOfMemoryException("not enough")
+
+        one.with_room(work)
+        assert len(set(seen)) == 3
+        assert limit() == usual

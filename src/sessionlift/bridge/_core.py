@@ -358,7 +358,7 @@ class BridgeCore:
 
         def read(source: Source) -> list[str]:
             forward = source.forward(self.options)
-            forward.inventory()
+            source.with_room(forward.inventory)
             return list(forward.session_ids())
 
         return self.legacy(read)

@@ -167,7 +167,7 @@ class OpenedStores:
         not wait for a move that has to wait."""
         with self._reading, self._legacy.mapped():
             self._refuse_closed()
-            return convert_one(self._forward, session_id)
+            return convert_one(self._legacy, self._forward, session_id)
 
     def note(self, name: str) -> object:
         """A setting in the target's ledger; None where there is none, or no ledger yet."""

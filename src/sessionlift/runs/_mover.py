@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
-from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Quarantined, RowKeys, Unit, UnitKind
+from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Group, Quarantined, RowKeys, Unit, UnitKind
 from sessionlift.errors import StoreLockedError
 from sessionlift.generations import Detection, detect, make_late_indexes, prepare_target, require_generation
 from sessionlift.ledger import Ledger, LedgerUnit
@@ -52,11 +52,15 @@ class Converted:
     quarantine: list[Quarantined]
 
 
-def convert_one(forward: Forward, session_id: str) -> Converted | None:
+def convert_one(source: Source, forward: Forward, session_id: str) -> Converted | None:
     """What a move would write now; None where the source does not hold the session. Writes nothing.
 
-    ``forward`` must not know the session, or gives no rows of it.
+    ``forward`` is a converter of ``source``; it must not know the session, or gives no rows of it.
     """
+    return source.with_room(partial(_convert_one, forward, session_id))
+
+
+def _convert_one(forward: Forward, session_id: str) -> Converted | None:
     group = next(iter(forward.pick([session_id])), None)
     if group is None:
         return None
@@ -183,7 +187,7 @@ class SessionMover:
         rejected: dict[str, tuple[str, str]] = {}
         for _ in range(_ATTEMPTS):
             with self._legacy.mapped():
-                group = next(iter(self._forward.pick([session_id])), None)
+                group = self._picked(session_id)
                 if group is None:
                     return Moved(session_id, "absent")
                 answer = self._offer(partial(self._forward.convert, group, rejected=rejected), SESSION)
@@ -214,8 +218,10 @@ class SessionMover:
         with self._legacy.mapped():
             self._forward.know([(session_id, digest)])
             try:
-                group = next(iter(self._forward.pick([session_id])), None)
-                return group is not None and bool(self._forward.convert(group, MemoryRows()).units)
+                group = self._picked(session_id)
+                if group is None:
+                    return False
+                return bool(self._legacy.with_room(lambda: self._forward.convert(group, MemoryRows())).units)
             finally:
                 # known, it would give no rows when it is to be moved
                 self._forward.know([(session_id, "")])
@@ -245,7 +251,7 @@ class SessionMover:
     def convert(self, session_id: str) -> Converted | None:
         """What a move would write now; None where the source does not hold the session. Writes nothing."""
         with self._legacy.mapped():
-            return convert_one(self._forward, session_id)
+            return convert_one(self._legacy, self._forward, session_id)
 
     def _move_catalog(self) -> None:
         """Before the first session, what no session owns; once for each mover, and only what is new."""
@@ -262,12 +268,18 @@ class SessionMover:
         self._catalog_moved = True
 
     def _offer(self, convert: Callable[[MemoryStage], Batch], kind: UnitKind, leave: RowKeys | None = None) -> Message:
-        stage = MemoryStage(self.store)
-        batch = convert(stage)
+        stage, batch = self._legacy.with_room(partial(self._staged, convert))
         if batch.quarantine and self.options.on_error == "stop":
             raise stopped(batch)
         message = complete(stage, batch, kind, run_id=self.run_id, converter=self._forward, leave=leave)
         return self._transfer.commit(message, nullcontext(stage))
+
+    def _staged(self, convert: Callable[[MemoryStage], Batch]) -> tuple[MemoryStage, Batch]:
+        stage = MemoryStage(self.store)
+        return stage, convert(stage)
+
+    def _picked(self, session_id: str) -> Group | None:
+        return self._legacy.with_room(lambda: next(iter(self._forward.pick([session_id])), None))
 
     def _unit(self, session_id: str) -> LedgerUnit | None:
         return self.ledger.units(SESSION, [session_id]).get(session_id)

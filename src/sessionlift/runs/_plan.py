@@ -131,7 +131,7 @@ def _catalog(store: Source, whole: Forward, before: MovedBefore | None) -> Messa
 def _ailing(store: Source, converter: Forward, forecast: Forecast) -> list[Quarantined]:
     """Rows that would be put aside, each with its reason: those of the first sessions that have any."""
     found: list[Quarantined] = []
-    for group in converter.pick(forecast.ailing[:ERRORS]):
+    for group in store.with_room(lambda: converter.pick(forecast.ailing[:ERRORS])):
         # as many of a batch as a run names
         found += store.with_room(partial(converter.convert, group, Counted())).quarantine[:NAMED]
         if len(found) >= ERRORS:

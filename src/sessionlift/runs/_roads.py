@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,10 @@ class Source(Protocol):
         """A converter of this store. ``kept`` has by session id what an earlier way back kept for it."""
 
     def with_room(self, work: Callable[[], Made]) -> Made:
-        """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has."""
+        """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has.
+
+        So it may be begun more than once: what it fills, it makes itself.
+        """
 
     def mapped(self) -> AbstractContextManager[None]:
         """Turns the driver's errors that are raised inside into ours."""
@@ -87,23 +90,7 @@ class _SynthSource:
     def with_room(self, work: Callable[[], Made]) -> Made:
         """Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the
         same."""
-        import duckdb
-
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-        usual = int(MEMORY_LIMIT.removesuffix("MB"))
-        try:
-            # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
-            for limit in (usual, 2 * usual, 4 * usual):
-                self._set_memory_limit(f"{limit}MB")
-                with suppress(duckdb.OutOfMemoryException):
-                    return work()
-            self._set_memory_limit(f"{physical // 2}MiB")
-            return work()
-        finally:
-            self._set_memory_limit(MEMORY_LIMIT)
-
-    def _set_memory_limit(self, limit: str) -> None:
-        self._store.connection.execute("SET memory_limit = ?", [limit])
+        return self._store.with_room(work)
 
     @contextmanager
     def mapped(self) -> Iterator[None]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
 from sessionlift.errors import StoreError, UsageError
-from sessionlift.stores import _registry
+from sessionlift.stores import _duckdb_room, _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb_errors import looks_short, map_duckdb_error, refuse_cut_short
 from sessionlift.stores._sniff import check_openable
@@ -19,6 +19,8 @@ from sessionlift.stores._spill import enter_spill, leave_spill
 from sessionlift.stores._sqlite_errors import unstorable
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
+
+Made = TypeVar("Made")
 
 _CHUNK_ROWS = 250  # rows may hold a megabyte each
 _VALUES_PER_INSERT = 2000
@@ -51,6 +53,7 @@ class DuckdbStore(Store):
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._key: tuple[int, int] | str | None = None
         self._in_transaction = False
+        self._usual, self._asked = _duckdb_room.megabytes(memory_limit), False
         self._types: dict[str, dict[str, str]] = {}
         check_openable(self._path, "duckdb", create=mode == "create", store=url.redacted, role=role)
         alone = mode == "ro" and _registry.open_engine(self._path) is None
@@ -68,7 +71,8 @@ class DuckdbStore(Store):
                 refuse_cut_short(self._connection, self._path, short, store=url.redacted, role=role)
             # it draws on standard output, even into a pipe, over whatever else is said there
             self._connection.execute("SET enable_progress_bar = false")
-            self._connection.execute("SET memory_limit = ?", [memory_limit])
+            _duckdb_room.ask(self._connection, self._key, self._usual)
+            self._asked = True
             self._connection.execute("SET threads = ?", [threads])
             # it takes 0.0 and -0.0 for one value, and every zero of a run in the file becomes the first one
             self._connection.execute("SET disabled_compression_methods = 'rle'")
@@ -108,6 +112,15 @@ class DuckdbStore(Store):
                 raise
             raise refused from error
 
+    def with_room(self, work: Callable[[], Made]) -> Made:
+        """Do ``work``; if it needs more memory than this store was opened with, do it again with more.
+
+        What it gave away before it failed is its own affair: it begins anew each time.
+        """
+        if self._key is None:
+            raise UsageError(f"{self.url.redacted} is closed")
+        return _duckdb_room.with_room(self.connection, self._key, self._usual, work)
+
     def close(self) -> None:
         if self._connection is None:
             return
@@ -118,6 +131,9 @@ class DuckdbStore(Store):
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            if self._asked and self._key is not None:
+                _duckdb_room.release(connection, self._key, self._usual)
+                self._asked = False
             connection.close()
         leave_spill()
 

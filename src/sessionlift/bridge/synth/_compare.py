@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from sessionlift.runs import Converted
 from sessionlift.stores import DuckdbStore, Row, StoreURL
 
 _COUNTERS = ("num_timesteps", "num_events", "num_messages")
+_STEP = ("step_id", "step_index", "timestamp", "step_metadata")
 _CLOCKS = range(1851, 2199)
 """Years in which zones are followed change by change (docs/synth.md), but for the first and the last."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,6}))?")
@@ -79,11 +80,14 @@ class ShadowCompare:
         with self._lock:
             if self._store is None:
                 self._store = DuckdbStore(self._source, memory_limit="80MB", threads=1)
-            here: dict[str, Any] = {"where": "session_id = ?", "params": (session_id,)}
-            columns = ("created_at", *_COUNTERS, "metadata")
-            head = next(iter(self._store.read_table("session_traces", columns, **here)), None)
-            step = ("step_id", "step_index", "timestamp", "step_metadata")
-            steps = list(self._store.read_table("session_timesteps", step, **here))
+            store = self._store
+
+            def read(table: str, columns: Sequence[str]) -> list[Row]:
+                return list(store.read_table(table, columns, where="session_id = ?", params=(session_id,)))
+
+            heads = store.with_room(lambda: read("session_traces", ("created_at", *_COUNTERS, "metadata")))
+            steps = store.with_room(lambda: read("session_timesteps", _STEP))
+        head = next(iter(heads), None)
         return head, sorted(steps, key=lambda row: (int(str(row[1])), str(row[0]).encode()))
 
     def _same_time(self, legacy: Any, new: Any) -> bool:

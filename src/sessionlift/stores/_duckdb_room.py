@@ -1,0 +1,81 @@
+"""How much memory DuckDB may take for a file: what those of this process that have it open need together.
+
+All connections of a process to one file have one limit. So nobody sets it alone: whoever is done would take from
+another thread what that one still works with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import duckdb
+
+from sessionlift.errors import StoreError
+
+Made = TypeVar("Made")
+Key = tuple[int, int] | str
+
+_lock = threading.Lock()
+_wishes: dict[Key, Counter[int]] = {}
+
+
+def ask(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> None:
+    """Let the file have at least so much until ``release``."""
+    with _lock:
+        _wishes.setdefault(key, Counter())[megabytes] += 1
+        _apply(connection, key)
+
+
+def release(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> None:
+    """The end of what ``ask`` began."""
+    with _lock:
+        wishes = _wishes[key]
+        wishes[megabytes] -= 1
+        if not wishes[megabytes]:
+            del wishes[megabytes]
+        if wishes:
+            _apply(connection, key)
+        else:
+            del _wishes[key]
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
+    # what is in use cannot be taken back at once; whoever comes next tries again
+    with suppress(duckdb.OutOfMemoryException):
+        connection.execute("SET memory_limit = ?", [f"{max(_wishes[key])}MB"])
+
+
+def with_room(connection: duckdb.DuckDBPyConnection, key: Key, usual: int, work: Callable[[], Made]) -> Made:
+    """Do ``work``; where ``usual`` megabytes are too few, do it again with more, at last with half the machine's."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
+    # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
+    for limit in (usual, 2 * usual, 4 * usual):
+        ask(connection, key, limit)
+        try:
+            return work()
+        except (duckdb.OutOfMemoryException, StoreError) as error:
+            # what the store itself reads comes as ours
+            if not isinstance(error, duckdb.Error) and not isinstance(error.__cause__, duckdb.OutOfMemoryException):
+                raise
+        finally:
+            release(connection, key, limit)
+    most = max(physical // 2, usual)
+    ask(connection, key, most)
+    try:
+        return work()
+    finally:
+        release(connection, key, most)
+
+
+def megabytes(limit: str) -> int:
+    """``limit`` as a number. Raises ValueError where it is not in megabytes."""
+    found = re.fullmatch(r"(\d+)MB", limit)
+    if found is None:
+        raise ValueError(f"{limit!r} is no number of megabytes")
+    return int(found[1])
