@@ -143,6 +143,32 @@ def test_an_original_counts_only_while_it_leads_to_what_v3_holds(
     assert told == {("derived_row_gone", "outcome_rewards", "id"): 1}
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '{"a":1,}',
+        '{"a":[1,]}',
+        '{"a":[1,],"b":{"c":2,},}',
+        '{"a":nan,"b":[-inf,]}',
+        '{"a":"}, \\"b\\": {","c":["]",]}',
+        '{"a":", \\"sessionlift\\": {","c":[1,]}',
+        '{"a":' + "[" * 1_500 + "]" * 1_500 + "}",
+        "[1,]",
+    ],
+)
+def test_metadata_that_only_the_engine_takes_for_json_comes_back_when_another_row_was_added(
+    legacy: LegacyStore, target: V3Target, copy: LegacyStore, metadata: str
+) -> None:
+    event = {"event_type": "LMCAIS", "cost": 0.5, "metadata": metadata}
+    legacy.session("s", events=[event, {**event, "event_type": "cais"}], messages=[{"content": '"first"'}])
+    before = legacy.texts("events")
+    target.move(legacy)
+    target.change("INSERT INTO messages (session_id, message_type, content) VALUES ('s', 'user', 'more')")
+    batches = take_back(target, copy)
+    assert copy.texts("events") == before
+    assert [key for key in losses(batches) if key[1] == "events"] == []
+
+
 def test_deleted_rows_do_not_come_back(legacy: LegacyStore, target: V3Target) -> None:
     legacy.session("s", events=[{}, {}], messages=[{}, {}])
     legacy.session("other", messages=[{}])
