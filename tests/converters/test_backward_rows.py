@@ -97,6 +97,50 @@ def test_a_changed_message_keeps_its_dress(legacy: LegacyStore, target: V3Target
     assert told == {}
 
 
+@pytest.mark.parametrize(
+    ("content", "kind", "block"),
+    [
+        ("x", "tool_use", '{"dress": "SessionEventMessage", "message_type": "user", "content": "string"}'),
+        ('{"a": 1}', "user", '{"event_type": "lmcais"}'),
+        ('{"a": 1}', "user", '{"content":  "json"}'),
+        ('{"a": 1}', "user", '{"content": "json", "more": [1]}'),
+        ("x", "user", '{"message_type": "llm_prompt", "content": "json"}'),
+    ],
+)
+def test_what_the_application_writes_under_our_key_of_a_message_is_told_where_no_move_makes_it(
+    legacy: LegacyStore, target: V3Target, content: str, kind: str, block: str
+) -> None:
+    legacy.session("s", messages=[{}])
+    target.move(legacy)
+    target.change(
+        "UPDATE messages SET message_type = ?, content = ?, metadata = ?",
+        kind,
+        content,
+        f'{{"sessionlift": {block}}}',
+    )
+    expected = target.all()
+    for _ in range(2):
+        batches = take_back(target, legacy)
+        assert losses(batches) == {("column_not_held", "messages", "metadata"): 1}
+        move_again(target, legacy, batches)
+        assert target.all() == expected
+
+
+def test_what_a_move_notes_of_an_event_is_told_by_its_own_columns_and_all_else_under_our_key_by_itself(
+    legacy: LegacyStore, target: V3Target
+) -> None:
+    legacy.session("s", events=[{"cost": 0.29, "metadata": '{"a": 1}'}, {"metadata": '{"a": 1}'}])
+    target.move(legacy)
+    target.change("UPDATE events SET cost_usd = 30 WHERE cost_usd IS NOT NULL")
+    target.change("""UPDATE events SET metadata = '{"a": 1, "sessionlift": {"mine": 1}}' WHERE cost_usd IS NULL""")
+    expected = target.all()
+    for _ in range(2):
+        batches = take_back(target, legacy)
+        assert losses(batches) == {("value_not_held", "events", "metadata"): 1}
+        move_again(target, legacy, batches)
+        assert target.all() == expected
+
+
 def test_changed_metadata_keeps_the_items_that_did_not_change(
     legacy: LegacyStore, target: V3Target, copy: LegacyStore
 ) -> None:

@@ -45,6 +45,8 @@ _NO_HOME: dict[str, frozenset[str]] = {
 }
 """Columns of v3 for which v2 has none: a move fills some of them from others."""
 _REWARDS = ("event_rewards", "outcome_rewards")
+_NOTED = frozenset(["cost", "event_type", "metadata"])
+"""What stands under our key in an event's metadata."""
 NAMES = {"timestep_id": "session_timesteps", "event_id": "events", "message_id": "messages"}
 """Columns that name a row, and the table that it is in."""
 
@@ -133,7 +135,7 @@ def _cells(table: str, key: Any, other_key: Any, row: Row, other: Row, found: We
             continue  # none that anything names: see SynthPutBack
         if column == "id":
             found.lose("id_renumbered", table, column, {"row": str(key), "value": str(other_key)})
-        elif not same_but_ours(column, value, was) and not _follows(table, column):
+        elif not _is_noted(table, column, value, was) and not _follows(table, column):
             code = "column_not_held" if column in _NO_HOME.get(table, ()) else "value_not_held"
             found.lose(code, table, column, {"row": str(key)})
 
@@ -141,6 +143,15 @@ def _cells(table: str, key: Any, other_key: Any, row: Row, other: Row, found: We
 def _name(table: str, key: Any, row: Row) -> Any:
     """By what a row is found again: the target gives each outcome an id of its own, and a move makes but one."""
     return row["session_id"] if table == "outcome_rewards" else key
+
+
+def _is_noted(table: str, column: str, value: Any, was: Any) -> bool:
+    """Whether a cell differs in nothing but what a move notes of an event's other columns, where that is told. In any
+    other table, and under any other name, our key holds what the application has written, and v2 has no place for."""
+    if table != "events" or not same_but_ours(column, value, was):
+        return False
+    _, ours = split(value, trusted=False)
+    return ours.keys() <= _NOTED
 
 
 def _follows(table: str, column: str) -> bool:
