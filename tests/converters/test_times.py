@@ -14,8 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.laws import tries
+from tests.support.synth_stores import LegacyStore
 
 from sessionlift.converters._times import load_zone, local_time, same_clock
+from sessionlift.converters.synth import SynthForward, SynthOptions
 from sessionlift.converters.synth._clock import Clock
 from sessionlift.converters.synth._sql import texts, unix
 from sessionlift.errors import UsageError
@@ -53,8 +55,8 @@ def by_python(zone: ZoneInfo, local: datetime) -> Read:
     return Read(local, utc, repeated=late < offset, skipped=shown != local)
 
 
-def by_sql(name: str, moments: list[datetime]) -> list[Read]:
-    rules = local_time(load_zone(name), min(moments), max(moments))
+def by_sql(name: str, moments: list[datetime], years: set[int] | None = None) -> list[Read]:
+    rules = local_time(load_zone(name), min(moments), max(moments), years)
     with duckdb.connect() as db:
         db.execute("CREATE TABLE t (n INTEGER, m TIMESTAMP)")
         values = ", ".join(f"({i}, TIMESTAMP '{moment}')" for i, moment in enumerate(moments))
@@ -294,3 +296,31 @@ def test_both_programs_know_the_zones_that_always_show_utc(name: str) -> None:
     kept = far if name == "GMT" else None
     assert (VerifierClock(name).utc(far), VerifierClock(name).utc(-far)) == (kept, kept and -kept)
     assert local_time(load_zone(name), None, None).is_utc == (kept is not None)
+
+
+@pytest.mark.parametrize("name", ["America/New_York", "Europe/London", "Pacific/Apia", "Africa/Casablanca"])
+@pytest.mark.parametrize("years", [{1850, 1918, 2200}, {1970, 1971, 2011, 2025, 2026}])
+def test_times_of_single_years_read_as_python_reads_them(name: str, years: set[int]) -> None:
+    """The first and last microseconds of each of the years, and those around its clock changes."""
+    zone = ZoneInfo(name)
+    moments = [
+        moment for year in years for moment in moments_of_interest(zone, year, year) if 1850 < moment.year < 2200
+    ]
+    for year in years - {1850, 2200}:
+        moments += [datetime(year, 1, 1), datetime(year, 12, 31, 23, 59, 59, 999999)]
+    assert by_sql(name, moments, years) == [by_python(zone, moment) for moment in moments]
+
+
+def test_a_far_time_brings_no_clock_changes_of_years_without_times(legacy: LegacyStore) -> None:
+    """Every comparison would go through all of them: 8 seconds for a few rows, once."""
+    far = ("1600-01-01 00:00:00", "1918-03-31 02:30:00", "2300-07-01 00:00:00")
+    legacy.session("s", events=[{"event_time": moment} for moment in (*far, "2025-07-01 00:00:00")])
+    times = SynthForward(legacy.store, SynthOptions("America/New_York")).times
+    assert len(times.offsets) < 20
+    found = [row["created_at"] for row in legacy.convert("America/New_York").tables["events"]]
+    assert found == [
+        "1600-01-01T04:56:02.000000+00:00",
+        "1918-03-31T07:30:00.000000+00:00",
+        "2300-07-01T05:00:00.000000+00:00",
+        "2025-07-01T04:00:00.000000+00:00",
+    ]

@@ -8,7 +8,7 @@ that a change leaves out) with the offset in force before the change, as PEP 495
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -19,6 +19,8 @@ from sessionlift.errors import UsageError
 _SECOND = timedelta(seconds=1)
 _FIRST, _LAST = "TIMESTAMP '290000-01-01 (BC)'", "TIMESTAMP '290000-01-01'"
 """Further out, a time minus an offset could leave the engine's range."""
+_ROOM = timedelta(days=2)
+"""How far around local times is looked for changes: no offset is as large."""
 _BEGIN, _END = datetime(1850, 1, 1), datetime(2200, 1, 1)
 """Further out, the offsets of these stand: zone data says nothing there that a store means."""
 
@@ -106,13 +108,22 @@ def _within(column: str, spans: tuple[tuple[datetime, datetime], ...]) -> str:
     return "(" + " OR ".join(parts) + ")"
 
 
-def local_time(zone: ZoneInfo, first: datetime | None, last: datetime | None) -> LocalTime:
-    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time at all)."""
-    start = _held(first or datetime(2000, 1, 1)) - timedelta(days=2)
-    end = _held(last or datetime(2000, 1, 2)) + timedelta(days=2)
-    offsets = [(start, _offset(zone, start))]
+def local_time(
+    zone: ZoneInfo, first: datetime | None, last: datetime | None, years: Collection[int] | None = None
+) -> LocalTime:
+    """The rules of ``zone`` for naive local times from ``first`` to ``last`` (None: no time at all).
+
+    ``years``: those that there are times of, where not of all between. One time of 1600 in a store of this year's would
+    else have every comparison go through the clock changes of a century and a half.
+    """
+    start = _held(first or datetime(2000, 1, 1)) - _ROOM
+    end = _held(last or datetime(2000, 1, 2)) + _ROOM
+    offsets: list[tuple[datetime, int]] = []
     repeated, skipped = [], []
-    for moment, before, after in _changes(zone, start, end):
+    for moment, before, after in _changes_within(zone, start, end, years):
+        if before == after:
+            offsets.append((moment, after))
+            continue
         # the clock shows these two when it is set: what lies between is shown twice, or never
         old, new = moment + timedelta(seconds=before), moment + timedelta(seconds=after)
         if new < old:
@@ -121,6 +132,28 @@ def local_time(zone: ZoneInfo, first: datetime | None, last: datetime | None) ->
             skipped.append((old, new))
         offsets.append((max(old, new), after))
     return LocalTime(zone.key, _shows_utc(zone), tuple(offsets), tuple(repeated), tuple(skipped))
+
+
+def _changes_within(
+    zone: ZoneInfo, start: datetime, end: datetime, years: Collection[int] | None
+) -> Iterator[tuple[datetime, int, int]]:
+    """The offset in force at ``start``, as a change from itself, and the changes since; so for each span of ``years``
+    there."""
+    for low, high in [(start, end)] if years is None else _spans(years):
+        left, right = max(low, start), min(high, end)
+        offset = _offset(zone, left)
+        yield left, offset, offset
+        yield from _changes(zone, left, right)
+
+
+def _spans(years: Collection[int]) -> Iterator[tuple[datetime, datetime]]:
+    """The first and the last time of each row of years without a gap, with room on both sides."""
+    begin = before = min(years)
+    for year in [*sorted(years), max(years) + 2]:
+        if year > before + 1:
+            yield datetime(begin, 1, 1) - _ROOM, datetime(before + 1, 1, 1) + _ROOM
+            begin = year
+        before = year
 
 
 def _held(moment: datetime) -> datetime:

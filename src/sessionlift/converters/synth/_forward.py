@@ -52,6 +52,10 @@ class SynthOptions:
     only: tuple[str, ...] | None = None
 
 
+_MANY_YEARS = 10
+"""From how many years on it is worth a look in which of them there are times."""
+
+
 class SynthForward:
     """Reads a v2 store and gives v3 rows. Changes nothing in the source; works in temporary tables.
 
@@ -77,15 +81,16 @@ class SynthForward:
 
     def _local_time(self) -> LocalTime:
         zone = load_zone(self._options.timezone)
+        times = (
+            ("session_traces", "created_at"),
+            ("session_timesteps", "timestamp"),
+            ("events", "event_time"),
+            ("messages", "timestamp"),
+            ("messages", "event_time"),
+        )
         spans = " UNION ALL ".join(
             f"SELECT min({column}) AS a, max({column}) AS b FROM {table} WHERE isfinite({column})"
-            for table, column in (
-                ("session_traces", "created_at"),
-                ("session_timesteps", "timestamp"),
-                ("events", "event_time"),
-                ("messages", "timestamp"),
-                ("messages", "event_time"),
-            )
+            for table, column in times
         )
         bound = "TIMESTAMP '1850-01-01'", "TIMESTAMP '2200-01-01'"
         row = self._db.execute(
@@ -93,7 +98,13 @@ class SynthForward:
             f"FROM ({spans})"
         ).fetchone()
         first, last = row if row is not None else (None, None)
-        return local_time(zone, first, last)
+        if first is None or last.year - first.year < _MANY_YEARS:
+            return local_time(zone, first, last)
+        years = " UNION ".join(
+            f"SELECT year(least(greatest({column}, {bound[0]}), {bound[1]})) AS y FROM {table} WHERE isfinite({column})"
+            for table, column in times
+        )
+        return local_time(zone, first, last, [row[0] for row in self._db.execute(years).fetchall()])
 
     # --- what there is ----------------------------------------------------------------------------------------
 
