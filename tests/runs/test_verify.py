@@ -17,7 +17,7 @@ from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 
 from sessionlift.converters import TypeMapping
-from sessionlift.errors import StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.errors import StoreCorruptError, StoreFormatError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.reports import Report, check_file, load
 from sessionlift.runs import RollbackOptions, TransferOptions, VerifyResult, migrate, rollback, verify
 from sessionlift.runs.verifier import open_reader
@@ -390,6 +390,25 @@ def partly(tmp_path: Path) -> Road:
     result = migrate(str(source), str(target), TransferOptions())
     assert result.path is not None
     return Road(tmp_path, source, target, result.path)
+
+
+@pytest.mark.parametrize("unit", ["session", "catalog"])
+def test_a_blob_in_place_of_a_table_in_quarantine_is_a_finding(partly: Road, unit: str) -> None:
+    assert partly.in_target("SELECT unit FROM sessionlift_quarantine") == [("session",)]
+    partly.in_target(f"UPDATE sessionlift_quarantine SET unit = '{unit}', table_name = CAST(table_name AS BLOB)")
+    assert partly.verify().report.has_findings
+    assert partly.verify_report().report.has_findings
+
+
+@pytest.mark.parametrize("written", ["'{'", "'[1]'", "x'ff'", "7"])
+@pytest.mark.parametrize("column", ["options", "summary"])
+def test_a_ledger_that_someone_else_has_written_to_is_told_as_one(road: Road, column: str, written: str) -> None:
+    road.in_target(f"UPDATE sessionlift_runs SET {column} = {written}")
+    for check in (road.verify, road.verify_report):
+        with pytest.raises(StoreCorruptError) as caught:
+            check()
+        assert caught.value.what == f"the ledger's sessionlift_runs.{column} is not what a run writes there"
+        assert caught.value.exit_code == 4
 
 
 def test_a_row_is_in_quarantine_once(partly: Road) -> None:

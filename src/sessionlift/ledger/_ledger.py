@@ -20,6 +20,7 @@ from sessionlift.converters import (
     UnitKind,
     same_clock,
 )
+from sessionlift.errors import StoreCorruptError
 from sessionlift.ledger._records import LedgerRun, LedgerUnit, TakenBack
 from sessionlift.ledger._retry import Retry
 from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
@@ -84,8 +85,8 @@ class Ledger:
                 str(row[3]),
                 str(row[4]),
                 None if row[5] is None else str(row[5]),
-                json.loads(str(row[6])) if row[6] is not None else {},
-                json.loads(str(row[7])) if row[7] is not None else {},
+                _object("sessionlift_runs", "summary", row[6]) if row[6] is not None else {},
+                _object("sessionlift_runs", "options", row[7]) if row[7] is not None else {},
             )
             for row in rows
         ]
@@ -197,7 +198,7 @@ class Ledger:
                 order_by=("id",),
             ):
                 owner = str(session_id) if kind == SESSION else ""
-                quarantine.setdefault(owner, []).append((str(table), json.loads(str(row))))
+                quarantine.setdefault(owner, []).append((str(table), _object("sessionlift_quarantine", "row", row)))
         return {
             key: Remembered(
                 kind,
@@ -221,7 +222,7 @@ class Ledger:
         for key, unit in kept.items():
             where, params = "unit = ? AND session_id = ?", (kind, key)
             rows = self._store.read_table("sessionlift_complement", ("data",), where=where, params=params)
-            complement: dict[str, Any] = next((json.loads(str(data)) for (data,) in rows), {})
+            complement: dict[str, Any] = next((_object("sessionlift_complement", "data", data) for (data,) in rows), {})
             complement.pop("kept", None)
             complement.update({"kept": dict(unit)} if unit else {})
             self._store.execute(f"DELETE FROM sessionlift_complement WHERE {where}", params)
@@ -362,7 +363,7 @@ class Ledger:
             "ON u.unit = c.unit AND u.session_id = c.session_id "
             "WHERE c.unit = 'session' AND u.state IN ('rolled_back', 'moved', 'partial', 'quarantined')"
         ):
-            found = json.loads(bytes(data) if isinstance(data, bytes) else str(data)).get(KEPT)
+            found = _object("sessionlift_complement", "data", data).get(KEPT)
             if found:
                 yield str(session_id), found
 
@@ -388,7 +389,7 @@ class Ledger:
                 where=f"unit = ? AND session_id IN ({some})",
                 params=(kind, *params),
             ):
-                found[str(session_id)] = json.loads(str(data))
+                found[str(session_id)] = _object("sessionlift_complement", "data", data)
         return found
 
     def renew(
@@ -478,5 +479,30 @@ def _mapping(options: dict[str, Any]) -> TypeMapping:
 def _unit(row: Sequence[Any]) -> LedgerUnit:
     kind, session_id, run_id, moved_at, source, target, converter, read, written, state = row
     return LedgerUnit(
-        kind, session_id, run_id, moved_at, source, target, converter, json.loads(read), json.loads(written), state
+        kind,
+        session_id,
+        run_id,
+        moved_at,
+        source,
+        target,
+        converter,
+        _object("sessionlift_units", "read_counts", read),
+        _object("sessionlift_units", "written_counts", written),
+        state,
     )
+
+
+def _object(table: str, column: str, text: Any) -> dict[str, Any]:
+    """A JSON object of the ledger. Raises StoreCorruptError where something else is there: nobody but us writes it."""
+    try:
+        found = json.loads(text if isinstance(text, (bytes, str)) else str(text))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise StoreCorruptError(
+            f"the ledger's {table}.{column} is not what a run writes there",
+            hint="restore the target from a backup; nothing but sessionlift may write to the tables of its ledger",
+            role="target",
+            table=table,
+        )
+    return found

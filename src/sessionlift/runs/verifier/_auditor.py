@@ -475,7 +475,8 @@ class Auditor(ABC):
         audit.written = dict(self._checker.result.by_table)
         self._count_changed(audit.written)
         for (table,) in self._target.read("sessionlift_quarantine", ("table_name",), "run_id = ?", (run_id,)):
-            audit.quarantined[table] = audit.quarantined.get(table, 0) + 1
+            named = str(table)  # a column of text may hold a blob
+            audit.quarantined[named] = audit.quarantined.get(named, 0) + 1
         audit.aside = self._units.aside()
         audit.given_back = self._checker.result.given_back
 

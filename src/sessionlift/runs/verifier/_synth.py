@@ -269,7 +269,9 @@ class SynthVerifier:
             if number is not None:
                 apart[table].add(number)
             if (table, code) != ("events", _quarantine.EVENT_TYPE):
-                _quarantine.out_of_place(self.result, session, table, told, f"by {code}, though its session was moved")
+                _quarantine.out_of_place(
+                    self.result, session, str(table), told, f"by {code}, though its session was moved"
+                )
             elif number is not None:
                 typed.add(number)
         for number, session, kind in _quarantine.event_types(self._source, typed):
