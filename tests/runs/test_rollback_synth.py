@@ -486,6 +486,30 @@ def test_a_part_goes_into_a_file_of_its_own_and_comes_back_from_there(
     assert v3_rows(target) == before
 
 
+def test_rows_of_no_existing_session_go_into_a_store_that_lacks_them_once(
+    sessionlift: Warm, legacy: Legacy, target: Path
+) -> None:
+    source = legacy(sessions=2, traps="none")
+    with duckdb.connect(str(source)) as db:
+        for table in ("experimental_systems", "system_versions", "experiments", "systems"):
+            db.execute(f"DELETE FROM {table}")
+        db.execute("UPDATE session_traces SET experiment_id = NULL")
+        db.execute(
+            "INSERT INTO messages (session_id, message_type, content) VALUES ('ghost', 'user', '\"1\"'), "
+            "('ghost', 'user', '\"2\"')"
+        )
+    orphans = "SELECT id, content FROM messages WHERE session_id = 'ghost' ORDER BY id"
+    before = v2(source, orphans)
+    assert len(before) == 2
+    moved(sessionlift, source, target)
+    source.unlink()
+    new = target.with_name("new.duckdb")
+    for _ in range(2):
+        assert take_back(sessionlift, target, "--all", "--to", new).code == 0
+        assert v2(new, orphans) == before
+    assert sessionlift("schema", "downgrade", target, "base").code == 0
+
+
 def test_a_legacy_store_that_went_on_is_a_conflict(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=6, traps="none")
     moved(sessionlift, source, target)

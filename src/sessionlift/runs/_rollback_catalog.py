@@ -64,7 +64,8 @@ def carry_catalog(
         added = {table: len(rows) for table, rows in batch.rows.items() if rows}
         return CarriedCatalog(changes=_since_the_move(Changes(added=added), batch, memory), losses=batch.losses)
     there = way.rows.digests(legacy, CATALOG, [""])[""]
-    changes = way.rows.compare(legacy, batch).get("", Changes())
+    elsewhere = memory is not None and not _is_of(ledger, memory, name)
+    changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
     made = batch.units[0].source_digest if batch.units else None
     known = {made, None if memory is None else memory.source_digest, *intents.all(name).get("", ())}
     base = None if memory is None else base_in(memory.complement, name)
@@ -74,7 +75,7 @@ def carry_catalog(
     conflicts: list[tuple[str, Any] | None] = []
     if went_on and memory is not None and (base is not None or _is_of(ledger, memory, name)):
         conflicts += back.beside(legacy, batch, catalog_rows(base or memory.complement))
-        changes = way.rows.compare(legacy, batch).get("", Changes())
+        changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
         if not changes and not any(batch.gone.values()):
             return CarriedCatalog(conflicts=conflicts)
     elif went_on and (changes.changed or any(batch.gone.values())):
@@ -85,13 +86,29 @@ def carry_catalog(
         if made is not None:
             with target.transaction():
                 intents.add(run_id, 0, name, {"": made}, at=utc_now())
-        changes = way.rows.write(legacy, batch).get("", Changes())
+        changes = _changes_of(way.rows.write(legacy, batch), orphans=elsewhere)
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
     whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept and not went_on
     noted = made if made is not None and went_on else digest
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
     return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, conflicts)
+
+
+def _changes_of(found: Mapping[str, Changes], *, orphans: bool) -> Changes:
+    """What changes in the catalog; with ``orphans`` also in rows of no existing session, which bear its id.
+
+    The store that those came from has them still, or its program has done with them what it wanted. Another one needs
+    them: the ledger would be the last to have them.
+    """
+    whole = Changes()
+    for key, each in found.items():
+        if key == "" or orphans:
+            for kind, counts in each.by_kind().items():
+                of: dict[str, int] = getattr(whole, kind)
+                for table, count in counts.items():
+                    of[table] = of.get(table, 0) + count
+    return whole
 
 
 def _is_of(ledger: Ledger, memory: Remembered, name: str) -> bool:
