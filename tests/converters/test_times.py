@@ -182,6 +182,7 @@ FAR_AND_NEAR = st.one_of(
 ALL_AROUND = [number for middle in (-(2**53), 0, 2**53) for number in range(middle - 2000, middle + 2000)]
 
 
+@pytest.mark.slow
 @tries(60)
 @given(numbers=st.lists(FAR_AND_NEAR, min_size=50))
 @example(numbers=[*ALL_AROUND, LAST, -LAST])
@@ -267,6 +268,7 @@ def zone_file(name: str) -> bytes:
     return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Europe/London", "Africa/Abidjan", "Europe/Berlin", "GMT"])
 def test_what_a_far_time_becomes_does_not_hang_on_the_others_in_the_store(name: str) -> None:
     """Where those all lie in a winter in which the clock showed UTC, or where there are none but it."""

@@ -21,6 +21,8 @@ from tests.support.synth_stores import LegacyStore
 
 from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, migrate, rollback, verify
 
+pytestmark = pytest.mark.slow
+
 Rows = tuple[Sequence[str], Sequence[str], Sequence[str]]
 """The times of a session's timesteps, events and messages."""
 
