@@ -60,23 +60,21 @@ def make_late_indexes(store: Store, *, told: Callable[[Sequence[str]], None] | N
     noted = _noted(store)
     if not noted:
         return
-    for name, generation in noted.items():
-        _index(store, name, generation)
+    indexes = {name: _index(store, name, generation) for name, generation in noted.items()}
     if told is not None:
-        told(sorted(noted))
+        told(sorted(indexes))
     store.expect_indexes()
-    for name, generation in noted.items():
+    for name, (table, statement) in indexes.items():
         begun = time.monotonic()
         with store.transaction():
             # another process may have made it since
             if name in _noted(store):
-                _make(store, name, generation)
+                _make(store, name, table, statement)
         # who waits for the lock looks for it from time to time only
         time.sleep(min(_PAUSE, (time.monotonic() - begun) / 10))
 
 
-def _make(store: Store, name: str, generation: str) -> None:
-    table, statement = _index(store, name, generation)
+def _make(store: Store, name: str, table: str, statement: str) -> None:
     there = {str(each) for (each,) in store.query("SELECT name FROM sqlite_master WHERE type IN ('index', 'table')")}
     # a table that was taken away since comes back with its indexes
     if name not in there and table in there:

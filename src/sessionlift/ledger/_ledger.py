@@ -237,29 +237,19 @@ class Ledger:
                 found.setdefault(str(table), set()).add(int(str(row_id)))
         return found
 
-    def units_of_run(self, run_id: str) -> Iterator[LedgerUnit]:
-        """Every unit that ``run_id`` moved and no later run has moved again, in the order of their ids."""
-        for row in self._store.read_table(
+    def units_of_run(self, run_id: str) -> Iterator[tuple[UnitKind, str, str, str, str]]:
+        """(kind, session id, source digest, target digest, state) of every unit that ``run_id`` moved and no later run
+        has moved again, in the order of their ids."""
+        for kind, *texts in self._store.read_table(
             "sessionlift_units",
-            UNIT_COLUMNS,
+            ("unit", "session_id", "source_digest", "target_digest", "state"),
             where="run_id = ?",
             params=(run_id,),
             # that of the table's key, so that nothing is sorted; the catalog's id is empty, and it is the first unit
             order_by=("unit", "session_id"),
         ):
-            yield _unit(row)
-
-    def digests_of_run(self, run_id: str) -> Iterator[tuple[UnitKind, str, str, str]]:
-        """(kind, session id, source digest, target digest) of the same units, in the same order."""
-        for kind, *texts in self._store.read_table(
-            "sessionlift_units",
-            ("unit", "session_id", "source_digest", "target_digest"),
-            where="run_id = ?",
-            params=(run_id,),
-            order_by=("unit", "session_id"),
-        ):
-            session_id, source, target = map(str, texts)
-            yield (SESSION if kind == SESSION else CATALOG), session_id, source, target
+            session_id, source, target, state = map(str, texts)
+            yield (SESSION if kind == SESSION else CATALOG), session_id, source, target, state
 
     def forget(self, kind: str, ids: Sequence[str]) -> None:
         """Remove units that are about to be moved again. Their losses and facts stay with the run that found them."""

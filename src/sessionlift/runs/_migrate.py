@@ -428,11 +428,11 @@ class _Run:
         ]
         for run_id in self._caught_up:
             units: list[tuple[str, str, str]] = []
-            for unit in ledger.units_of_run(run_id):
-                if unit.kind == CATALOG:
+            for kind, session_id, *digests, state in ledger.units_of_run(run_id):
+                if kind == CATALOG:
                     self._verifier.catalog()
-                elif unit.state in ("moved", "partial"):
-                    units.append((unit.session_id, unit.source_digest, unit.target_digest))
+                elif state in ("moved", "partial"):
+                    units.append((session_id, digests[0], digests[1]))
                 if len(units) == 1_000:
                     self._verifier.earlier(units)
                     units = []

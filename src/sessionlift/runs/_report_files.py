@@ -95,7 +95,7 @@ def _is_report(path: Path) -> bool:
 def unit_digests(ledger: Ledger, run_id: str, path: Path) -> Digests:
     """Write the digests of every unit that ``run_id`` moved beside the report at ``path``."""
     digests = (
-        Digest(session_id, source, target, kind) for kind, session_id, source, target in ledger.digests_of_run(run_id)
+        Digest(session_id, source, target, kind) for kind, session_id, source, target, _ in ledger.units_of_run(run_id)
     )
     return write_digests(digests_path(path), digests, algorithm=DIGEST_ALGORITHM)
 

@@ -60,9 +60,9 @@ class ShadowCompare:
         if len(steps) != len(trace["timesteps"]):
             differs("timesteps", len(steps), len(trace["timesteps"]))
         for (step_id, step_index, timestamp, text), new in zip(steps, trace["timesteps"], strict=False):
-            recorded = json.loads(str(text or "null"))
+            recorded, turn = _recorded(text)
             fields = {"step_id": step_id, "step_index": step_index, "metadata": {} if recorded is None else recorded}
-            fields["turn_number"] = _turn(text, step_index)
+            fields["turn_number"] = step_index if turn is None else turn
             for name, value in fields.items():
                 if not _same(value, new[name]):
                     differs(f"timesteps.{name}", value, new[name])
@@ -116,8 +116,8 @@ def _items(text: Any) -> list[Any]:
             and "data" in item]  # fmt: skip
 
 
-def _turn(text: Any, step_index: Any) -> Any:
-    """The turn that a step's metadata says, the first where it says several, if it is an integer of 64 bits."""
+def _recorded(text: Any) -> tuple[Any, int | None]:
+    """A step's metadata, and the turn that it says: the first where it says several, if it is an integer of 64 bits."""
     said: list[list[tuple[str, Any]]] = []
 
     def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _turn(text: Any, step_index: Any) -> Any:
     turns = [value for key, value in said[-1] if key == "turn_number"] if isinstance(whole, dict) else []
     turn = turns[0] if turns else None
     is_turn = isinstance(turn, int) and not isinstance(turn, bool) and -(2**63) <= turn < 2**63
-    return turn if is_turn else step_index
+    return whole, turn if is_turn else None
 
 
 def _holds(metadata: Any, item: dict[str, Any]) -> bool:

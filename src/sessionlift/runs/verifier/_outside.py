@@ -13,14 +13,6 @@ from typing import Any
 from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._readers import TargetReader, id_list
 
-_AS_MANY_AGAIN = 4
-"""Rows of other sessions are read, and passed over, where they are at most so many times as many as a batch's own."""
-
-
-def lie_together(bounds: tuple[int, int], own: int) -> bool:
-    """Whether a batch's rows, ``own`` of them, are worth being read by their range of ids."""
-    return bounds[1] - bounds[0] < _AS_MANY_AGAIN * own
-
 
 @dataclass(frozen=True)
 class _Part:

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.runs.verifier._compare import Comparison
-from sessionlift.runs.verifier._outside import Outside, lie_together
+from sessionlift.runs.verifier._outside import Outside
 from sessionlift.runs.verifier._readers import Rows, TargetReader, id_list
 from sessionlift.runs.verifier._source import MAX_CHUNK_ROWS, Batch, SourceIndex, pace
 
@@ -53,7 +53,7 @@ class TargetRows:
         bound: list[Any]
         if batch.alone[of]:
             where, bound = "id BETWEEN ? AND ?", list(bounds)
-        elif lie_together(bounds, sum(batch.counts[of].values())):
+        elif batch.is_near(of):
             where, bound = f"id BETWEEN ? AND ? AND +session_id IN ({some})", [*bounds, *params]
         else:
             where, bound = f"session_id IN ({some}) AND +id BETWEEN ? AND ?", [*params, *bounds]

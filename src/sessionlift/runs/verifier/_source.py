@@ -9,7 +9,6 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.runs.verifier._outside import lie_together
 from sessionlift.runs.verifier._readers import Rows
 
 CHILDREN = ("session_timesteps", "events", "messages")
@@ -20,6 +19,8 @@ MAX_CHUNK_ROWS = 512
 """Rows held at once: both sides of them fit into a processor's cache, which counts more than the calls."""
 CHUNK_BYTES = 1_000_000
 """And about how much text, so that few rows are held where rows are large."""
+_AS_MANY_AGAIN = 4
+"""Rows of other sessions are read, and passed over, where they are at most so many times as many as a batch's own."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ class Batch:
     counts: dict[str, dict[str, int]]
     alone: dict[str, bool]
 
+    def is_near(self, table: str) -> bool:
+        """Whether its rows of ``table`` are worth being read by their range of ids, and those of others between them
+        passed over."""
+        bounds = self.ranges[table]
+        own = sum(self.counts[table].values())
+        return bounds is None or self.alone[table] or bounds[1] - bounds[0] < _AS_MANY_AGAIN * own
+
     @property
     def lies_together(self) -> bool:
         """Whether all of its rows are read by their ranges of ids."""
-        return all(
-            bounds is None or self.alone[table] or lie_together(bounds, sum(self.counts[table].values()))
-            for table, bounds in self.ranges.items()
-        )
+        return all(map(self.is_near, self.ranges))
 
 
 class SourceIndex:
