@@ -288,6 +288,18 @@ def test_blobs_infinities_and_large_integers_go_back_and_forward_with_their_sess
         assert sessionlift("verify", source, target).code == 0
 
 
+def shut_out(sessionlift: Warm, source: Path, target: Path, one: str) -> int:
+    """Take the session ``one`` back, and have the target refuse it when it comes again; returns the id in its way."""
+    take_back(sessionlift, target, "--session", one)
+    # the new program draws the id that the message had: SQLite gives the largest free one again
+    (taken,) = v2(source, "SELECT max(id) FROM messages WHERE session_id = ?", one)[0]
+    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'in the way')"
+    change(target, insert, taken, living(target)[0])
+    moved(sessionlift, source, target)
+    assert ledger(target)[one] == "quarantined"
+    return int(taken)
+
+
 def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_first(
     sessionlift: Warm, legacy: Legacy, target: Path
 ) -> None:
@@ -296,13 +308,7 @@ def test_what_was_kept_waits_for_a_session_that_the_new_store_does_not_take_at_f
     one = living(target)[0]
     add_message(target, one, "carried back", '{"step_id": "turn_9"}')
     rows = v3_rows(target)
-    take_back(sessionlift, target, "--session", one)
-    # the new program draws the id that the message had: SQLite gives the largest free one again
-    (taken,) = v2(source, "SELECT max(id) FROM messages WHERE session_id = ?", one)[0]
-    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'in the way')"
-    change(target, insert, taken, living(target)[0])
-    moved(sessionlift, source, target)
-    assert ledger(target)[one] == "quarantined"
+    taken = shut_out(sessionlift, source, target, one)
     change(target, "DELETE FROM messages WHERE id = ?", taken)
     change_source(source, f"UPDATE session_traces SET experiment_id = 'e' WHERE session_id = '{one}'")
     moved(sessionlift, source, target)
@@ -315,14 +321,9 @@ def test_what_was_kept_of_a_session_in_quarantine_goes_with_it_into_another_stor
 ) -> None:
     source = legacy(sessions=4, traps="none")
     moved(sessionlift, source, target)
-    one, two = living(target)[:2]
+    one = living(target)[0]
     add_message(target, one, "carried back", '{"step_id": "turn_9"}')
-    take_back(sessionlift, target, "--session", one)
-    (taken,) = v2(source, "SELECT max(id) FROM messages WHERE session_id = ?", one)[0]
-    insert = "INSERT INTO messages (id, session_id, message_type, content) VALUES (?, ?, 'user', 'in the way')"
-    change(target, insert, taken, two)
-    moved(sessionlift, source, target)
-    assert ledger(target)[one] == "quarantined"
+    shut_out(sessionlift, source, target, one)
     new = target.with_name("new.duckdb")
     take_back(sessionlift, target, "--all", "--to", new)
     moved(sessionlift, new, target)
