@@ -14,9 +14,10 @@ from tests.support.moved import query
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge import BridgeCore
+from sessionlift.bridge.langswarm import SyncSessionBridge
 from sessionlift.converters import SESSION
 from sessionlift.converters.langswarm import backward, read_session
-from sessionlift.errors import SessionConflictError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.errors import SessionConflictError, StoreError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.generations import schema_upgrade
 from sessionlift.ledger import Attempts, Ledger
 from sessionlift.reports import check_file
@@ -33,6 +34,8 @@ from sessionlift.runs import (
 from sessionlift.stores import open_store
 
 pytestmark = pytest.mark.slow
+
+CONTEXT = "SELECT context_data FROM sessions WHERE session_id = ?"
 
 
 class Life:
@@ -306,6 +309,40 @@ def test_an_old_row_that_was_spoiled_takes_nothing_from_the_new_side(life: Life)
     with life.bridge() as core:
         assert core.ensure(life.one).where == "new"
     assert (len(before), life.contents()) == (8, before)
+
+
+def test_a_session_that_v2_cannot_read_is_told_alone_and_the_others_go_on(life: Life) -> None:
+    broken, null, no_text, well = life.ids
+    null_context = {**json.loads(query(life.target, CONTEXT, null)[0][0]), "provider_context": None}
+    spoiled: dict[str, Any] = {broken: "{broken", null: json.dumps(null_context), no_text: b"{\xff"}
+    with closing(sqlite3.connect(life.target)) as db, db:
+        for key, text in spoiled.items():
+            sql = "UPDATE sessions SET context_data = CAST(? AS TEXT) WHERE session_id = ?"
+            db.execute(sql, (text, key))
+    for key in life.ids:
+        life.one = key
+        life.old_writes("late")
+    result = life.catch_up(on_conflict="append_legacy")
+    (error,) = result.conflicts
+    assert "the new store's side cannot be read: its context_data is no JSON" in error.what
+    assert "mend its row" in error.hint
+    assert {each.session_id: each.code for each in result.report.errors} == {
+        broken: "session_conflict",
+        no_text: "store_text",
+        null: "legacy_values",
+    }, "V1's values are none that V2 has"
+    for key in (null, well):
+        life.one = key
+        assert life.contents()[-1] == "late", "V2 reads a provider_context of null as one that is not there"
+    with SyncSessionBridge(str(life.source), str(life.target)) as bridge:
+        session = bridge.get_session(null)
+        assert session is not None
+        assert session.get_messages()[-1].content == "late"
+        for key in (broken, no_text):
+            with pytest.raises(StoreError):
+                bridge.get_session(key)
+    back = rollback(str(life.target), RollbackOptions(sessions=(broken, null))).report
+    assert [(each.session_id, each.code) for each in back.errors] == [(broken, "target_unreadable")]
 
 
 def test_after_both_sides_were_laid_together_the_old_side_may_change_values(life: Life) -> None:

@@ -19,7 +19,8 @@ class Continued:
 
     ``appended``: rows by table that the new store gets; ``changed``: columns of the session's own rows by table;
     ``quarantine``: what the legacy side wrote and the new store does not get; ``renew`` is false where the complement
-    of the first move stays. ``conflict`` says what stands against each other; the tails are for people.
+    of the first move stays. ``conflict`` says what stands against each other, ``mend`` what has to be done where no
+    policy settles it; the tails are for people.
     """
 
     appended: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Continued:
     quarantine: list[Quarantined] = field(default_factory=list)
     renew: bool = True
     conflict: str = ""
+    mend: str = ""
     legacy_tail: list[dict[str, Any]] = field(default_factory=list)
     new_tail: list[dict[str, Any]] = field(default_factory=list)
 

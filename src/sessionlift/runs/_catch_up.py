@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sessionlift.converters import OnConflict
-from sessionlift.errors import SessionConflictError, SessionliftError
+from sessionlift.errors import SessionConflictError, SessionliftError, StoreTextError, VerificationError
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
@@ -113,8 +114,14 @@ def _look_at_all(
 
 def _settle(
     mover: SessionMover, window: Window, catching_up: CatchUp, result: CatchUpResult, session_id: str, digest: str
-) -> Outcome:
-    found = catching_up.take(session_id, digest)
+) -> Outcome | Literal["failed"]:
+    try:
+        found = catching_up.take(session_id, digest)
+    except (StoreTextError, VerificationError) as error:
+        # what is wrong with its own rows keeps no other session from being looked at
+        window.failed(session_id, error)
+        _note(mover, session_id, error)
+        return "failed"
     if found.error is not None:
         result.conflicts.append(found.error)
         window.failed(session_id, found.error)
@@ -122,6 +129,6 @@ def _settle(
     return found.outcome
 
 
-def _note(mover: SessionMover, session_id: str, error: SessionConflictError) -> None:
+def _note(mover: SessionMover, session_id: str, error: SessionliftError) -> None:
     with mover.store.transaction():
         Attempts(mover.store).failed(session_id, run_id=mover.run_id, at=utc_now(), code=error.code, error=error.what)

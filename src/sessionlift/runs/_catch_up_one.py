@@ -148,7 +148,8 @@ def _conflict(session_id: str, found: Continued | None) -> SessionConflictError:
         f"session {session_id!r} went on in the legacy store and in the new one: {why}",
         hint=_KEEP_LEGACY
         if found is None
-        else "`sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts the legacy messages behind the "
+        else found.mend
+        or "`sessionlift catch-up SOURCE TARGET --on-conflict append_legacy` puts the legacy messages behind the "
         "new ones; keep_new leaves them in quarantine",
         session_id=session_id,
         **tails,

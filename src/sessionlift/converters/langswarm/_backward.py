@@ -15,6 +15,7 @@ from sessionlift.converters.langswarm._columns import (
     V1_COLUMNS,
     V2_COLUMNS,
 )
+from sessionlift.converters.langswarm._context import read_context
 from sessionlift.converters.langswarm._message import Returned, Told, backward_message, text_of
 from sessionlift.converters.langswarm._reading import CONTROLS, STATUSES, read_time
 from sessionlift.converters.langswarm._row import cell_digest, cell_from_json, json_cell
@@ -104,10 +105,10 @@ def keep_cells(rows: SessionRows, complement: dict[str, Any], original: Mapping[
 
 def _cells(rows: SessionRows, kept: Mapping[str, Any], zone: Zone, told: list[Told]) -> dict[str, Any]:
     session = dict(zip(V2_COLUMNS["sessions"], rows.session, strict=True))
-    context = json.loads(session["context_data"])
+    context, of_v1 = read_context(session["context_data"])
     returned = [backward_message(cells, zone, told) for cells in rows.messages]
-    metadata = _metadata(rows, session, context, returned, kept, zone, told)
-    history = _history(session["session_id"], context.get("provider_context", {}), returned, kept)
+    metadata = _metadata(rows, session, (context, of_v1), returned, kept, zone, told)
+    history = _history(session["session_id"], of_v1, returned, kept)
     columns = columns_for(metadata)
     cells = {
         "session_id": session["session_id"],
@@ -121,13 +122,13 @@ def _cells(rows: SessionRows, kept: Mapping[str, Any], zone: Zone, told: list[To
 def _metadata(
     rows: SessionRows,
     session: Mapping[str, Any],
-    context: Mapping[str, Any],
+    read: tuple[Mapping[str, Any], Mapping[str, Any]],
     returned: list[Returned],
     kept: Mapping[str, Any],
     zone: Zone,
     told: list[Told],
 ) -> dict[str, Any]:
-    of_v1 = context.get("provider_context", {})
+    context, of_v1 = read
     noted = kept.get("metadata", {})
     values = json.loads(noted.get("values", "{}"))
     found: dict[str, Any] = {key: of_v1.get(key, default) for key, default in _DEFAULTS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sessionlift.converters._batch import SESSION, Quarantined, Unit
 from sessionlift.converters._continue import Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters.langswarm._columns import OUR_KEY, ROOM, SESSION_TABLES, V2_COLUMNS
+from sessionlift.converters.langswarm._context import read_context
 from sessionlift.converters.langswarm._convert import after
 from sessionlift.converters.langswarm._message import MessageCells, backward_message
 from sessionlift.converters.langswarm._session import SessionRows
@@ -54,14 +56,22 @@ def continue_session(
     if now is None:
         return None
     if unit.state == "quarantined":
-        return Continued(conflict="the legacy side cannot be read any more")
+        return Continued(
+            conflict="the legacy side cannot be read any more", mend="mend its row there, or take the session back"
+        )
     rows = SessionRows(
         tuple(again["sessions"][0].values()),
         [MessageCells(**each) for each in again.get("session_messages", [])],
         tuple(again["session_metrics"][0].values()),
     )
     sides = Sides(now, rows, int(complement.get("messages", 0)), target_digest, str(complement.get("zone", "UTC")))
-    return lay_together(sides, on_conflict)
+    try:
+        return lay_together(sides, on_conflict)
+    except (ValueError, RecursionError) as error:
+        return Continued(
+            conflict=f"the new store's side cannot be read: {error}",
+            mend="the application cannot read it either; mend its row in the new store",
+        )
 
 
 def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
@@ -71,6 +81,9 @@ def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
     whole in V2, goes on with a tail: it is appended where V2 has written nothing itself. Of the session's own values,
     V1's are taken where V2 changed none; where it did, only those that nothing of V2 writes. Everything else is a
     conflict.
+
+    Raises ValueError, in words, where V2 itself cannot read what it has; RecursionError where that is nested too
+    deeply.
     """
     zone = zone_named(sides.zone)
     again = [_as_v1(each, zone) for each in sides.again.messages]
@@ -95,6 +108,8 @@ def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
     if against:
         found.quarantine.append(_kept_values(sides))
     last = sides.now.messages[-1].timestamp if sides.now.messages else ""
+    if not isinstance(last, str):
+        raise ValueError(f"the time of its last message is no text: {last!r}")
     for each in tail:
         cells = each if each.timestamp > last else after(each, last)
         last = cells.timestamp
@@ -124,13 +139,13 @@ def _values(
     before = dict(zip(V2_COLUMNS["session_metrics"], sides.now.metrics or (), strict=False))
     times = {"updated_at": max(str(now["updated_at"]), str(again["updated_at"]))}
     active = max(str(before.get("last_activity") or ""), str(metrics.get("last_activity") or ""))
-    tokens = int(metrics.get("total_tokens") or 0) + _tokens_of_v2(sides, json.loads(now["context_data"]))
+    mine, of_mine = read_context(now["context_data"])
+    tokens = int(metrics.get("total_tokens") or 0) + _tokens_of_v2(sides, of_mine)
     counted = {"last_activity": active or None, "total_tokens": tokens}
     if _untouched(sides, ours) or (listed is not None and _untouched(sides, listed)):
         columns = {name: again[name] for name in ("user_id", "provider", "model", "backend", "context_data")}
         return {"sessions": {**columns, **times}, "session_metrics": counted}, []
-    mine, theirs = json.loads(now["context_data"]), json.loads(again["context_data"])
-    of_mine, of_theirs = mine.get("provider_context", {}), theirs["provider_context"]
+    theirs, of_theirs = read_context(again["context_data"])
     against = [
         name for name in theirs if name not in (*_OF_MOVES, "provider_context") and mine.get(name) != theirs[name]
     ]
@@ -142,12 +157,18 @@ def _values(
     return {"sessions": {"context_data": context, **times}, "session_metrics": counted}, against
 
 
-def _tokens_of_v2(sides: Sides, context: Mapping[str, Any]) -> int:
+def _tokens_of_v2(sides: Sides, of_mine: Mapping[str, Any]) -> int:
     """The tokens that V2 has counted since V1's total came over, which V1 knows nothing of."""
     total = dict(zip(V2_COLUMNS["session_metrics"], sides.now.metrics or (), strict=False)).get("total_tokens")
-    came = (context.get("provider_context") or {}).get("total_tokens", 0)
-    counted = int(total or 0) - (came if isinstance(came, int) else 0)
-    return max(counted, sum(each.token_count or 0 for each in sides.now.messages if _our(each) is None))
+    counted = _whole(total) - _whole(of_mine.get("total_tokens"))
+    return max(counted, sum(_whole(each.token_count) for each in sides.now.messages if _our(each) is None))
+
+
+def _whole(value: Any) -> int:
+    """A number of V2's, in whose columns SQLite holds anything; 0 where it is none."""
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value)
+    return value if isinstance(value, int) else 0
 
 
 def _untouched(sides: Sides, ours: list[MessageCells]) -> bool:
@@ -189,9 +210,9 @@ def _untouched(sides: Sides, ours: list[MessageCells]) -> bool:
 def _make_room(changed: dict[str, dict[str, Any]], sides: Sides, total: int) -> None:
     """As much room above the messages as a move leaves: a send through a provider deletes what is above."""
     context = json.loads(changed["sessions"]["context_data"])
-    mine = json.loads(str(sides.now.session[V2_COLUMNS["sessions"].index("context_data")]))
+    mine, _ = read_context(sides.now.session[V2_COLUMNS["sessions"].index("context_data")])
     wanted = json.loads(str(sides.again.session[V2_COLUMNS["sessions"].index("context_data")]))["max_messages"]
-    room = max(wanted, int(mine.get("max_messages") or 0), wanted - len(sides.again.messages) + total)
+    room = max(wanted, _whole(mine.get("max_messages")), wanted - len(sides.again.messages) + total)
     if context.get("max_messages") != room:
         context["max_messages"] = room
         changed["sessions"]["context_data"] = json.dumps(context)
