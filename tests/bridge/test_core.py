@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -335,6 +336,28 @@ def test_threads_may_compare_with_the_legacy_store_at_once(tmp_path: Path) -> No
             list(threads.map(compare, range(4)))
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_write_into_the_log_of_a_store_that_a_link_names_is_seen(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        for end in ("", "-wal"):
+            file = tmp_path / place / f"v1.db{end}"
+            file.write_bytes(b"x")
+            os.utime(file, (1, 1))
+    link = tmp_path / "v1.db"
+    link.symlink_to("one/v1.db")
+    watch = LegacyWatch(parse_store_url(str(link)))
+    watch.compared("s", watch.signature())
+    assert watch.fresh("s")
+    with (tmp_path / "one" / "v1.db-wal").open("ab") as log:
+        log.write(b"late")
+    assert not watch.fresh("s")
+    os.utime(log.name, (2, 2))
+    watch.compared("s", watch.signature())
+    link.unlink()
+    link.symlink_to("two/v1.db")
+    assert not watch.fresh("s"), "the link leads elsewhere now"
 
 
 # --- sessions that are gone, late writes -----------------------------------------------------------------------

@@ -96,15 +96,20 @@ def kill_a_writer(path: Path, mode: str) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("snapshot", [True, False])
-def test_a_hot_journal_is_rolled_back_in_a_private_copy(tmp_path: Path, snapshot: bool) -> None:
+@pytest.mark.parametrize(("snapshot", "linked"), [(True, False), (False, False), (True, True), (False, True)])
+def test_a_hot_journal_is_rolled_back_in_a_private_copy(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, snapshot: bool, linked: bool
+) -> None:
     path = tmp_path / "v1.db"
+    named = tmp_path_factory.mktemp("links") / "named.db" if linked else path
+    if linked:
+        named.symlink_to(path)
     make_v1(path, *(row(f"s{n}", ["hello " * 300]) for n in range(20)))
     kill_a_writer(path, "journal")
     before = files(tmp_path)
     assert set(before) == {"v1.db", "v1.db-journal"}
     assert b"half of a save" in path.read_bytes() or b"x" * 1000 in path.read_bytes(), "the journal is hot"
-    with open_legacy(parse_store_url(f"sqlite://{path}"), snapshot=snapshot) as opened:
+    with open_legacy(parse_store_url(f"sqlite://{named}"), snapshot=snapshot) as opened:
         assert opened.is_copy
         found = [each for _, each in opened.walk()]
     assert len(found) == 20

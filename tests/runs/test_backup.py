@@ -194,6 +194,32 @@ def test_a_duckdb_store_comes_back_with_its_log(legacy: Legacy, tmp_path: Path) 
     assert ("only in the log",) in duckdb.connect(str(path)).execute("SELECT model_name FROM events").fetchall()
 
 
+@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+def test_a_store_that_a_link_names_is_copied_with_its_log_and_put_back_where_the_link_leads(
+    engine: str, tmp_path: Path
+) -> None:
+    real, link = tmp_path / "real" / "r.db", tmp_path / "named.db"
+    real.parent.mkdir()
+    link.symlink_to("real/r.db")
+    with open_store(f"{engine}://{real}", mode="create", role="target") as made:
+        made.execute("CREATE TABLE t (a VARCHAR)")
+        if engine == "duckdb":
+            made.execute("PRAGMA disable_checkpoint_on_shutdown")
+        made.execute("INSERT INTO t VALUES ('only in the log')")
+    info = take_backup(f"{engine}://{link}")
+    assert info.path.parent == tmp_path / "named.db.backups"
+    assert info.content["rows"] == {"t": 1}
+    with pytest.raises(UsageError, match=f"^{link} is there already"):
+        restore_backup(info.path)
+    done = restore_backup(info.path, replace=True)
+    assert link.is_symlink()
+    assert done.aside is not None
+    assert done.aside.parent == real.parent
+    for path in (real, done.aside):
+        with open_store(f"{engine}://{path}", mode="ro", role="source") as store:
+            assert store.query("SELECT a FROM t") == [("only in the log",)]
+
+
 def test_what_waits_in_the_log_is_in_the_backup_and_what_is_not_committed_is_not(store: Path, tmp_path: Path) -> None:
     with program(WRITER_IN_WAL, store):
         info = take_backup(f"libsql://{store}", tmp_path / "kept")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from tests.support.langswarm_moves import MovedStore, update
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.runs import TransferOptions, migrate, verify
 from sessionlift.runs.verifier.langswarm import CANNOT_SEE
+from sessionlift.runs.verifier.langswarm._copy import copy_of
 from sessionlift.runs.verifier.langswarm._rules import OURS
 
 pytestmark = pytest.mark.slow
@@ -494,6 +496,19 @@ def test_a_session_that_left_the_target_is_counted_and_must_have_no_rows(
     assert seen.notes[code, "sessions"] == 1
     seen = moved.look(come_back)
     assert [(each.code, each.session_id) for each in seen.audit.findings] == [("came_back", session)]
+
+
+def test_the_verifier_reads_the_log_beside_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    for place in ("real", "left", "folder"):
+        (tmp_path / place).mkdir()
+    with closing(sqlite3.connect(tmp_path / "real" / "v1.db", isolation_level=None)) as live:
+        live.execute("PRAGMA journal_mode = WAL")
+        live.execute("CREATE TABLE t (a)")
+        for end in ("", "-wal"):
+            shutil.copy(tmp_path / "real" / f"v1.db{end}", tmp_path / "left" / f"v1.db{end}")
+    (tmp_path / "link.db").symlink_to("left/v1.db")
+    with closing(sqlite3.connect(copy_of(tmp_path / "link.db", tmp_path / "folder"))) as copy:
+        assert copy.execute("SELECT count(*) FROM t").fetchone() == (0,)
 
 
 def test_what_cannot_be_seen_is_said() -> None:

@@ -7,9 +7,11 @@ import threading
 import time
 from collections import OrderedDict
 
-from sessionlift.stores import StoreURL
+from sessionlift.stores import StoreURL, side_file
 
 Signature = tuple[object, ...]
+
+_ENDS = ("", "-wal", "-journal", ".wal")
 
 KEPT = 10_000
 """How many sessions are remembered as looked at."""
@@ -26,7 +28,8 @@ class LegacyWatch:
     """
 
     def __init__(self, source: StoreURL) -> None:
-        self._files = [] if source.path is None else [f"{source.path}{end}" for end in ("", "-wal", "-journal", ".wal")]
+        self._path = source.path
+        self._files = [f"{source.path}{end}" for end in _ENDS]
         self._seen: OrderedDict[str, Signature] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -34,7 +37,7 @@ class LegacyWatch:
         """The files as they are; None where that cannot tell whether they will change."""
         found: list[object] = []
         newest = 0
-        for file in self._files:
+        for file in self._where():
             try:
                 stat = os.stat(file)  # noqa: PTH116 - a path would cost more than the call
             except OSError:
@@ -42,7 +45,13 @@ class LegacyWatch:
                 continue
             newest = max(newest, stat.st_mtime_ns)
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(found) if self._files and abs(time.time_ns() - newest) > _SETTLED_NS else None
+        return tuple(found) if self._path is not None and abs(time.time_ns() - newest) > _SETTLED_NS else None
+
+    def _where(self) -> list[str]:
+        """The store's files. A link may be given another end at any time; a name costs less than following it."""
+        if self._path is None:
+            return []
+        return [str(side_file(self._path, end)) for end in _ENDS] if os.path.islink(self._path) else self._files  # noqa: PTH114
 
     def fresh(self, session_id: str) -> bool:
         """Whether the store is as it was when the session was compared last."""

@@ -19,7 +19,7 @@ from sessionlift.generations._late import late_indexes
 from sessionlift.generations._revision import wrong_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.generations._signatures import VERSION_TABLE
-from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, sniff
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, real_file, sniff
 
 # generation -> its revision, and whether it lives on DuckDB
 _REVISIONS = {
@@ -77,9 +77,9 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
     where = parse_store_url(url) if isinstance(url, str) else url
     _require_engine(where, generation)
     if where.path is not None:
-        if not where.path.parent.is_dir():
+        if not (parent := real_file(where.path).parent).is_dir():
             raise StoreNotFoundError(
-                f"there is no directory {where.path.parent}",
+                f"there is no directory {parent}",
                 hint="create it, or check the path",
                 store=where.redacted,
                 role="target",

@@ -25,7 +25,7 @@ from sessionlift.reports import directory_for, utc_now
 from sessionlift.runs._backup_worker import file_digest
 from sessionlift.runs._content import Content, refuse_other_content, told
 from sessionlift.runs._protocol import Message, Worker
-from sessionlift.stores import StoreURL, parse_store_url
+from sessionlift.stores import StoreURL, parse_store_url, real_file, side_file
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -214,23 +214,25 @@ def restore_backup(backup: str | Path, to: StoreURL | str | Path | None = None, 
 
     Its files are compared with the manifest, copied beside the store's place, and the copy's content with the
     manifest's digest; only then it gets the name. A store that is there already is refused, or with ``replace`` kept
-    aside under another name, its logs with it.
+    aside under another name beside it, its logs with it. A link stays one: the store is put where it leads.
 
     Killed at any moment, it leaves the old store whole in its place or aside, and never half a store; the same call
     then goes through. Raises BackupError, StoreLockedError, UsageError and StoreFullError.
     """
     path = Path(backup)
     info = check_backup(path)
-    where = StoreURL(info.engine, _place(info, to))  # type: ignore[arg-type]
-    store = _place(info, to)
+    named = _place(info, to)
+    where = StoreURL(info.engine, named)  # type: ignore[arg-type]
+    # what a link leads to is the store; the link stays
+    store = real_file(named)
     sides = _SIDES[info.engine]
-    present = [Path(f"{store}{end}") for end in ("", *sides) if Path(f"{store}{end}").exists()]
+    present = [each for end in ("", *sides) if (each := side_file(store, end)).exists()]
     if store.is_dir():
         hint = f"name the file that the store is to be, such as {store / 'store.db'}"
         raise UsageError(f"{store} is a directory", hint=hint, store=where.redacted)
     if present and not replace:
         raise UsageError(
-            f"{present[0]} is there already",
+            f"{named if present[0] == store else present[0]} is there already",
             hint="restore to another place with --to, or say --replace: the old store is then kept aside",
             store=where.redacted,
         )
@@ -265,8 +267,8 @@ def _place(info: BackupInfo, to: StoreURL | str | Path | None) -> Path:
     named = to if isinstance(to, StoreURL) else parse_store_url(info.store if to is None else str(to))
     if named.path is None:
         raise UsageError(f"{named.redacted} is a server; a backup is restored to a file")
-    if not named.path.parent.is_dir():
-        raise UsageError(f"there is no directory {named.path.parent}", hint="make it, or name another place with --to")
+    if not (parent := real_file(named.path).parent).is_dir():
+        raise UsageError(f"there is no directory {parent}", hint="make it, or name another place with --to")
     return named.path
 
 

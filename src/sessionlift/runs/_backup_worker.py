@@ -28,6 +28,7 @@ from sessionlift.stores import (
     needs_recovery,
     no_room,
     parse_store_url,
+    side_file,
 )
 
 _CHUNK = 1 << 20
@@ -79,7 +80,7 @@ def _copy_duckdb(where: StoreURL, copy: Path) -> None:
     assert where.path is not None  # noqa: S101 - it names a file
     with ExitStack() as stack, DuckdbStore(where, mode="ro"):
         for end in ("", ".wal"):
-            path = Path(f"{where.path}{end}")
+            path = side_file(where.path, end)
             if path.exists():
                 source = stack.enter_context(path.open("rb"))
                 _copy_bytes(source, Path(f"{copy}{end}"))
@@ -105,7 +106,7 @@ def _copy_sqlite(where: StoreURL, copy: Path) -> None:
         except StoreLockedError:
             raise
         except StoreError:
-            if not Path(f"{where.path}-journal").exists():
+            if not side_file(where.path, "-journal").exists():
                 raise
             copy.unlink(missing_ok=True)
     copy_with_side_files(where.path, copy)

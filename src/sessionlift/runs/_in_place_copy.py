@@ -24,7 +24,7 @@ from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
 from sessionlift.runs._snapshot import file_of, in_place_url, open_file, refuse_read_only, snapshot
-from sessionlift.stores import PrivateDirectory, StoreURL, sniff
+from sessionlift.stores import PrivateDirectory, StoreURL, real_file, sniff
 
 
 def copy_up(
@@ -102,7 +102,7 @@ class _Copying(InPlaceRun):
         if self._there:
             self._refuse_other()
         self._keeps_generation = not self._there
-        place = None if self._options.dry_run else goal.parent
+        place = None if self._options.dry_run else real_file(goal).parent
         copy = stack.enter_context(PrivateDirectory("copy", place)) / goal.name
         snapshot(self._named, copy)
         self._where = replace(self._where, path=copy)
@@ -119,9 +119,9 @@ class _Copying(InPlaceRun):
 
     def _refuse_goal(self, generation: str) -> None:  # noqa: ARG002 - the copy is made in any generation
         goal = file_of(self._goal)
-        if not goal.parent.is_dir():
+        if not (parent := real_file(goal).parent).is_dir():
             raise StoreNotFoundError(
-                f"there is no directory {goal.parent}",
+                f"there is no directory {parent}",
                 hint="create it, or check the path",
                 store=self._goal.redacted,
                 role="target",
@@ -130,7 +130,7 @@ class _Copying(InPlaceRun):
             refuse_read_only(self._goal)
 
     def _fills(self) -> set[Path]:
-        return super()._fills() if self._options.dry_run else {file_of(self._goal).parent}
+        return super()._fills() if self._options.dry_run else {real_file(file_of(self._goal)).parent}
 
     def _refuse_other(self) -> None:
         """The target is there: it must be what this run would make."""
@@ -161,7 +161,8 @@ class _Copying(InPlaceRun):
             super()._is_changed()
 
     def _name(self) -> None:
-        goal, copy = file_of(self._goal), file_of(self._where)
+        # where a link leads, so that it stays one
+        goal, copy = real_file(file_of(self._goal)), file_of(self._where)
         if self._there:
             self._report.skipped_sessions = self._report.total_sessions
             self._report.migrated_sessions = 0

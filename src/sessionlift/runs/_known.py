@@ -14,7 +14,7 @@ from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._pairs import write_pairs
 from sessionlift.runs._places import is_told, live_elsewhere, moved_from_others, places, taken_back_into
-from sessionlift.stores import Store, StoreURL, open_store, sniff
+from sessionlift.stores import Store, StoreURL, open_store, side_file, sniff
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
 
 def _roll_back(url: StoreURL) -> None:
     """Let SQLite take back what a killed writer left half-done; nobody can read the store before."""
-    if url.path is not None and url.path.with_name(f"{url.path.name}-journal").exists():
+    if url.path is not None and side_file(url.path, "-journal").exists():
         open_store(url, mode="rw", role="target").close()
 
 

@@ -13,7 +13,7 @@ from sessionlift.generations import Detection
 from sessionlift.ledger import Ledger
 from sessionlift.reports import Digest, Digests, Report, StoreInfo, digests_path, write, write_digests
 from sessionlift.runs._progress import Progress
-from sessionlift.stores import StoreURL
+from sessionlift.stores import StoreURL, side_file
 
 DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
@@ -75,7 +75,7 @@ def refuse_other_file(given: str | Path, *stores: StoreURL) -> None:
         raise UsageError(f"{str(path)!r} is no name for a report", hint=hint)
     for store in stores:
         for end in ("", ".wal", "-wal", "-shm", "-journal"):
-            if store.path is not None and path.resolve() == Path(f"{store.path.resolve()}{end}"):
+            if store.path is not None and path.resolve() == side_file(store.path, end):
                 raise UsageError(f"the report would take the place of the store {store.redacted}", hint=hint)
     if path.exists() and not _is_report(path):
         raise UsageError(f"{path} is there already and is no report", hint=hint, path=str(path))
@@ -104,9 +104,8 @@ def store_size(url: StoreURL) -> int | None:
     """Bytes on disk, the write-ahead log included; None for a server."""
     if url.path is None:
         return None
-    return sum(
-        file.stat().st_size for file in (url.path, Path(f"{url.path}.wal"), Path(f"{url.path}-wal")) if file.is_file()
-    )
+    files = [side_file(url.path, end) for end in ("", ".wal", "-wal")]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def store_info(url: StoreURL, found: Detection | None = None) -> StoreInfo:

@@ -53,6 +53,7 @@ from sessionlift.stores import (
     StoreURL,
     open_store,
     parse_store_url,
+    side_file,
     sniff,
     through_stdlib,
 )
@@ -364,7 +365,7 @@ class _Rollback:
     def _goes_on_in_legacy(self) -> bool:
         """Whether a rollback into this legacy store did not come to its end, and left a log of DuckDB's there."""
         begun = any(run.source == self._name for run in unfinished(self._runs, "rollback"))
-        return begun and self._legacy.path is not None and Path(f"{self._legacy.path}.wal").exists()
+        return begun and self._legacy.path is not None and side_file(self._legacy.path, ".wal").exists()
 
     def _back_up_legacy(self, store: Store) -> None:
         """Copy the legacy store, just before its first change; the ledger knows of the copy from then on."""

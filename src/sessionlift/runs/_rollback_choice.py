@@ -12,7 +12,7 @@ from sessionlift.runs._known import require_moved_into
 from sessionlift.runs._places import places
 from sessionlift.runs._rollback_options import RollbackOptions
 from sessionlift.runs._ways_back import TARGETS
-from sessionlift.stores import StoreURL, parse_store_url
+from sessionlift.stores import StoreURL, parse_store_url, real_file
 
 
 @dataclass
@@ -112,9 +112,9 @@ def refuse_what_nothing_moved_into(found: Detection, where: StoreURL) -> None:
 
 def refuse_without_directory(where: StoreURL) -> None:
     """Raises StoreNotFoundError where a file that is to be made would lie nowhere, before anything is copied."""
-    if where.path is not None and not where.path.parent.is_dir():
+    if where.path is not None and not (parent := real_file(where.path).parent).is_dir():
         raise StoreNotFoundError(
-            f"there is no directory {where.path.parent}",
+            f"there is no directory {parent}",
             hint="create it, or check the path",
             store=where.redacted,
             role="source",

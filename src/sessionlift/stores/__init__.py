@@ -3,10 +3,11 @@
 from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
+from sessionlift.stores._files import real_file, side_file
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store, through_stdlib
 from sessionlift.stores._private import PrivateDirectory, file_size_limit, no_room
-from sessionlift.stores._recovery import copy_with_side_files, needs_recovery, side_file
+from sessionlift.stores._recovery import copy_with_side_files, needs_recovery
 from sessionlift.stores._sniff import Found, sniff
 from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlfile import SqliteFileStore
@@ -45,6 +46,7 @@ __all__ = [
     "parse_store_url",
     "probe_fidelity",
     "quote_identifier",
+    "real_file",
     "side_file",
     "sniff",
     "through_stdlib",

@@ -14,6 +14,7 @@ from sessionlift.errors import StoreError, UsageError
 from sessionlift.stores import _duckdb_room, _registry
 from sessionlift.stores._base import Mode, Role, Staged, Store
 from sessionlift.stores._duckdb_errors import looks_short, map_duckdb_error, refuse_cut_short
+from sessionlift.stores._files import real_file
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._spill import enter_spill, leave_spill
 from sessionlift.stores._sqlite_errors import unstorable
@@ -65,7 +66,7 @@ class DuckdbStore(Store):
             "autoload_known_extensions": False,
         }
         try:
-            self._connection = duckdb.connect(str(self._path), read_only=mode == "ro", config=config)
+            self._connection = duckdb.connect(str(real_file(self._path)), read_only=mode == "ro", config=config)
             self._key = _registry.enter(self._path, "duckdb")
             if short is not None:
                 refuse_cut_short(self._connection, self._path, short, store=url.redacted, role=role)

@@ -11,15 +11,11 @@ import shutil
 from pathlib import Path
 
 from sessionlift.errors import StoreLockedError
+from sessionlift.stores._files import real_file, side_file
 from sessionlift.stores._registry import open_engine
 
 _ATTEMPTS = 5
 _SUFFIXES = ("", "-journal", "-wal")
-
-
-def side_file(path: Path, suffix: str) -> Path:
-    """The file of a store's own beside it: ``-journal``, ``-wal`` or ``-shm``."""
-    return path.with_name(path.name + suffix)
 
 
 def needs_recovery(path: Path) -> bool:
@@ -27,7 +23,7 @@ def needs_recovery(path: Path) -> bool:
     journal in a directory where nobody could roll it back."""
     if side_file(path, "-wal").exists() and not side_file(path, "-shm").exists():
         return True
-    return side_file(path, "-journal").exists() and not os.access(path.parent, os.W_OK)
+    return side_file(path, "-journal").exists() and not os.access(real_file(path).parent, os.W_OK)
 
 
 def copy_with_side_files(path: Path, copy: Path) -> None:

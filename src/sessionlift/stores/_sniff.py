@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sessionlift.errors import StoreError, StoreFormatError, StoreNotFoundError
+from sessionlift.stores._files import real_file, side_file
 
 Found = Literal["duckdb", "sqlite", "json", "empty", "text", "directory", "missing", "unknown"]
 
@@ -134,7 +135,7 @@ def _unreadable(path: Path) -> str | None:
 
 
 def _missing(path: Path, *, store: str, role: str | None) -> StoreError:
-    wal = path.with_name(path.name + ".wal")
+    wal = side_file(path, ".wal")
     if wal.exists():
         return StoreNotFoundError(
             f"{path} is missing, but its write-ahead log {wal.name} is there",
@@ -143,8 +144,8 @@ def _missing(path: Path, *, store: str, role: str | None) -> StoreError:
             role=role,
             found="wal_only",
         )
-    if not path.parent.is_dir():
-        what, hint = f"there is no directory {path.parent}", "create it, or check the path"
+    if not (parent := real_file(path).parent).is_dir():
+        what, hint = f"there is no directory {parent}", "create it, or check the path"
     else:
         what, hint = f"there is no file {path}", "check the path"
     return StoreNotFoundError(what, hint=hint, store=store, role=role, found="missing")
@@ -159,8 +160,8 @@ def check_openable(path: Path, engine: str, *, create: bool, store: str, role: s
     try:
         info = path.stat()
     except FileNotFoundError:
-        wal = path.with_name(path.name + ".wal")
-        if create and path.parent.is_dir() and not (engine == "duckdb" and wal.exists()):
+        wal = side_file(path, ".wal")
+        if create and real_file(path).parent.is_dir() and not (engine == "duckdb" and wal.exists()):
             return
         raise _missing(path, store=store, role=role) from None
     except NotADirectoryError:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from sessionlift.errors import StoreError, StoreLockedError, UsageError
 from sessionlift.stores import _registry
 from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
+from sessionlift.stores._files import real_file, side_file
 from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._sqlite_errors import map_sqlite_error, writable_directory
@@ -50,12 +51,14 @@ class SqliteFileStore(Store):
         if url.path is None:
             raise UsageError(f"{url.redacted} names no file")
         self.url, self.mode, self.role, self._path = url, mode, role, url.path
+        # every file of the store is found by this name, also where a link is given another end meanwhile
+        self._real = real_file(url.path)
         self._connection: Any = None
         self._patience = 0.0
         check_openable(self._path, self.engine, create=mode == "create", store=url.redacted, role=role)
-        uri = f"file:{quote(str(self._path))}?mode={_OPEN_MODES[mode]}"
-        self._clean_before = mode == "ro" and not self._side_file("-wal").exists()
-        if self._clean_before and not writable_directory(self._path.parent):
+        uri = f"file:{quote(str(self._real))}?mode={_OPEN_MODES[mode]}"
+        self._clean_before = mode == "ro" and not side_file(self._real, "-wal").exists()
+        if self._clean_before and not writable_directory(self._real.parent):
             # a store in WAL mode could not be opened there otherwise: it needs a -shm file beside it
             uri += "&immutable=1"
         try:
@@ -115,7 +118,7 @@ class SqliteFileStore(Store):
         if self._connection is None:
             return
         self._drop()
-        if self._clean_before and self._side_file("-wal").exists():
+        if self._clean_before and side_file(self._real, "-wal").exists():
             self._tidy_after_reading()
         _registry.leave(self._key)
 
@@ -125,15 +128,12 @@ class SqliteFileStore(Store):
         A reader may not remove them; a connection that may write does so when it is the last to close.
         """
         try:
-            connection = self._connect(f"file:{quote(str(self._path))}?mode=rw")
+            connection = self._connect(f"file:{quote(str(self._real))}?mode=rw")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
             connection.close()
         except BaseException as error:
             if not self._is_driver_error(error):
                 raise
-
-    def _side_file(self, suffix: str) -> Path:
-        return self._path.with_name(self._path.name + suffix)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -18,6 +18,7 @@ from sessionlift.errors import (
     StoreReadOnlyError,
     StoreTextError,
 )
+from sessionlift.stores._files import real_file
 from sessionlift.stores._private import file_size_limit
 from sessionlift.stores._sniff import BAD_DISK, may, sniff, wrong_format
 from sessionlift.stores._value import INT64_MAX, INT64_MIN, Value
@@ -156,7 +157,7 @@ def unstorable(params: Sequence[Value], **common: Any) -> StoreError | None:
 
 def _free_bytes(path: Path) -> int:
     try:
-        info = os.statvfs(path if path.exists() else path.parent)
+        info = os.statvfs(path if path.exists() else real_file(path).parent)
     except OSError:
         return 1 << 62
     return info.f_bavail * info.f_frsize
@@ -186,8 +187,8 @@ def _read_only(path: Path | None, common: dict[str, Any]) -> StoreReadOnlyError:
 
 
 def _cannot_open(path: Path | None, text: str, common: dict[str, Any]) -> StoreError:
-    if path is not None and not path.parent.is_dir():
-        return StoreNotFoundError(f"there is no directory {path.parent}", hint="create it first", **common)
+    if path is not None and not (parent := real_file(path).parent).is_dir():
+        return StoreNotFoundError(f"there is no directory {parent}", hint="create it first", **common)
     if path is not None and not may_write(path):
         return _read_only(path, common)
     if path is not None and _free_bytes(path) < _LITTLE_SPACE:
@@ -212,4 +213,4 @@ def writable_directory(path: Path) -> bool:
 
 def may_write(path: Path) -> bool:
     """Whether this user may write to the file, or make it, with its journal beside it."""
-    return writable_directory(path.parent) and (not path.exists() or may(path, os.W_OK))
+    return writable_directory(real_file(path).parent) and (not path.exists() or may(path, os.W_OK))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -77,7 +78,8 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def _beside(path: Path, side: str) -> Path:
-    return path.with_name(path.name + side)
+    # SQLite follows a link first: its logs lie beside the real file
+    return Path(f"{os.path.realpath(path)}{side}")
 
 
 def _mapped(error: sqlite3.DatabaseError, path: Path) -> StoreError:

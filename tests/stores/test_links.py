@@ -1,0 +1,46 @@
+"""Stores that are named by a symbolic link: their logs lie beside the real file, and are found there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sessionlift.stores import _sqlfile, open_store
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Path:
+    """A link that leads to the name of a file in another directory."""
+    for name in ("real", "links"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "links" / "x.db"
+    link.symlink_to("../real/y.db")
+    return link
+
+
+@pytest.mark.parametrize("engine", ["libsql", "sqlite"])
+def test_a_log_beside_the_real_file_is_read_from_a_directory_that_may_not_be_written(
+    engine: str, link: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlfile, "writable_directory", lambda path: path != link.parent)
+    with open_store(f"{engine}://{link}", mode="create", role="target") as live:
+        live.query("PRAGMA journal_mode = WAL")
+        live.execute("CREATE TABLE t (a)")
+        live.execute("INSERT INTO t VALUES (1)")
+        assert link.resolve().with_name("y.db-wal").exists(), "the row waits in the log"
+        with open_store(f"{engine}://{link}", mode="ro", role="source") as store:
+            assert store.query("SELECT a FROM t") == [(1,)]
+    assert [path.name for path in link.parent.iterdir()] == ["x.db"]
+
+
+def test_a_new_duckdb_store_has_its_log_where_the_link_leads(link: Path) -> None:
+    with open_store(f"duckdb://{link}", mode="create", role="target") as store:
+        store.execute("CREATE TABLE t (a INTEGER)")
+        store.execute("PRAGMA disable_checkpoint_on_shutdown")
+        store.execute("INSERT INTO t VALUES (1)")
+    assert sorted(path.name for path in link.resolve().parent.iterdir()) == ["y.db", "y.db.wal"]
+    assert [path.name for path in link.parent.iterdir()] == ["x.db"]
+    with duckdb.connect(str(link), read_only=True) as db:
+        assert db.execute("SELECT a FROM t").fetchall() == [(1,)]
