@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 VERSION = 1
 _WORKER = "sessionlift.runs._backup_worker"
 _NAMES = {"duckdb": "store.duckdb", "libsql": "store.db", "sqlite": "store.db"}
-_SIDES = {"duckdb": (".wal",), "libsql": ("-journal", "-wal", "-shm"), "sqlite": ("-journal", "-wal", "-shm")}
+SIDES = {"duckdb": (".wal",), "libsql": ("-journal", "-wal", "-shm"), "sqlite": ("-journal", "-wal", "-shm")}
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def restore_backup(backup: str | Path, to: StoreURL | str | Path | None = None, 
     where = StoreURL(info.engine, named)  # type: ignore[arg-type]
     # what a link leads to is the store; the link stays
     store = real_file(named)
-    sides = _SIDES[info.engine]
+    sides = SIDES[info.engine]
     present = [each for end in ("", *sides) if (each := side_file(store, end)).exists()]
     if store.is_dir():
         hint = f"name the file that the store is to be, such as {store / 'store.db'}"

@@ -17,6 +17,7 @@ from sessionlift.errors import (
 )
 from sessionlift.generations import chain_of, detect
 from sessionlift.runs._auto_backup import BackupOptions
+from sessionlift.runs._backup import SIDES
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
 from sessionlift.runs._interrupts import Interrupts
@@ -24,7 +25,7 @@ from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
 from sessionlift.runs._snapshot import file_of, in_place_url, open_file, refuse_read_only, snapshot
-from sessionlift.stores import PrivateDirectory, StoreURL, real_file, sniff
+from sessionlift.stores import PrivateDirectory, StoreURL, real_file, side_file, sniff
 
 
 def copy_up(
@@ -126,8 +127,22 @@ class _Copying(InPlaceRun):
                 store=self._goal.redacted,
                 role="target",
             )
-        if not self._options.dry_run and sniff(goal) in ("missing", "empty"):
-            refuse_read_only(self._goal)
+        if sniff(goal) in ("missing", "empty"):
+            self._refuse_logs()
+            if not self._options.dry_run:
+                refuse_read_only(self._goal)
+
+    def _refuse_logs(self) -> None:
+        """Raise UsageError where logs of another store lie in wait for the name: SQLite would play them into ours."""
+        goal = file_of(self._goal)
+        left = next((log for end in SIDES["sqlite"] if (log := side_file(goal, end)).exists()), None)
+        if left is not None:
+            raise UsageError(
+                f"{left} is there already, without its store",
+                hint=f"it belongs to another store that had the name {goal.name}, and would change the new one: "
+                "move it away with what is left of that store, or name a new file",
+                store=self._goal.redacted,
+            )
 
     def _fills(self) -> set[Path]:
         return super()._fills() if self._options.dry_run else {real_file(file_of(self._goal)).parent}
@@ -167,6 +182,8 @@ class _Copying(InPlaceRun):
             self._report.skipped_sessions = self._report.total_sessions
             self._report.migrated_sessions = 0
         else:
+            if sniff(goal) in ("missing", "empty"):
+                self._refuse_logs()
             with suppress(FileNotFoundError):
                 if sniff(goal) == "empty":
                     goal.unlink()
