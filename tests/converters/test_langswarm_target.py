@@ -11,7 +11,14 @@ from tests.support.langswarm_rows import Keep, moved, units
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.converters import CATALOG, SESSION
-from sessionlift.converters.langswarm import V2_COLUMNS, LangswarmRows, backward, open_legacy, read_session
+from sessionlift.converters.langswarm import (
+    V2_COLUMNS,
+    LangswarmBackward,
+    LangswarmRows,
+    backward,
+    open_legacy,
+    read_session,
+)
 from sessionlift.generations import prepare_target
 from sessionlift.stores import Store, open_store, parse_store_url
 
@@ -101,3 +108,22 @@ def test_every_trap_of_the_demo_store_moves_or_is_put_aside(legacy: Path, tmp_pa
     for session_id, rows in made.truth.items():
         contents = [json.dumps(each["content"]) for each in rows["history"]["messages"]]
         assert len(contents) == sum(1 for row in keep.tables["session_messages"] if row[0] == session_id)
+
+
+def test_whatever_goes_wrong_with_one_session_is_told_of_it_and_the_others_are_made(
+    legacy: Path, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, _ = moved(legacy)
+    fill(target, keep)
+    bad, *others = (row[0] for row in keep.tables["sessions"][:3])
+
+    def odd(rows: Any, *more: Any) -> Any:
+        if rows.session[0] == bad:
+            raise KeyError("messages")
+        return backward(rows, *more)
+
+    monkeypatch.setattr("sessionlift.converters.langswarm._way_back.backward", odd)
+    with LangswarmBackward() as way:
+        batch = way.backward(target, [bad, *others], {})
+    assert [(each.session_id, each.code) for each in batch.refused] == [(bad, "target_unreadable")]
+    assert [unit.session_id for unit in batch.units] == others

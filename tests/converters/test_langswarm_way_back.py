@@ -263,3 +263,14 @@ def test_only_what_v1_would_spell_otherwise_is_kept_as_it_was(row: LegacyRow, zo
     for column in set(made.complement.get("cells", {})) & {"metadata", "history"}:
         cell = row.cells[column]
         assert not isinstance(cell, str) or cell != json.dumps(json.loads(cell)), column
+
+
+def test_a_session_without_a_list_of_messages_goes_back_with_what_v2_has_written() -> None:
+    row = legacy_row(metadata(), {"session_id": "s"})
+    made = forward(row, LangswarmOptions())
+    assert isinstance(made, Moved)
+    assert made.rows.metrics is not None
+    now = replace(made.rows, metrics=(*made.rows.metrics[:3], 1.5, *made.rows.metrics[4:]))
+    again = forward(row, LangswarmOptions(), keep_for_forward(now, made.complement))
+    assert isinstance(again, Moved)
+    assert again.rows == now

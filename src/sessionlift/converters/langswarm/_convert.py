@@ -126,7 +126,8 @@ def keep_for_forward(
     again = forward(row, LangswarmOptions(timezone=zone))
     if isinstance(again, Moved) and again.rows == rows:
         return None
-    messages = json.loads(cells["history"])["messages"] or []
+    # V1 need not have the list, nor need it be one where it is empty
+    messages = json.loads(cells["history"]).get("messages") or []
     return {
         "made": source_digest(row),
         "session": list(map(json_cell, rows.session)),

@@ -21,6 +21,8 @@ from sessionlift.errors import ConversionError
 from sessionlift.stores import Store
 
 TABLE = "sessions"
+_ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises on values of other kinds than those that a shape has."""
 
 
 class LangswarmBackward:
@@ -87,6 +89,11 @@ class LangswarmBackward:
             except RecursionError:
                 why = "its values are nested more deeply than Python reads"
                 batch.refused.append(Refused(key, "nested_too_deeply", why))
+                continue
+            except _ODD_VALUES as error:
+                # whatever the application has made of one session must not keep the others from going
+                why = f"session {key!r} cannot be taken back: {type(error).__name__}: {error}"
+                batch.refused.append(Refused(key, "target_unreadable", why))
                 continue
             if made is None:
                 continue
