@@ -234,11 +234,14 @@ def test_a_store_that_a_killed_program_left_is_mended_in_the_copy_only(store: Pa
     with program(WRITER_WITH_JOURNAL, store):
         pass
     assert Path(f"{store}-journal").stat().st_size > 0
+    store.chmod(0o400)
     before = snapshot(store.parent)
     info = take_backup(str(store), tmp_path / "kept")
     assert snapshot(store.parent) == before
+    assert (info.path / "store.db").stat().st_mode & 0o777 == 0o600, "nobody else may read it"
     restore_backup(info.path, str(tmp_path / "again.db"))
     assert rows_of(tmp_path / "again.db") == rows
+    store.chmod(0o600)
     assert rows_of(store) == rows
 
 

@@ -24,7 +24,7 @@ from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
-from sessionlift.runs._snapshot import file_of, in_place_url, open_file, refuse_read_only, snapshot
+from sessionlift.runs._snapshot import file_of, in_place_url, reading, refuse_read_only, snapshot
 from sessionlift.stores import PrivateDirectory, StoreURL, real_file, side_file, sniff
 
 
@@ -206,6 +206,6 @@ def _rows_of(where: StoreURL, newest: str, origin: StoreURL) -> dict[str, str]:
     chain = chain_of(newest)
     names = {info.generation: info for info in chain}
     at, to = names[detect(origin).generation], names[newest]
-    with open_file(where, mode="ro", role="target") as store:
+    with reading(where, role="target") as store:
         staying = columns_that_stay(store, at, to, chain)
         return {table: digest_stay(store, table, columns, at, to, chain).digest for table, columns in staying.items()}

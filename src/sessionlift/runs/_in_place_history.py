@@ -8,7 +8,7 @@ from typing import Any
 
 from sessionlift.errors import UsageError
 from sessionlift.generations import chain_of, detect, kept_rows, not_in_place
-from sessionlift.runs._snapshot import in_place_url, open_file
+from sessionlift.runs._snapshot import in_place_url, reading
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def history(store: str) -> History:
             f"{where.redacted} holds {found.generation}, which is not changed in place",
             hint="sessionlift status STORE tells what was moved into it",
         )
-    with open_file(where, mode="ro", role="source") as opened:
+    with reading(where, role="source") as opened:
         steps: list[Step] = []
         if opened.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessionlift_steps'"):
             steps = [

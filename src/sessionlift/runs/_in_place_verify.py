@@ -15,7 +15,7 @@ from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store, write_report
 from sessionlift.runs._row_digests import TableDigest, columns_of, count_rows, tables_of
-from sessionlift.runs._snapshot import in_place_url, open_file, snapshot
+from sessionlift.runs._snapshot import in_place_url, open_file, reading, snapshot
 from sessionlift.stores import PrivateDirectory, SqliteFileStore, StoreURL, quote_identifier
 
 METHOD = (
@@ -160,7 +160,7 @@ def _hold_against(
             hint="name a copy of the same store",
         )
     low = min(here, there, key=chain.index)
-    with open_file(other, mode="ro", role="source") as copy:
+    with reading(other, role="source") as copy:
         staying = columns_that_stay(copy, there, here, chain)
         for table, columns in staying.items():
             was = digest_stay(copy, table, columns, there, here, chain)
@@ -205,7 +205,7 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
         sides.append((other, "the copy from before", "source_digest"))
     lines = list(read_digests(claimed_file, claimed.digests))
     for where, said, name in sides:
-        with open_file(where, mode="ro", role="target") as store:
+        with reading(where, role="target") as store:
             staying = columns_that_stay(store, at, to, chain)
             for line in lines:
                 columns = staying.get(line.session_id)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from sessionlift.errors import StoreFormatError, StoreReadOnlyError, UsageError
-from sessionlift.stores import Mode, Role, SqliteFileStore, StoreURL, may_write, open_store, parse_store_url, sniff
+from sessionlift.stores import (
+    Mode,
+    PrivateDirectory,
+    Role,
+    SqliteFileStore,
+    StoreURL,
+    copy_with_side_files,
+    may_write,
+    needs_recovery,
+    no_room,
+    open_store,
+    parse_store_url,
+    side_file,
+    sniff,
+)
 
 
 def in_place_url(text: str) -> StoreURL:
@@ -63,11 +79,37 @@ def open_file(where: StoreURL, *, mode: Mode, role: Role) -> SqliteFileStore:
     return store
 
 
+@contextmanager
+def reading(where: StoreURL, *, role: Role) -> Iterator[SqliteFileStore]:
+    """Open a SQLite file to read it; one that a killed program left half-changed is recovered in a private copy."""
+    path = file_of(where)
+    with ExitStack() as stack:
+        store = None if needs_recovery(path) else _as_it_lies(where, role)
+        if store is None:
+            copy = stack.enter_context(PrivateDirectory("recovery")) / "store.db"
+            try:
+                copy_with_side_files(path, copy)
+            except OSError as error:
+                raise no_room(error) from error
+            store = open_file(replace(where, path=copy), mode="rw", role=role)
+        yield stack.enter_context(store)
+
+
+def _as_it_lies(where: StoreURL, role: Role) -> SqliteFileStore | None:
+    """None for a store with a journal that must be rolled back, which a reader may not do."""
+    try:
+        return open_file(where, mode="ro", role=role)
+    except StoreReadOnlyError:
+        if not side_file(file_of(where), "-journal").exists():
+            raise
+        return None
+
+
 def snapshot(where: StoreURL, path: Path) -> None:
-    """Copy what is committed in a store to ``path``, through a connection of its own that only reads.
+    """Copy what is committed in a store to ``path``; the store is only read.
 
     The copy can be written to, whatever the permissions of the store: something is tried in it, or it is led up.
     """
-    with open_file(where, mode="ro", role="source") as store:
+    with reading(where, role="source") as store:
         store.copy_to(path)
     path.chmod(path.stat().st_mode | 0o600)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from sessionlift.errors import StoreLockedError
@@ -48,6 +49,8 @@ def copy_with_side_files(path: Path, copy: Path) -> None:
             target.unlink(missing_ok=True)
             if source.exists():
                 shutil.copyfile(source, target)
+                # nobody else may look into the copy who may not look into the store; it has to be recovered
+                target.chmod(stat.S_IMODE(source.stat().st_mode) | 0o600)
         if before == [_state(side_file(path, suffix)) for suffix in _SUFFIXES]:
             return
     raise StoreLockedError(

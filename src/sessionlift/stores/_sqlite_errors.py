@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sessionlift.errors import (
     StoreReadOnlyError,
     StoreTextError,
 )
-from sessionlift.stores._files import real_file
+from sessionlift.stores._files import real_file, side_file
 from sessionlift.stores._private import file_size_limit
 from sessionlift.stores._sniff import BAD_DISK, may, sniff, wrong_format
 from sessionlift.stores._value import INT64_MAX, INT64_MIN, Value
@@ -179,6 +180,13 @@ def _full(path: Path | None, common: dict[str, Any]) -> StoreFullError:
 
 def _read_only(path: Path | None, common: dict[str, Any]) -> StoreReadOnlyError:
     where = str(path) if path is not None else "the store"
+    if path is not None and may_write(path) and (journal := side_file(path, "-journal")).exists():
+        return StoreReadOnlyError(
+            f"{where} was left half-changed: {journal.name} must be rolled back first, which a reader may not do",
+            hint=f"a program that wrote to it was killed: open the store with that program once, or say "
+            f"`sqlite3 {shlex.quote(str(path))} .schema`; then run the same command again",
+            **common,
+        )
     return StoreReadOnlyError(
         f"{where} may not be written: it was opened read-only, or it or its directory is read-only",
         hint="check the permissions of the file and of its directory",
