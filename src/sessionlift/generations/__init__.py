@@ -23,6 +23,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.generations._connect import over
     from sessionlift.generations._detect import LED_UP, MOVED, Detection, detect, require_generation
     from sessionlift.generations._kept import kept_rows
+    from sessionlift.generations._kept_digests import KeptState, kept_state, refuse_altered
     from sessionlift.generations._late import late_indexes, leave_out_indexes, make_late_indexes
     from sessionlift.generations._prepare import check_target, prepare_target
     from sessionlift.generations._revision import Settled
@@ -45,6 +46,7 @@ __all__ = [
     "MOVED",
     "OFF_THE_HOUR",
     "Detection",
+    "KeptState",
     "Oddity",
     "RevisionInfo",
     "Settled",
@@ -57,12 +59,14 @@ __all__ = [
     "derive_hours",
     "detect",
     "kept_rows",
+    "kept_state",
     "late_indexes",
     "leave_out_indexes",
     "make_late_indexes",
     "not_in_place",
     "over",
     "prepare_target",
+    "refuse_altered",
     "refuse_dependents",
     "require_generation",
     "schema_config",
@@ -85,6 +89,7 @@ _HOME = {
     "MOVED": "_detect",
     "OFF_THE_HOUR": "_series",
     "Detection": "_detect",
+    "KeptState": "_kept_digests",
     "Oddity": "_chain",
     "RevisionInfo": "_schema",
     "Settled": "_revision",
@@ -97,12 +102,14 @@ _HOME = {
     "derive_hours": "_series",
     "detect": "_detect",
     "kept_rows": "_kept",
+    "kept_state": "_kept_digests",
     "late_indexes": "_late",
     "leave_out_indexes": "_late",
     "make_late_indexes": "_late",
     "not_in_place": "_chain",
     "over": "_connect",
     "prepare_target": "_prepare",
+    "refuse_altered": "_kept_digests",
     "refuse_dependents": "_chain",
     "require_generation": "_detect",
     "schema_config": "_schema",

@@ -209,10 +209,20 @@ def refuse_dependents(connection: Connection, at: str, to: str) -> None:
         raise hindered(hindering, step_of(to).name)
 
 
-def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id: str, let_dangle: bool = False) -> None:
+def change(
+    connection: Connection,
+    where: StoreURL,
+    *,
+    at: str,
+    to: str,
+    run_id: str,
+    let_dangle: bool = False,
+    kept_looked_at: bool = False,
+) -> None:
     """Lead a stamped store from one revision of its chain to another, in the caller's transaction.
 
-    Every step verifies what it made. Raises GenerationError and the store errors; the caller rolls back.
+    Every step verifies what it made. ``kept_looked_at``: :func:`refuse_altered` was asked already. Raises
+    GenerationError and the store errors; the caller rolls back.
     """
     chain = [info.revision for info in chain_of(step_of(at).name)]
     up = chain.index(to) >= chain.index(at)
@@ -232,7 +242,7 @@ def change(connection: Connection, where: StoreURL, *, at: str, to: str, run_id:
         connection,
         to,
         store=where.redacted,
-        attributes={"run_id": run_id, "let_dangle": let_dangle},
+        attributes={"run_id": run_id, "let_dangle": let_dangle, "kept_looked_at": kept_looked_at},
     )
 
 

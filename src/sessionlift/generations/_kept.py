@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sessionlift.errors import StoreCorruptError
 from sessionlift.stores import quote_identifier
 
 if TYPE_CHECKING:
@@ -166,7 +167,19 @@ class Kept:
 
     def position(self) -> int:
         """The position of :meth:`mark`."""
-        return int(self._values(_MARK, "position")[0][1])
+        found = self._values(_MARK, "position")
+        if not found or not isinstance(found[0][1], int):
+            raise self._damaged(_MARK, "up to which row everything had been counted")
+        return int(found[0][1])
+
+    def _damaged(self, table: str, lacking: str) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"what the way down from {self.revision} kept in {KEPT_TABLE} no longer says {lacking} (under {table})",
+            hint="somebody has changed or removed it: restore the backup that the downgrade made "
+            "(`sessionlift restore BACKUP`)",
+            role="target",
+            table=table,
+        )
 
     def restore_rows(self, table: str, *, new_ids: bool = False, but: str | None = None) -> int:
         """Put the rows of ``table`` back, in their places; returns how many. With ``new_ids`` at its end.

@@ -20,6 +20,7 @@ from sessionlift.errors import DependentObjectsError, GenerationError, UsageErro
 from sessionlift.generations import _leftovers, _sqltext, _structure
 from sessionlift.generations._dependents import Dependent, dependents
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE, Kept, drop_if_empty, kept_rows, note_step
+from sessionlift.generations._kept_digests import NOTE, complement_of, refuse_altered
 from sessionlift.generations._revision import Revision, _children_first, table_exists
 from sessionlift.stores import quote_identifier
 
@@ -150,6 +151,7 @@ class Step(Revision):
         taken = self.after is None and any(table_exists(connection, name) for name in self.tables)
         told: dict[str, Any] = {}
         if not taken:
+            self._refuse_altered(connection)
             kept = Kept.latest(connection, self.revision)
             made = kept.statements() if kept is not None else {}
             for statement in self._statements(made):
@@ -176,6 +178,7 @@ class Step(Revision):
         connection = op.get_bind()
         self._require_engine(connection.dialect.name)
         self.verify(connection)
+        self._refuse_altered(connection)  # what is noted of it at the end must not vouch for what somebody else did
         hindering = self.in_the_way(connection)
         if hindering and not context.config.attributes.get("let_dangle"):
             raise hindered(hindering, self.after.name)
@@ -190,6 +193,10 @@ class Step(Revision):
                 connection.exec_driver_sql(statement)
         self.after.verify(connection)
         self._note(connection, "down", told)
+
+    def _refuse_altered(self, connection: Connection) -> None:
+        if not context.config.attributes.get("kept_looked_at"):
+            refuse_altered(connection, [self.revision])
 
     def _statements(self, made: Mapping[str, str]) -> tuple[str, ...]:
         """``own``, with the words by which the objects were made that have been there already."""
@@ -360,6 +367,8 @@ class Step(Revision):
         )
 
     def _note(self, connection: Connection, direction: str, told: Mapping[str, Any]) -> None:
+        if direction != "adopted":
+            told = {**told, NOTE: complement_of(_structure.queries(connection), self.revision)}
         note_step(
             connection,
             run_id=run_id(),

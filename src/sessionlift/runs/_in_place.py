@@ -21,6 +21,7 @@ from sessionlift.errors import (
     VerificationError,
 )
 from sessionlift.generations import (
+    KeptState,
     RevisionInfo,
     Standing,
     adopt,
@@ -29,7 +30,9 @@ from sessionlift.generations import (
     change,
     detect,
     kept_rows,
+    kept_state,
     not_in_place,
+    refuse_altered,
     refuse_dependents,
     standing,
     step_of,
@@ -60,6 +63,7 @@ from sessionlift.runs._in_place_check import (
 )
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
 from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._kept_check import KEPT_TABLE, altered, unchecked
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import (
@@ -264,6 +268,9 @@ class InPlaceRun:
         self._progress.step(f"Checking {self._named.redacted} ({found.generation})")
         if self._verb == "downgrade" and not self._options.let_dangle:
             refuse_dependents(connection, here.revision, self._to.revision)  # before the backup, too
+        chained = [info.revision for info in self._chain]
+        kept = refuse_altered(connection, chained, store=self._named.redacted)
+        self._report.assumptions += unchecked(kept)
         with ThreadPoolExecutor(1) as beside:
             backup = beside.submit(self._back_up)
             before = take_down(store, here, self._to, self._chain)
@@ -283,9 +290,10 @@ class InPlaceRun:
                 to=self._to.revision,
                 run_id=self._run_id,
                 let_dangle=self._options.let_dangle,
+                kept_looked_at=True,
             )
         self._progress.step("Verifying")
-        self._hold_against(store, before, here)
+        self._hold_against(store, before, here, kept_state(connection, chained), kept)
         self._tell(connection, before, counted)
         return True
 
@@ -302,15 +310,29 @@ class InPlaceRun:
         low, high = names.index(self._to.revision), names.index(here.revision)
         return [table for revision in names[low + 1 : high + 1] for table in step_of(revision).tables]
 
-    def _hold_against(self, store: SqliteFileStore, before: Before, here: RevisionInfo) -> None:
+    def _hold_against(
+        self, store: SqliteFileStore, before: Before, here: RevisionInfo, kept: KeptState, kept_before: KeptState
+    ) -> None:
         verification, after = verify_change(
-            store, before, self._road, here, self._to, self._chain, may_dangle=self._options.let_dangle
+            store,
+            before,
+            self._road,
+            here,
+            self._to,
+            self._chain,
+            run_id=self._run_id,
+            may_dangle=self._options.let_dangle,
         )
+        if differences := altered(kept):
+            verification.differences += differences
+            verification.status = "failed"
         self._report.verification = verification
         self._digests = [
             Digest(table, was.digest, after.get(table, TableDigest(0, "-")).digest, "catalog")
             for table, was in before.tables.items()
         ]
+        if kept.digest or kept_before.digest:
+            self._digests.append(Digest(KEPT_TABLE, kept_before.digest or "-", kept.digest or "-", "catalog"))
         if verification.differences:
             raise VerificationError(
                 f"the store is not as it must be after the change; {len(verification.differences)} differences, the "

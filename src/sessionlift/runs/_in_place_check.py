@@ -11,6 +11,7 @@ from sessionlift.errors import StoreCorruptError, StoreError, StoreFullError
 from sessionlift.generations import Oddity, RevisionInfo, step_of
 from sessionlift.reports import Difference, SourceFact, Verification
 from sessionlift.runs._in_place_roads import InPlaceRoad
+from sessionlift.runs._kept_check import Going, not_kept, owed
 from sessionlift.runs._report_files import store_size
 from sessionlift.runs._row_digests import TableDigest, columns_of, digest_rows, tables_of
 from sessionlift.runs._snapshot import open_file
@@ -19,13 +20,16 @@ from sessionlift.stores import Store, StoreURL, quote_identifier
 
 METHOD = (
     "in the transaction of the change, before it was committed: every row of every table that both generations have, "
-    "as a digest before and after; the structure with all tables, columns, keys, indexes, views and triggers; "
-    "each view compiled; and what the program does with the store, tried and taken back"
+    "as a digest before and after; on a way down, what was kept of every row that goes, cell by cell; the structure "
+    "with all tables, columns, keys, indexes, views and triggers; each view compiled; and what the program does with "
+    "the store, tried and taken back"
 )
 CANNOT_SEE = (
     "a fault in SQLite itself: the same library wrote and read",
     "the wording of a view or a trigger that the real program made: names, columns and effects are compared",
     "a change by another program after the transaction",
+    "on a way up, whether each value that was kept came back in its place: what was kept is checked before, and the "
+    "step counts what it brings back",
 )
 _SPARE = 16 << 20
 
@@ -69,11 +73,12 @@ class Before:
     columns: dict[str, list[str]] = field(default_factory=dict)
     tables: dict[str, TableDigest] = field(default_factory=dict)
     broken_views: set[str] = field(default_factory=set)
+    owed: dict[Going, TableDigest] = field(default_factory=dict)
 
 
 def take_down(store: Store, at: RevisionInfo, to: RevisionInfo, chain: Sequence[RevisionInfo]) -> Before:
     """The digests of what has to stay, read in the transaction of the change."""
-    before = Before(broken_views={name for name, _ in broken_views(store)})
+    before = Before(broken_views={name for name, _ in broken_views(store)}, owed=owed(store, at, to, chain))
     staying = columns_that_stay(store, at, to, chain)
     for table, columns in staying.items():
         before.columns[table] = columns
@@ -130,6 +135,7 @@ def verify_change(
     to: RevisionInfo,
     chain: Sequence[RevisionInfo],
     *,
+    run_id: str,
     may_dangle: bool = False,
 ) -> tuple[Verification, dict[str, TableDigest]]:
     """Hold what is there now against what was there. Needs a transaction of the caller's; changes nothing."""
@@ -148,6 +154,9 @@ def verify_change(
                     message="the rows are not those that were there before",
                 )
             )
+    runs = {going.revision: run_id for going in before.owed}
+    verification.checked_values += sum(was.rows for was in before.owed.values())
+    verification.differences += not_kept(store, before.owed, runs, "the rows held that went")
     for name, said in broken_views(store):
         if name not in before.broken_views and not may_dangle:
             verification.differences.append(Difference(table=name, message=f"the view cannot be asked: {said}"))

@@ -21,6 +21,7 @@ from sessionlift.runs._backup import SIDES
 from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, InPlaceRun
 from sessionlift.runs._in_place_check import columns_that_stay, digest_stay
 from sessionlift.runs._interrupts import Interrupts
+from sessionlift.runs._kept_check import not_brought_back
 from sessionlift.runs._options import TransferOptions, refuse_choices
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info
@@ -164,11 +165,31 @@ class _Copying(InPlaceRun):
             generation=found.generation,
         )
 
+    def _refuse_lacking(self) -> None:
+        """The target is there: it must have what the source keeps and the copy has got back."""
+        with (
+            reading(self._named, role="source") as source,
+            reading(self._where, role="target") as made,
+            reading(self._goal, role="target") as there,
+        ):
+            lacking = not_brought_back(source, made, there, self._chain)
+        if lacking:
+            raise WrongGenerationError(
+                f"{self._goal.redacted} is there already, and what {self._named.redacted} keeps for the way up is not "
+                f"in it as it was kept: {', '.join(lacking)}",
+                hint="name a new file; a store that is in use already is not written over",
+                store=self._goal.redacted,
+                role="target",
+                found=lacking,
+            )
+
     def _is_changed(self) -> None:
         """So far only the copy is: it has no name yet."""
 
     def _settle(self) -> None:
         """Give the copy its name; whoever comes second leaves the first one's alone."""
+        if self._there:
+            self._refuse_lacking()
         if self._options.dry_run:
             return
         with self._interrupts.held():
@@ -191,6 +212,7 @@ class _Copying(InPlaceRun):
                 os.link(copy, goal)
             except FileExistsError:
                 self._refuse_other()
+                self._refuse_lacking()
             except OSError:  # a file system without links
                 copy.rename(goal)
             handle = os.open(goal.parent, os.O_RDONLY)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sessionlift.errors import GenerationError, SessionliftError, StoreError, StoreNotFoundError, UsageError
-from sessionlift.generations import RevisionInfo, chain_of, detect, over, standing, step_of
+from sessionlift.generations import RevisionInfo, chain_of, detect, kept_state, over, standing, step_of
 from sessionlift.reports import Difference, ErrorLine, Report, Throughput, Verification, read_digests
 from sessionlift.runs._in_place_check import check_integrity, columns_that_stay, digest_stay, facts_of, said_by_own
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
+from sessionlift.runs._kept_check import KEPT_TABLE, altered, latest_runs, not_kept, owed, unchecked
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path, store_info, tells_of_a_store, write_report
 from sessionlift.runs._row_digests import TableDigest, columns_of, count_rows, tables_of
@@ -20,13 +21,15 @@ from sessionlift.stores import PrivateDirectory, SqliteFileStore, StoreURL, quot
 
 METHOD = (
     "on a private copy: SQLite's check of every page and index; tables, columns, keys, indexes, views and triggers "
-    "against the revision; every view asked for all its rows; what the program does with the store, tried; and, "
-    "where another copy is named, every row of every table that both have, as a digest"
+    "against the revision; what a way down kept, by the digests that its steps noted; every view asked for all its "
+    "rows; what the program does with the store, tried; and, where another copy is named, every row of every table "
+    "that both have, as a digest, and of what only that has what is kept here"
 )
 CANNOT_SEE = [
     "a fault in SQLite itself",
     "the wording of a view or a trigger that the real program made: names, columns and effects are compared",
     "what of a difference the program itself has written since",
+    "whether a store that was led up has everything that an older copy of it keeps for its own way up",
 ]
 
 
@@ -63,7 +66,7 @@ def verify_in_place(
         with PrivateDirectory("verify") as directory:
             copy = replace(where, path=directory / "store.db")
             snapshot(where, directory / "store.db")
-            _check(report, where, copy, None if against is None else _other(against))
+            _check(report, where, copy, None if against is None else _other(against), claimed)
             if claimed is not None and claimed_file is not None:
                 _check_claims(report, copy, None if against is None else _other(against), claimed, claimed_file)
     except SessionliftError as error:
@@ -95,7 +98,9 @@ def _other(against: str) -> StoreURL:
     return in_place_url(against)
 
 
-def _check(report: Report, where: StoreURL, copy: StoreURL, other: StoreURL | None) -> None:
+def _check(
+    report: Report, where: StoreURL, copy: StoreURL, other: StoreURL | None, claimed: Report | None = None
+) -> None:
     found = detect(copy, role="target")
     road = in_place_road(found.system)
     chain = chain_of(found.generation)
@@ -118,11 +123,15 @@ def _check(report: Report, where: StoreURL, copy: StoreURL, other: StoreURL | No
             oddities = []
         report.source_facts = facts_of([*oddities, *road.oddities(store, step_of(here.revision).all_names)])
         report.total_sessions = report.verification.checked_sessions = road.sessions(store)
+        kept = kept_state(connection, [info.revision for info in chain])
+        report.verification.checked_values += kept.values
+        report.verification.differences += altered(kept)
+        report.verification.cannot_see += unchecked(kept)
         _ask_views(report, store)
         _try(report, store, road, found.generation)
         _count(report, store)
         if other is not None:
-            _hold_against(report, store, other, here, chain)
+            _hold_against(report, store, other, here, chain, None if claimed is None else claimed.run_id)
 
 
 def _ask_views(report: Report, store: SqliteFileStore) -> None:
@@ -149,9 +158,17 @@ def _count(report: Report, store: SqliteFileStore) -> None:
 
 
 def _hold_against(
-    report: Report, store: SqliteFileStore, other: StoreURL, here: RevisionInfo, chain: list[RevisionInfo]
+    report: Report,
+    store: SqliteFileStore,
+    other: StoreURL,
+    here: RevisionInfo,
+    chain: list[RevisionInfo],
+    run_id: str | None,
 ) -> None:
-    """Every row that both copies have must be the same, in the same order."""
+    """Every row that both copies have must be the same, in the same order, and what is kept that of the other copy.
+
+    ``run_id``: the run that is to be checked; what another one kept is that one's.
+    """
     found = detect(other)
     there = next((info for info in chain if info.generation == found.generation), None)
     if there is None:
@@ -161,6 +178,10 @@ def _hold_against(
         )
     low = min(here, there, key=chain.index)
     with reading(other, role="source") as copy:
+        kept_by = latest_runs(store, [info.revision for info in chain])
+        runs = {revision: run for revision, run in kept_by.items() if run_id in (None, run)}
+        owing = owed(copy, there, here, chain)
+        report.verification.differences += not_kept(store, owing, runs, f"{other.redacted} has")
         staying = columns_that_stay(copy, there, here, chain)
         for table, columns in staying.items():
             was = digest_stay(copy, table, columns, there, here, chain)
@@ -208,8 +229,9 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
         with reading(where, role="target") as store:
             staying = columns_that_stay(store, at, to, chain)
             for line in lines:
-                columns = staying.get(line.session_id)
-                now = None if columns is None else digest_stay(store, line.session_id, columns, at, to, chain).digest
+                if line.session_id == KEPT_TABLE and where is copy and _led_on(store, claimed.run_id):
+                    continue  # a later run's
+                now = _digest_of(store, line.session_id, staying, at, to, chain)
                 if now != getattr(line, name):
                     report.verification.differences.append(
                         Difference(
@@ -219,6 +241,29 @@ def _check_claims(report: Report, copy: StoreURL, other: StoreURL | None, claime
                             message=f"the report's digest is not that of {said}",
                         )
                     )
+
+
+def _digest_of(
+    store: SqliteFileStore,
+    table: str,
+    staying: dict[str, list[str]],
+    at: RevisionInfo,
+    to: RevisionInfo,
+    chain: list[RevisionInfo],
+) -> str | None:
+    if table == KEPT_TABLE:
+        with over(store) as connection:
+            return kept_state(connection, [info.revision for info in chain]).digest or "-"
+    columns = staying.get(table)
+    return None if columns is None else digest_stay(store, table, columns, at, to, chain).digest
+
+
+def _led_on(store: SqliteFileStore, run_id: str) -> bool:
+    """Whether a later run has changed the store, and what it keeps, since this one."""
+    if not store.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessionlift_steps'"):
+        return False
+    runs = [str(run) for (run,) in store.query("SELECT run_id FROM sessionlift_steps ORDER BY id")]
+    return run_id in runs and runs[-1] != run_id
 
 
 def verify_claims(claimed: Report, claimed_file: Path, *, report_file: str | Path | None = None) -> InPlaceCheck:
