@@ -38,6 +38,7 @@
         ├── SessionNotFoundError        no store holds it (any more)
         ├── SessionExistsError          its id is taken, or was used before
         ├── SessionInLegacyError        it is served from the legacy store, which is never written (transient)
+        ├── SessionElsewhereError       it lives in another legacy store than the bridge has
         ├── SessionConflictError        both stores have gone on with it
         └── ProviderError               no provider can answer, or the one there failed
 """
@@ -305,6 +306,12 @@ class SessionInLegacyError(SessionError):
 
     code = "session_in_legacy"
     transient = True
+
+
+class SessionElsewhereError(SessionError):
+    """A rollback has taken the session into another legacy store, which ``fields['store']`` names. Nothing was done."""
+
+    code = "lives_elsewhere"
 
 
 class SessionConflictError(SessionError):

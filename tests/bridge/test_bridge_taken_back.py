@@ -10,7 +10,9 @@ from tests.support.swarm_bridge import make_stores
 from tests.support.taken_back import V2_MESSAGE
 
 from sessionlift.bridge import BridgeCore
-from sessionlift.runs import CatchUp, RollbackOptions, SessionMover, TransferOptions, migrate, rollback
+from sessionlift.bridge.langswarm import SyncSessionBridge
+from sessionlift.errors import SessionElsewhereError
+from sessionlift.runs import CatchUp, RollbackOptions, SessionMover, TransferOptions, catch_up, migrate, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +34,35 @@ def test_a_session_that_was_taken_back_is_served_from_the_legacy_store_at_once(t
         assert bridge.ensure(one).where == "new"
     rows = stores.ask("SELECT count(*) FROM session_messages WHERE message_id = 'new'")
     assert rows == [[1]]
+
+
+def test_a_session_that_lives_in_another_store_is_neither_read_from_the_old_one_nor_in_conflict_with_it(
+    tmp_path: Path,
+) -> None:
+    stores = make_stores(tmp_path, sessions=2)
+    one, two = stores.ids
+    other = tmp_path / "other.db"
+    with SyncSessionBridge(*stores.both) as bridge:
+        for key in stores.ids:
+            bridge.send_message(key, "said through the new store", role="system")
+        rollback(str(stores.target), RollbackOptions(sessions=(one,), to=str(other)))
+        for use in (
+            lambda: bridge.get_session(one),
+            lambda: bridge.send_message(one, "stale", role="system"),
+            lambda: bridge.delete_session(one),
+        ):
+            with pytest.raises(SessionElsewhereError, match=r"other\.db, and lives there"):
+                use()
+        listed = bridge.list_user_sessions(stores.user_of(one)) + bridge.list_user_sessions(stores.user_of(two))
+        assert {session.session_id for session in listed} == {two}, "what the old store has is not told as its"
+    migrate(str(other), str(stores.target), TransferOptions())
+    with SyncSessionBridge(*stores.both) as bridge:
+        bridge.send_message(one, "and went on", role="system")
+        said = [message.content for message in bridge.get_messages(one)]
+    assert said[-2:] == ["said through the new store", "and went on"]
+    assert catch_up(*stores.both, on_conflict="append_legacy").conflicts == []
+    with SyncSessionBridge(*stores.both) as bridge:
+        assert [message.content for message in bridge.get_messages(one)] == said
 
 
 def test_what_a_rollback_has_written_so_far_is_no_write_of_the_old_program(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.warm import Warm
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge.synth import SyncTraceBridge
-from sessionlift.errors import OtherSourceError
+from sessionlift.errors import OtherSourceError, SessionElsewhereError
 from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback, status, verify
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,10 @@ def test_what_came_from_another_store_is_not_replaced_by_what_the_old_one_has(mo
     say = "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'said after the move')"
     change(target, say, session)
     rollback(str(target), RollbackOptions(sessions=(session,), to=str(new)))
+    with SyncTraceBridge(str(source), str(target)) as bridge:
+        for use in (bridge.get_session_trace, bridge.delete_session):
+            with pytest.raises(SessionElsewhereError, match=f"{new}, and lives there"):
+                use(session)
     assert migrate(str(new), str(target), TransferOptions()).report.migrated_sessions == 1
     for again in range(2):
         stale = migrate(str(source), str(target), TransferOptions()).report
@@ -125,7 +129,12 @@ def test_what_came_from_another_store_is_not_replaced_by_what_the_old_one_has(mo
     assert migrate(str(new), str(target), TransferOptions()).report.failed_sessions == 0
     with SyncTraceBridge(str(source), str(target)) as bridge:
         assert bridge.get_session_trace(session)
-    assert catch_up(str(source), str(target)).report.migrated_sessions == 0
+        core = bridge.core
+    assert core is not None
+    told = catch_up(str(source), str(target))
+    assert (told.conflicts, told.report.migrated_sessions, told.report.failed_sessions) == ([], 0, 0)
+    for report in (core.outcome[0], told.report):
+        assert [(line.session_id, line.code) for line in report.errors] == [(session, "lives_elsewhere")]
     assert query(target, "SELECT count(*) FROM messages WHERE content = 'said after the move'") == [(1,)]
 
 

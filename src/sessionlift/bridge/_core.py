@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +22,12 @@ from sessionlift.bridge._sources import Given, rollout_source
 from sessionlift.converters import SESSION
 from sessionlift.errors import (
     ConversionError,
+    SessionElsewhereError,
     SessionliftError,
     StoreLockedError,
     UsageError,
 )
-from sessionlift.ledger import Attempts, Ledger
+from sessionlift.ledger import Attempts, Ledger, LedgerUnit
 from sessionlift.reports import Kind, Report, utc_now
 from sessionlift.runs import (
     CatchUp,
@@ -36,6 +37,7 @@ from sessionlift.runs import (
     TransferOptions,
     Window,
     assumptions,
+    lives_in_another,
     new_run_id,
     refuse_same,
     report_path,
@@ -45,6 +47,12 @@ from sessionlift.stores import Store, StoreURL, parse_store_url
 T = TypeVar("T")
 
 ID_IN_USE = "the legacy store has another session of this id, which the new program has used for one of its own"
+FROM_ANOTHER = (
+    "it was moved from another legacy store, into which a rollback had taken it; this one has it otherwise, and is not "
+    "looked at for it any more"
+)
+_AWAY = ("rolled_back", "quarantined")
+"""States of sessions that live in a legacy store, which the run in the ledger names."""
 OnError = Literal["serve_legacy", "raise"]
 Conflicts = Literal["raise", "append_legacy", "keep_new"]
 Driver = Literal["libsql", "sqlite"]
@@ -96,6 +104,8 @@ class BridgeCore:
         self._watch = LegacyWatch(self.source)
         self._flights: dict[str, Future[Place]] = {}
         self._flights_lock = threading.Lock()
+        self._our_runs: set[str] = set()
+        """runs that took sessions back into this store, or put them into quarantine from it"""
         self._stores = OpenedStores(
             lambda: SessionMover(
                 self.source,
@@ -140,8 +150,9 @@ class BridgeCore:
     def ensure(self, session_id: str) -> Place:
         """Where the session lives; moved now, if it has not moved yet and the rollout chooses it.
 
-        Raises an error of our tree where that cannot be said (a store that cannot be read), and with
-        ``on_error="raise"`` where it could not be moved.
+        Raises an error of our tree where that cannot be said (a store that cannot be read), SessionElsewhereError for
+        one that lives in a legacy store that the bridge does not have, and with ``on_error="raise"`` what kept it from
+        moving.
         """
         return self.known(session_id) or self.settle(session_id)
 
@@ -190,6 +201,8 @@ class BridgeCore:
             return Place(session_id, "deleted")
         if found.lives:
             return self._late(session_id, found)
+        if found.state in _AWAY:
+            self._refuse_elsewhere(session_id, found)
         if found.state == "rolled_back":
             return self._in_legacy(session_id)
         rollout = self.rollout
@@ -220,6 +233,7 @@ class BridgeCore:
         if moved.state == "deleted":
             return Place(session_id, "deleted")
         if moved.state == "rolled_back":
+            self._refuse_elsewhere(session_id, self._stores.known(session_id))
             return self._in_legacy(session_id)
         self._watch.compared(session_id, signature)
         return Place(session_id, "new", moved_now=moved.now)
@@ -280,6 +294,9 @@ class BridgeCore:
                 raise
             self.note("not_compared", f"whether the legacy store has gone on is not known: {error.what}", session_id)
             return Place(session_id, "new", error=error)
+        if caught_up.outcome == "elsewhere":
+            # what the new store has came from that one: it is served, and not compared with this one
+            self.note("lives_elsewhere", FROM_ANOTHER, session_id)
         if caught_up.outcome == "deleted":
             return Place(session_id, "deleted")
         if caught_up.error is None:
@@ -305,6 +322,31 @@ class BridgeCore:
             self.note("id_in_use", f"{ID_IN_USE}; it stays unseen behind that one", session_id)
         return Place(session_id, "new")
 
+    def _refuse_elsewhere(self, session_id: str, found: Known) -> None:
+        """Raises SessionElsewhereError for a session that lives in another legacy store: this one has it as it was
+        before."""
+        if found.run_id not in self._our_runs:
+            unit = (found.state or "", found.run_id)
+            self._refuse(session_id, self.run(lambda store: self._elsewhere(store, [unit])).get(unit))
+
+    def _refuse(self, session_id: str, lives: str | None) -> None:
+        if lives is not None:
+            raise SessionElsewhereError(
+                f"session {session_id!r} was taken back into {lives}, and lives there",
+                hint=f"`sessionlift migrate {lives} {self.target.redacted}` moves it from there; if "
+                f"{self.source.redacted} has taken that store's place, put that one away and say same_source",
+                store=lives,
+                session_id=session_id,
+            )
+
+    def _elsewhere(self, store: Store, units: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Of states and runs of sessions that are not in the target, those that say another legacy store, and which."""
+        away = {unit for unit in units if unit[0] in _AWAY and unit[1] not in self._our_runs}
+        runs = Ledger(store).runs() if away else []
+        found = {unit: lives_in_another(unit, self.source, runs, self.options) for unit in away}
+        self._our_runs.update(run_id for (_, run_id), lives in found.items() if lives is None)
+        return {unit: lives for unit, lives in found.items() if lives is not None}
+
     def _changed(self, session_id: str, found: Known) -> bool:
         return self._stores.moving(lambda mover: mover.changed(session_id, found.digest))
 
@@ -325,6 +367,17 @@ class BridgeCore:
             session_id=session_id,
             reason_code=code,
         )
+
+    def elsewhere(self, store: Store, units: Mapping[str, LedgerUnit]) -> set[str]:
+        """Those of ``units`` that live in another legacy store; told in this window's report. For lists, which leave
+        them out."""
+        found = self._elsewhere(store, [(unit.state, unit.run_id) for unit in units.values()])
+        named = {
+            key: found[unit.state, unit.run_id] for key, unit in units.items() if (unit.state, unit.run_id) in found
+        }
+        for key, lives in named.items():
+            self.note("lives_elsewhere", f"it was taken back into {lives}, and lives there", key)
+        return set(named)
 
     # --- what fronts build on ---------------------------------------------------------------------------------
 
@@ -394,10 +447,13 @@ class BridgeCore:
 
     def delete(self, store: Store, session_id: str) -> None:
         """Delete a session for good, inside a transaction of ``run``'s work: its rows go, and a tombstone in the
-        ledger keeps it from coming back from the legacy store, if it is there or ever was."""
+        ledger keeps it from coming back from the legacy store, if it is there or ever was. Raises SessionElsewhereError
+        for one that lives in another legacy store."""
         ledger = Ledger(store)
         self.road.rows.remove(store, SESSION, [session_id])
         known = ledger.units(SESSION, [session_id])
+        for lives in self._elsewhere(store, [(unit.state, unit.run_id) for unit in known.values()]).values():
+            self._refuse(session_id, lives)
         legacy = None if known else self.convert(session_id)
         if known or legacy is not None:
             digest = "" if legacy is None else legacy.unit.source_digest

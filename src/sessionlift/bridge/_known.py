@@ -15,6 +15,7 @@ class Known:
     present: bool = False
     state: str | None = None
     digest: str = ""
+    run_id: str = ""
     failed: int = 0
     failed_at: str = ""
     failed_code: str = ""
@@ -45,15 +46,16 @@ def known_in(store: Store, home: str, session_id: str) -> Known:
     """What ``store`` says of the session; ``home`` is its table with one row for each."""
     (row,) = store.query(
         f"SELECT (SELECT count(*) FROM {quote_identifier(home)} WHERE session_id = ?), u.state, u.source_digest, "
-        "a.count, a.at, a.code, a.error FROM (SELECT 1) "
+        "u.run_id, a.count, a.at, a.code, a.error FROM (SELECT 1) "
         "LEFT JOIN sessionlift_units AS u ON u.unit = 'session' AND u.session_id = ? "
         "LEFT JOIN sessionlift_attempts AS a ON a.session_id = ?",
         (session_id, session_id, session_id),
     )
-    present, state, digest, failed, at, code, error = row
+    present, state, digest, run_id, failed, at, code, error = row
+    unit = (bool(present), _text(state), str(digest or ""), str(run_id or ""))
     if failed is None:
-        return Known(bool(present), _text(state), str(digest or ""))
-    return Known(bool(present), _text(state), str(digest or ""), int(str(failed)), str(at), str(code), str(error))
+        return Known(*unit)
+    return Known(*unit, int(str(failed)), str(at), str(code), str(error))
 
 
 def _text(value: Any) -> str | None:

@@ -25,7 +25,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.runs._migrate import MigrateResult, migrate
     from sessionlift.runs._mover import Converted, Moved, SessionMover, convert_one
     from sessionlift.runs._options import TransferOptions, assumptions
-    from sessionlift.runs._places import refuse_same
+    from sessionlift.runs._places import lives_in_another, refuse_same
     from sessionlift.runs._plan import plan
     from sessionlift.runs._progress import Progress
     from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, unit_digests
@@ -75,6 +75,7 @@ __all__ = [
     "downgrade_schema",
     "history",
     "is_blank",
+    "lives_in_another",
     "migrate",
     "new_run_id",
     "plan",
@@ -132,6 +133,7 @@ _HOME = {
     "downgrade_schema": "_schema_down",
     "history": "_in_place_history",
     "is_blank": "_known",
+    "lives_in_another": "_places",
     "migrate": "_migrate",
     "new_run_id": "_report_files",
     "plan": "_plan",

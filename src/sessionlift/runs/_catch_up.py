@@ -19,6 +19,8 @@ from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import new_run_id, report_path
 from sessionlift.runs._roads import SOURCES, road_from
+from sessionlift.runs._tally import ASIDE
+from sessionlift.runs._transfer import LIVES_ELSEWHERE
 from sessionlift.runs._window import Window
 from sessionlift.stores import parse_store_url
 
@@ -126,6 +128,12 @@ def _settle(
         result.conflicts.append(found.error)
         window.failed(session_id, found.error)
         _note(mover, session_id, found.error)
+    if found.outcome == "elsewhere":
+        code, why, _ = ASIDE[LIVES_ELSEWHERE]
+        window.note(code, why, session_id)
+        with mover.store.transaction():
+            Attempts(mover.store).settled(session_id)
+        return "same"
     return found.outcome
 
 

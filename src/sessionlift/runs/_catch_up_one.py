@@ -16,7 +16,7 @@ from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, DELETED_BUT_CHANGED, Committed
 from sessionlift.stores import quote_identifier
 
-Outcome = Literal["same", "moved_again", "continued", "kept_new", "deleted", "conflict"]
+Outcome = Literal["same", "moved_again", "continued", "kept_new", "deleted", "elsewhere", "conflict"]
 _TAIL = 50
 
 
@@ -24,7 +24,8 @@ _TAIL = 50
 class CaughtUp:
     """What became of a session. ``error`` is there for a conflict: its fields hold both tails, where there are such.
 
-    "deleted": a program has deleted it in the new store, and it stays so.
+    "deleted": a program has deleted it in the new store, and it stays so. "elsewhere": it was moved from another store,
+    into which a rollback had taken it; this source has it otherwise, and nothing was touched.
     """
 
     session_id: str
@@ -63,6 +64,8 @@ class CatchUp:
         """``digest`` is the ledger's for the session's source rows. Raises the errors of a move."""
         if not self._mover.changed(session_id, digest):
             return CaughtUp(session_id, "same")
+        if self._mover.lives_in_another(session_id) is not None:
+            return CaughtUp(session_id, "elsewhere")
         moved = self._mover.move(session_id, again=True)
         if moved.state != CHANGED_ON_BOTH_SIDES:
             return CaughtUp(session_id, "moved_again" if moved.now else "same")

@@ -22,6 +22,7 @@ from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._places import (
     live_elsewhere,
+    lives_in_another,
     moved_from_others,
     refuse_same,
     refuse_unknown_place,
@@ -207,6 +208,14 @@ class SessionMover:
             role="target",
             session_id=session_id,
         )
+
+    def lives_in_another(self, session_id: str) -> str | None:
+        """The other legacy store that the session was moved from, or taken back into, and lives in; None if it is this
+        source's. Reads the target only, as it is now: another run may have taken it there since this one began."""
+        unit = self._unit(session_id)
+        if unit is None:
+            return None
+        return lives_in_another((unit.state, unit.run_id), self.source, self.ledger.runs(), self.options)
 
     def holds(self, session_id: str) -> bool:
         """Whether the source holds the session. Reads the source only."""

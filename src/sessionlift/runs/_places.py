@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sessionlift.errors import OtherSourceError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun
@@ -56,6 +57,26 @@ def moved_from_others(source: StoreURL, runs: Iterable[LedgerRun]) -> frozenset[
     return frozenset(
         run.run_id for run in runs if run.kind != "rollback" and places([run.source]) & living and _is_there(run.source)
     )
+
+
+def lives_in_another(
+    unit: tuple[str, str], source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions
+) -> str | None:
+    """The legacy store, other than ``source``, in which a session lives or from which it was moved since; None where
+    there is none. ``unit`` is its state and its run, as the ledger has them."""
+    state, run_id = unit
+    runs = list(runs)
+    place, run = next(((place, run) for place, run in enumerate(runs) if run.run_id == run_id), (0, None))
+    if run is None:
+        return None
+    if run.kind == "rollback" and state == "rolled_back":
+        # a store that is said to be the same once is so from then on
+        said = any(each.options.get("same_source") and places([each.source]) == {source.place} for each in runs[place:])
+        if taken_back_into(source, [run], replace(options, same_source=options.same_source or said)):
+            return None
+    elif run_id not in moved_from_others(source, runs):
+        return None
+    return run.source
 
 
 def homes(ledger: Ledger, runs: Iterable[LedgerRun]) -> dict[str, int]:

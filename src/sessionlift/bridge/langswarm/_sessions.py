@@ -114,13 +114,19 @@ class Sessions:
             _usable(user_id)
         legacy: list[Key] = yield Legacy(partial(self.legacy.keys, user_id))
         # what is not known as moved now and moves before the next statement is in its answer
-        known: set[str] = yield Run(partial(_moved, [key.session_id for key in legacy]))
+        known: set[str] = yield Run(partial(self._not_listed, [key.session_id for key in legacy]))
         new: list[Key] = yield Run(partial(new_store.keys, user_id=user_id))
         known.update(key.session_id for key in new)
         merged = new + [key for key in legacy if key.session_id not in known]
         merged.sort(key=lambda key: key.session_id)
         merged.sort(key=lambda key: str(key.updated_at), reverse=True)
         return merged
+
+    def _not_listed(self, ids: list[str], store: Store) -> set[str]:
+        """Those whose row in the legacy store does not count: it was moved from there, or lives in another one."""
+        units = Ledger(store).units(SESSION, ids) if ids else {}
+        here = {session_id for session_id, unit in units.items() if unit.state in _HERE}
+        return here | self.core.elsewhere(store, units)
 
     def page(
         self,
@@ -374,11 +380,6 @@ def in_legacy_error(session_id: str, error: Exception | None) -> SessionInLegacy
 
 def _read(read: Callable[[Store, str], Stored | None], session_id: str, store: Store) -> Stored | None:
     return read(store, session_id)
-
-
-def _moved(ids: list[str], store: Store) -> set[str]:
-    units = Ledger(store).units(SESSION, ids) if ids else {}
-    return {session_id for session_id, unit in units.items() if unit.state in _HERE}
 
 
 def _plain(name: str, value: Any) -> Any:
