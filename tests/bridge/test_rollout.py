@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -257,8 +258,9 @@ def test_a_backfill_keeps_to_its_rate(stores: tuple[str, str], monkeypatch: pyte
     backfill(*stores, rate=0.01)
     assert len(waits) == 10
     assert 900 < waits[-1] <= 1000, "ten sessions at one in a hundred seconds, had it really slept"
-    with pytest.raises(UsageError):
-        backfill(*stores, rate=0)
+    for wrong in (0, math.nan, math.inf):
+        with pytest.raises(UsageError, match="the rate is a number"):
+            backfill(*stores, rate=wrong)
 
 
 def test_a_backfill_waits_while_it_is_paused(stores: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import subprocess
 import sys
@@ -371,6 +372,9 @@ def test_a_writer_that_does_not_end_is_told_after_the_time_to_wait(tmp_path: Pat
             up(path, wait=0.1)
         assert told.value.transient
         assert "--wait" in told.value.hint
+        for none in (math.nan, -1, math.inf):
+            with pytest.raises(UsageError, match="is no time to wait"):
+                up(path, wait=none)
     assert state(path) == before
     assert up(path).report.status == "completed"
 

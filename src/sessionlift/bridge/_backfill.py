@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def backfill(
     A session that cannot be moved is told in the report and passed over; so is one whose id the new program has given
     to a session of its own.
     """
-    if rate is not None and rate <= 0:
+    if rate is not None and not 0 < rate < math.inf:
         raise UsageError("the rate is a number of sessions a second above 0", hint="leave it out for no limit")
     progress = progress or Progress(quiet=True)
     interrupts = interrupts or Interrupts()

@@ -11,12 +11,13 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from sessionlift.errors import StoreLockedError
+from sessionlift.errors import StoreLockedError, UsageError
 from sessionlift.generations import over
 from sessionlift.runs._snapshot import file_of, open_file
 from sessionlift.stores import SqliteFileStore, StoreURL
 
 WAIT_SECONDS = 10.0
+_MOST_SECONDS = 3600
 
 
 @dataclass
@@ -32,8 +33,11 @@ class Held:
 def one_transaction(where: StoreURL, named: StoreURL, *, wait: float) -> Iterator[Held]:
     """Open a store and begin its one transaction. Leaving the block without ``commit`` rolls it back.
 
-    Raises StoreLockedError that says whether somebody writes or reads, with the processes that have it open.
+    Raises StoreLockedError that says whether somebody writes or reads, with the processes that have it open, and
+    UsageError for a ``wait`` that is no time to wait (NaN is none).
     """
+    if not 0 <= wait <= _MOST_SECONDS:
+        raise UsageError(f"{wait} is no time to wait", hint=f"give --wait 0 to {_MOST_SECONDS:,} seconds")
     held: Held | None = None
     try:
         with open_file(where, mode="rw", role="target") as store, over(store) as connection:
