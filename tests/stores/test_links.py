@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from sessionlift.errors import StoreError
 from sessionlift.stores import _sqlfile, open_store
 
 
@@ -44,3 +45,15 @@ def test_a_new_duckdb_store_has_its_log_where_the_link_leads(link: Path) -> None
     assert [path.name for path in link.parent.iterdir()] == ["x.db"]
     with duckdb.connect(str(link), read_only=True) as db:
         assert db.execute("SELECT a FROM t").fetchall() == [(1,)]
+
+
+def test_a_log_of_an_older_duckdb_beside_the_link_is_told_and_not_passed_over(link: Path) -> None:
+    duckdb.connect(str(link.resolve())).close()
+    log = link.with_name("x.db.wal")
+    log.symlink_to("../real/y.db.wal")
+    open_store(f"duckdb://{link}", mode="ro", role="source").close()
+    log.unlink()
+    log.write_bytes(b"log")
+    with pytest.raises(StoreError, match=r"a write-ahead log x\.db\.wal lies beside it") as told:
+        open_store(f"duckdb://{link}", mode="ro", role="source")
+    assert f"move it to {link.resolve()}.wal" in told.value.hint

@@ -1,7 +1,8 @@
 """Where a store's files lie: the one that it is, and those that its library keeps beside it.
 
 The libraries follow a symbolic link to its end and keep their logs beside the real file; beside the link there are
-none. DuckDB does so only where the real file is there already, so that it is opened by its real name.
+none. DuckDB does so only in its newer releases, and where the real file is there already, so that it is opened by its
+real name.
 """
 
 from __future__ import annotations

@@ -151,6 +151,22 @@ def _missing(path: Path, *, store: str, role: str | None) -> StoreError:
     return StoreNotFoundError(what, hint=hint, store=store, role=role, found="missing")
 
 
+def _refuse_log_beside_link(path: Path, *, store: str, role: str | None) -> None:
+    """Older releases of DuckDB keep the log of a store beside the link by which they opened it; newer ones pass it
+    over, and what waits in it with it."""
+    left, right = path.with_name(f"{path.name}.wal"), side_file(path, ".wal")
+    if not left.exists() or (right.exists() and left.samefile(right)):
+        return
+    raise StoreError(
+        f"{path} is a link, and a write-ahead log {left.name} lies beside it that DuckDB does not look for there",
+        hint="if it belongs to this store, open and close the store with the DuckDB that wrote it, or move it to "
+        f"{right}; if not, move it away",
+        store=store,
+        role=role,
+        found="wal_beside_link",
+    )
+
+
 def check_openable(path: Path, engine: str, *, create: bool, store: str, role: str | None) -> None:
     """Refuse what can be refused before the driver sees it, by ``stat`` alone.
 
@@ -175,6 +191,8 @@ def check_openable(path: Path, engine: str, *, create: bool, store: str, role: s
         ) from error
     if stat.S_ISDIR(info.st_mode):
         raise wrong_format(path, engine, "directory", store=store, role=role)
+    if engine == "duckdb":
+        _refuse_log_beside_link(path, store=store, role=role)
     if info.st_size == 0 and not create:
         raise wrong_format(path, engine, "empty", store=store, role=role)
     if not may(path, os.R_OK):
