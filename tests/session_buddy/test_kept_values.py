@@ -131,3 +131,32 @@ def test_a_copy_that_has_lost_what_its_source_keeps_is_no_copy_of_it(store: Path
     tell(new, "UPDATE skill_invocation SET workflow_phase = 'another' WHERE workflow_phase IS NOT NULL")
     with pytest.raises(WrongGenerationError, match="skill_invocation"):
         migrate(str(store), str(new), TransferOptions())
+
+
+def test_what_is_yours_and_cannot_come_back_waits_and_is_named(store: Path) -> None:
+    tell(
+        store,
+        "CREATE TABLE alerts (a)",
+        "CREATE TRIGGER on_alert AFTER INSERT ON alerts BEGIN INSERT INTO skill_anomalies (skill_name, detected_at, "
+        "anomaly_type) VALUES (new.a, 'now', 'x'); END",
+        "CREATE UNIQUE INDEX one_each ON skill_metrics_cache (last_invocation_at)",
+    )
+    own = "SELECT name, sql FROM sqlite_master WHERE name IN ('on_alert', 'one_each') ORDER BY 1"
+    before = ask(store, own)
+    change(store, "downgrade", "v3", let_dangle=True)
+    again = (
+        "INSERT INTO skill_invocation (skill_name, invoked_at, session_id) VALUES ('{}', '2026-11-21T00:00:00', 's')"
+    )
+    tell(store, "ALTER TABLE alerts RENAME TO alerts_2026", again.format("one"), again.format("other"))
+    came = change(store, "upgrade").report
+    held = [loss for loss in came.losses if (loss.code, loss.table) == ("withheld", "sqlite_master")]
+    assert [loss.count for loss in held] == [2]
+    assert re.search("trigger on_alert: .*no such table: main.alerts", held[0].meaning)
+    assert "index one_each: a row breaks the UNIQUE rule of skill_metrics_cache" in held[0].meaning
+    assert verify_in_place(str(store)).report.status == "completed"
+    # once nothing stands against it any more, a way down and up again brings it back
+    tell(store, "DELETE FROM skill_metrics_cache WHERE skill_name = 'other'")
+    change(store, "downgrade", "v3", let_dangle=True)
+    tell(store, "ALTER TABLE alerts_2026 RENAME TO alerts")
+    assert not change(store, "upgrade").report.losses
+    assert ask(store, own) == before

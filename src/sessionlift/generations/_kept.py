@@ -7,6 +7,7 @@ Rows are told apart by the revision that took them away and by the run that did.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -252,8 +253,10 @@ class Kept:
 
     def objects(self) -> dict[str, tuple[str, str]]:
         """The user's indexes and triggers that went with the tables: name -> kind, statement."""
-        parts = [[str(value) for _, value in self._values(_OBJECTS, column)] for column in ("name", "kind", "sql")]
-        return {name: (kind, sql) for name, kind, sql in zip(*parts, strict=True)}
+        parts = [dict(self._values(_OBJECTS, column)) for column in ("name", "kind", "sql")]
+        if any(part.keys() != parts[0].keys() for part in parts):
+            raise self._damaged(_OBJECTS, "how your own triggers and indexes were made")
+        return {str(name): (str(parts[1][row]), str(parts[2][row])) for row, name in parts[0].items()}
 
     def statements(self) -> dict[str, str]:
         """How the step's own objects were made, by name; empty in what an older build kept."""
@@ -291,9 +294,10 @@ class Kept:
             (self.revision, self.run_id, table, but),
         )
 
-    def forget(self, tables: Sequence[str] = ()) -> int:
+    def forget(self, tables: Sequence[str] = (), *, objects: Sequence[str] = ()) -> int:
         """Remove what is only needed for the way up; returns how many rows are left because they could not come
-        back. ``tables``: those with kept columns, of which nothing else is left of some rows."""
+        back. ``tables``: those with kept columns, of which nothing else is left of some rows. ``objects``: the names
+        of those of :meth:`objects` that wait on."""
         mine = (self.revision, self.run_id)
         for table in tables:
             self.connection.exec_driver_sql(
@@ -303,15 +307,19 @@ class Kept:
                 "AND other.row_id = kept.row_id AND other.column_name <> kept.column_name)",
                 (*mine, table, _SAME_ROW),
             )
+        waiting = [row for row, name in self._values(_OBJECTS, "name") if str(name) in objects]
         for aside in sorted(_ASIDE):
             self.connection.exec_driver_sql(
-                "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ?", (*mine, aside)
+                "DELETE FROM sessionlift_kept WHERE revision = ? AND run_id = ? AND table_name = ? "
+                "AND NOT (table_name = ? AND row_id IN (SELECT value FROM json_each(?)))",
+                (*mine, aside, _OBJECTS, json.dumps(waiting)),
             )
         left = _rows(
             self.connection,
             "SELECT count(*) FROM (SELECT DISTINCT table_name, row_id FROM sessionlift_kept "
-            "WHERE revision = ? AND run_id = ?)",
+            "WHERE revision = ? AND run_id = ? AND table_name <> ?)",
             *mine,
+            _OBJECTS,
         )
         drop_if_empty(self.connection)
         return int(left[0][0])

@@ -16,7 +16,7 @@ from alembic import context, op
 from sqlalchemy import Connection
 
 from sessionlift._version import __version__
-from sessionlift.errors import DependentObjectsError, GenerationError, UsageError
+from sessionlift.errors import DependentObjectsError, GenerationError, StoreConstraintError, StoreError, UsageError
 from sessionlift.generations import _leftovers, _sqltext, _structure
 from sessionlift.generations._dependents import Dependent, dependents
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE, Kept, drop_if_empty, kept_rows, note_step
@@ -26,6 +26,8 @@ from sessionlift.stores import quote_identifier
 
 Replay = Callable[[Connection, int], dict[str, int]]
 _VERSION = re.compile(r"V([1-9]\d*)__")
+# a table that is not there any more, rows that break a rule; anything else is no word against one object alone
+_REFUSES = (StoreError.code, StoreConstraintError.code)
 _SECOND = "%Y-%m-%d %H:%M:%S"
 
 
@@ -269,7 +271,7 @@ class Step(Revision):
         triggers = [_statement(connection, name) for name in self.triggers]
         for name in self.triggers:
             connection.exec_driver_sql(f"DROP TRIGGER {quote_identifier(name)}")
-        restored, withheld, replayed, objects = Counter[str](), Counter[str](), dict[str, int](), dict[str, str]()
+        restored, withheld, replayed = Counter[str](), Counter[str](), dict[str, int]()
         if kept is not None:
             restored.update({table: kept.restore_rows(table) for table in self.tables})
             withheld.update(kept.withhold(list(self.tables)))
@@ -288,15 +290,20 @@ class Step(Revision):
             other.raise_sequences()
         if kept is not None and self.replay is not None:
             replayed = self.replay(connection, kept.position())
-        for one in (*others, *([kept] if kept is not None else [])):
-            objects |= {name: sql for name, (_, sql) in one.objects().items()}
-        there = names_in(connection)
-        for sql in (*triggers, *(sql for name, sql in objects.items() if name.lower() not in there)):
+        for sql in triggers:
             connection.exec_driver_sql(sql)
+        # the latest first: what an earlier way down took out may have its name by now
+        every = (*([kept] if kept is not None else []), *others)
+        waiting = [_objects_back(connection, one) for one in every]
         columned = sorted({table for table, _ in self.columns})
-        left = sum(one.forget(columned) for one in (*others, *([kept] if kept is not None else [])))
+        left = sum(one.forget(columned, objects=list(still)) for one, still in zip(every, waiting, strict=True))
         told: dict[str, Mapping[str, int]] = {"restored": restored, "replayed": replayed, "withheld": withheld}
-        return {name: {k: v for k, v in part.items() if v} for name, part in told.items()} | {"left": left}
+        objects = [said for still in waiting for said in still.values()]
+        return (
+            {name: {k: v for k, v in part.items() if v} for name, part in told.items()}
+            | {"left": left}
+            | ({"left_out": objects} if objects else {})
+        )
 
     def taken_names(self, connection: Connection, at: Step) -> list[str]:
         """The user's objects that have the name of something which a way up from ``at`` makes or brings back."""
@@ -399,6 +406,26 @@ def names_in(connection: Connection) -> dict[str, str]:
     """Every named object of the store and its kind, the names in lower case, as SQLite takes them."""
     rows = connection.exec_driver_sql("SELECT name, type FROM sqlite_master").fetchall()
     return {str(name).lower(): str(kind) for name, kind in rows}
+
+
+def _objects_back(connection: Connection, kept: Kept) -> dict[str, str]:
+    """Make the user's indexes and triggers again; returns those that the store refuses by now, and what it says."""
+    refused = {}
+    for name, (kind, sql) in kept.objects().items():
+        same = connection.exec_driver_sql(
+            "SELECT sql FROM sqlite_master WHERE lower(name) = lower(?)", (name,)
+        ).fetchall()
+        if same:
+            if str(same[0][0]) != sql:
+                refused[name] = f"{kind} {name}: another object has its name"
+            continue
+        try:
+            connection.exec_driver_sql(sql)
+        except StoreError as error:
+            if error.code not in _REFUSES:
+                raise
+            refused[name] = f"{kind} {name}: {error.what}"
+    return refused
 
 
 def _statement(connection: Connection, name: str) -> str:

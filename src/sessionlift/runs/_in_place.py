@@ -386,11 +386,13 @@ class InPlaceRun:
             tables[table] = TableCounts(read=rows, excluded=rows)
         taken_out: list[str] = []
         dangling: list[str] = []
+        left_out: list[str] = []
         for _, revision, told in steps_of_run(connection, self._run_id):
             for name, count in told.get("kept", {}).items():
                 report.losses.append(_loss(name, count, f"{step_of(revision).name} alone can hold these", "kept_aside"))
             taken_out += told.get("taken_out", [])
             dangling += told.get("dangling", [])
+            left_out += told.get("left_out", [])
             withheld = told.get("withheld", {})
             for name, count in told.get("restored", {}).items():
                 if "." not in name:
@@ -409,7 +411,7 @@ class InPlaceRun:
                     f"{replayed['invocations']:,} invocations were written while the store was on an older generation: "
                     "they are counted in, each once"
                 )
-        _tell_own(report, taken_out, dangling)
+        _tell_own(report, taken_out, dangling, left_out)
         report.losses.sort(key=lambda loss: (loss.code, loss.table, loss.column or ""))
         rows = sum(counts.read for counts in tables.values())
         self._throughput = (rows, store_size(self._where) or 0)
@@ -471,7 +473,7 @@ class InPlaceRun:
         return write_report(self._report, self._path, self._report_file, self._progress)
 
 
-def _tell_own(report: Report, taken_out: list[str], dangling: list[str]) -> None:
+def _tell_own(report: Report, taken_out: list[str], dangling: list[str], left_out: list[str]) -> None:
     """The user's own objects that need what went, each by its name."""
     if taken_out:
         report.losses.append(
@@ -482,6 +484,18 @@ def _tell_own(report: Report, taken_out: list[str], dangling: list[str]) -> None
                 meaning=f"your own triggers and indexes that need what went: {'; '.join(taken_out)}",
                 original_kept_in="sessionlift_kept, as they were made; they come back with the next upgrade",
                 examples=list(taken_out),
+            )
+        )
+    if left_out:
+        report.losses.append(
+            Loss(
+                code="withheld",
+                table="sqlite_master",
+                count=len(left_out),
+                meaning=f"your own triggers and indexes that the store refuses by now: {'; '.join(left_out)}",
+                original_kept_in="sessionlift_kept, as they were made (table_name 'sqlite_master', column_name 'sql'): "
+                "mend what stands against them, and a way down and up again brings them back",
+                examples=list(left_out),
             )
         )
     if dangling:
