@@ -68,6 +68,7 @@ def test_what_nobody_wrote_to_leaves_the_legacy_store_as_it_is(sessionlift: Warm
     assert v2_rows(v2) == {"sessions": [], "session_messages": [], "session_metrics": []}
     assert set(ledger(v2).values()) <= {"rolled_back", "quarantined"}
     assert answer.report["verification"]["checked_values"] > 0
+    assert answer.report["throughput"]["bytes"] == 0, "nothing was written"
     again = take_back(sessionlift, v2, "--all")
     assert again.code == 0
     assert again.counts == (0, len(ledger(v2)), 0)
@@ -103,6 +104,9 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v1_messages(v1, one)[-3:] == [f"said after the move {n}" for n in range(3)]
     assert v1_messages(v1, two) == told[1:]
     assert v1_messages(v1, "native") == ["begun in the new store"]
+    carried = query(v1, "SELECT * FROM sessions WHERE session_id IN (?, ?, ?, 'native')", one, two, three)
+    size = sum(len(str(cell).encode()) for row in carried for cell in row if cell is not None)
+    assert answer.report["throughput"]["bytes"] == size
     assert answer.facts["carried_added", "messages"] == 4
     assert answer.facts["carried_deleted", "messages"] == 1
     assert answer.losses == {"no_place_in_v1": 3}, "a token count, a reason, and a key of the context"

@@ -137,7 +137,7 @@ class Carrier:
         found = {unit.session_id: unit for unit in (*made.units, *made.lying)}
         refused = {each.session_id: each for each in made.refused}
         self._refuse_left(ids, units, found)
-        counts = {**_counted(made), **_counted_at_the_move(made, units)}
+        counts, sizes = {**_counted(made), **_counted_at_the_move(made, units)}, _sizes(made)
         turns, latest = [], False
         for key in ids:
             seen_as = (units.get(key), found.get(key), refused.get(key), there.get(key))
@@ -146,7 +146,7 @@ class Carrier:
                 # another run may have noted since what it writes; what it had written by the look, it has noted
                 self._ours, latest = self._intents.all(self._name), True
                 turn = self._judge(key, *seen_as, self._ours.get(key))
-            turn.seen, turn.rows = seen.get(key, ""), counts.get(key, {})
+            turn.seen, turn.rows, turn.size = seen.get(key, ""), counts.get(key, {}), sizes.get(key, 0)
             turns.append(turn)
         self._refuse_rows_left([turn for turn in turns if turn.before is not None and _has_left(turn)], _ROWS_LEFT_WHY)
         self._refuse_rows_left([turn for turn in turns if turn.found == "quarantined"], _ID_IN_QUARANTINE_WHY)
@@ -378,6 +378,25 @@ def _counted(batch: BackwardBatch) -> dict[str, dict[str, int]]:
             counts = found.setdefault(str(row[place]), {})
             counts[table] = counts.get(table, 0) + 1
     return found
+
+
+def _sizes(batch: BackwardBatch) -> dict[str, int]:
+    """By session the bytes of the values that were made: a text in UTF-8, eight for a number."""
+    found: dict[str, int] = {}
+    for table, rows in batch.rows.items():
+        place = batch.columns[table].index("session_id")
+        for row in rows:
+            key = str(row[place])
+            found[key] = found.get(key, 0) + sum(map(_size, row))
+    return found
+
+
+def _size(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    return len(value) if isinstance(value, bytes) else 8
 
 
 def _counted_at_the_move(batch: BackwardBatch, units: Mapping[str, LedgerUnit]) -> dict[str, dict[str, int]]:

@@ -85,9 +85,9 @@ class Turn:
 
     ``before`` is the ledger's word at the beginning, ``seen`` a digest of all its rows in the target then. ``digest``
     is what the legacy store has to hold at the end (None: nothing), ``state`` what the ledger will say. ``rows``
-    counts the rows that were made, by legacy table; ``aside``: see ``BackUnit``. ``rebuilt``: it was moved from
-    elsewhere and written to since, and this legacy store has none of it, so that what of its rows is new cannot be
-    told.
+    counts the rows that were made, by legacy table, and ``size`` the bytes of their values; ``aside``: see
+    ``BackUnit``. ``rebuilt``: it was moved from elsewhere and written to since, and this legacy store has none of it,
+    so that what of its rows is new cannot be told.
     """
 
     session_id: str
@@ -101,6 +101,7 @@ class Turn:
     aside: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     rows: Mapping[str, int] = field(default_factory=dict)
+    size: int = 0
     code: str = ""
     why: str = ""
     rebuilt: bool = False

@@ -22,7 +22,7 @@ class RollbackTally:
     """What was done so far. ``done`` are the sessions that need nothing else."""
 
     def __init__(self) -> None:
-        self.migrated = self.skipped = self.failed = self.rows = 0
+        self.migrated = self.skipped = self.failed = self.rows = self.bytes = 0
         self.done: set[str] = set()
         self.lines: list[dict[str, Any]] = []
         self.more_lines = 0
@@ -51,6 +51,7 @@ class RollbackTally:
         if before is None or not before.changes:
             return
         turn.rebuilt = turn.rebuilt or before.rebuilt
+        turn.size = turn.size or before.size
         now = turn.changes.by_kind()
         turn.changes = Changes(
             **{kind: dict(Counter(counts) + Counter(now[kind])) for kind, counts in before.changes.by_kind().items()}
@@ -76,6 +77,8 @@ class RollbackTally:
             self.migrated += 1
             if turn.action in ("carry", "there"):
                 self._count(turn.rows)
+            if turn.action == "carry":
+                self.bytes += turn.size
             self._carried(turn.changes, turn.session_id, turn)
         for loss in losses:
             self._lose(loss)
@@ -156,5 +159,5 @@ class RollbackTally:
 
     def throughput(self, seconds: float, peaks: dict[str, float]) -> Throughput:
         return Throughput.measured(
-            sessions=self.migrated, rows=self.rows, bytes=0, seconds=seconds, peak_memory_mb=peaks
+            sessions=self.migrated, rows=self.rows, bytes=self.bytes, seconds=seconds, peak_memory_mb=peaks
         )
