@@ -321,7 +321,6 @@ class Kept:
             *mine,
             _OBJECTS,
         )
-        drop_if_empty(self.connection)
         return int(left[0][0])
 
     def drop(self, table: str) -> None:
