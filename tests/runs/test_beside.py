@@ -56,6 +56,15 @@ def test_it_is_counted_by_table(source: tuple[Path, str], tmp_path: Path) -> Non
     assert detect(str(path)).to_dict()["beside"] == {"notes": 2, f"{table}.colour": 1}
 
 
+def test_a_table_in_another_schema_of_the_file_is_named_with_it(tmp_path: Path) -> None:
+    path = make_synth_v2(tmp_path / "old.duckdb", sessions=1, traps="none").path
+    change_source(path, "CREATE SCHEMA extra", "CREATE TABLE extra.notes AS SELECT 1 AS n")
+    told = {("table_not_moved", "extra.notes"): 1}
+    assert beside(plan(str(path), None, TransferOptions())) == told
+    assert beside(migrate(str(path), str(tmp_path / "new.db"), TransferOptions()).report) == told
+    assert detect(str(path)).to_dict()["beside"] == {"extra.notes": 1}
+
+
 def test_a_move_one_by_one_tells_of_it_once(source: tuple[Path, str], tmp_path: Path) -> None:
     path, table = source
     told = {("table_not_moved", "notes"): 2, ("column_not_moved", table): 1}

@@ -178,7 +178,10 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
     others = sorted(shape.keys() - signature.tables - LEDGER_TABLES - {VERSION_TABLE, KEPT_TABLE, STEPS_TABLE})
     if others:
         evidence.append(f"other tables beside them: {', '.join(others)}")
-    beside = _beside(query, shape, signature, others) if signature.generation in MOVED else {}
+    elsewhere = _elsewhere(query) if engine == "duckdb" else []
+    if elsewhere:
+        evidence.append(f"tables in other schemas of the file: {', '.join('.'.join(place) for place in elsewhere)}")
+    beside = _beside(query, shape, signature, others, elsewhere) if signature.generation in MOVED else {}
     columns = [f"{table}.{column}" for table, column in beside if column is not None]
     if columns:
         evidence.append(f"columns that no move knows of: {', '.join(columns)}")
@@ -198,18 +201,30 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
 
 
 def _beside(
-    query: Query, shape: Shape, signature: Signature, others: Sequence[str]
+    query: Query, shape: Shape, signature: Signature, others: Sequence[str], elsewhere: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str | None], int]:
     """What no move knows of: it is told, so that nobody takes it for moved."""
     found: dict[tuple[str, str | None], int] = {}
     for table in others:
         found[table, None] = int(query(f"SELECT count(*) FROM {quote_identifier(table)}")[0][0])
+    for schema, table in elsewhere:
+        place = f"{quote_identifier(schema)}.{quote_identifier(table)}"
+        found[f"{schema}.{table}", None] = int(query(f"SELECT count(*) FROM {place}")[0][0])
     for table in sorted(signature.tables & shape.keys()):
         known = {*signature.needs.get(table, ()), *signature.whole.get(table, ()), *signature.later.get(table, ())}
         for column in sorted(shape[table] - known):
             values = query(f"SELECT count({quote_identifier(column)}) FROM {quote_identifier(table)}")
             found[table, column] = int(values[0][0])
     return {place: count for place, count in found.items() if count}
+
+
+def _elsewhere(query: Query) -> list[tuple[str, str]]:
+    """Schema and name of the tables of a DuckDB file that are not where a program without a schema of its own looks."""
+    rows = query(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary "
+        "AND database_name = current_database() AND schema_name <> 'main' ORDER BY 1, 2"
+    )
+    return [(str(schema), str(table)) for schema, table in rows]
 
 
 def require_generation(found: Detection, *wanted: str, store: str, role: Role, new: bool = False) -> Detection:
