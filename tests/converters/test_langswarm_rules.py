@@ -10,6 +10,7 @@ from tests.support.langswarm_rows import history, legacy_row, message, metadata
 
 from sessionlift.converters.langswarm import Aside, LangswarmOptions, LegacyRow, Moved, backward, forward
 from sessionlift.errors import ConversionError, UsageError
+from sessionlift.runs.verifier.langswarm._salvaged import walk
 
 
 def move(meta: Any = None, messages: Any = None, *, zone: str = "UTC", **options: Any) -> Moved:
@@ -437,10 +438,41 @@ def test_a_history_that_ends_within_a_letter_of_two_bytes_is_salvaged(encoding: 
     assert [cells.content for cells in made.rows.messages] == ["one", "two"]
 
 
-def test_salvage_of_a_wide_broken_text_ends() -> None:
-    made = salvaged('{"messages": [' + "{" * 5_000 + '"' + "x" * 100_000)
+@pytest.mark.parametrize("opened", ["{", '{"x":'], ids=["wide", "deep"])
+def test_salvage_of_a_broken_text_full_of_braces_ends(opened: str) -> None:
+    made = salvaged('{"messages": [' + opened * 5_000 + '"' + "x" * 100_000)
     assert made.rows.messages == []
     assert len(made.quarantine) == 2
+    assert ("not looked through" in made.quarantine[0].reason) == (opened != "{")
+
+
+@pytest.mark.parametrize(
+    ("between", "entries"),
+    [(",, ", []), (" ", []), (",\n,\t", []), (",\xa0", ["\xa0"]), (", \xe9 ,, ", ["\xe9"]), (", , ; ,", [";"])],
+)
+def test_commas_and_the_white_space_of_json_are_no_entries_and_both_programs_say_so(
+    between: str, entries: list[str]
+) -> None:
+    said = [json.dumps(message(content=content)) for content in ("one", "two")]
+    text = f'{{"session_id": "s", "messages": [{between}{between.join(said)}] '
+    made = salvaged(text)
+    assert [cells.content for cells in made.rows.messages] == ["one", "two"]
+    aside = {int(row.row_id): row.row["entry"] for row in made.quarantine[:-1]}
+    assert list(aside.values()) == entries * 2
+    found = walk(text, aside)
+    assert (found.problems, [each["content"] for each in found.messages]) == ([], ["one", "two"])
+
+
+def test_a_broken_message_full_of_braces_hides_none_that_comes_after_it() -> None:
+    """Code in it may open thousands of braces."""
+    said = [json.dumps(message(content=content)) for content in ("one", "{" * 5_000 + "TAB", "three", "four")]
+    text = f'{{"messages": [{", ".join(said)}]}}'.replace("TAB", "\t")
+    made = salvaged(text)
+    assert [cells.content for cells in made.rows.messages] == ["one", "three", "four"]
+    assert walk(text, {1: made.quarantine[0].row["entry"]}).problems == []
+    swallowed = text[text.index(said[1][:60]) : -2]
+    (problem,) = walk(text, {1: swallowed}).problems
+    assert "holds a message that can be read" in problem
 
 
 def test_what_was_salvaged_comes_back_as_v1_would_write_it() -> None:

@@ -160,6 +160,21 @@ def test_every_trap_in_every_dress_is_moved_and_verified(dress: str, zone: str, 
     assert {key for key, state in states.items() if state != "moved"} == set(made.unreadable)
 
 
+def test_what_stands_between_the_messages_of_a_broken_history_is_judged_alike_by_both_programs(tmp_path: Path) -> None:
+    """An entry of letters outside ASCII among it, which the ledger spells in its own way."""
+    source, target = tmp_path / "legacy.db", tmp_path / "v2.db"
+    make_langswarm_v1(source, sessions=2, seed=5, traps="none")
+    with closing(sqlite3.connect(source)) as db, db:
+        (messages,) = db.execute("SELECT sum(json_array_length(history, '$.messages')) FROM sessions").fetchone()
+        for rowid, between in ((1, "},, {"), (2, "},\xa0\xe9, {")):
+            sql = "UPDATE sessions SET history = replace(history, '}, {', ?) WHERE rowid = ?"
+            db.execute(sql, (between, rowid))
+    assert_verifies(move(source, target, salvage=True))
+    assert query(target, "SELECT count(*) FROM session_messages") == [(messages,)]
+    entries = query(target, "SELECT DISTINCT \"row\" FROM sessionlift_quarantine WHERE code = 'message_unreadable'")
+    assert [json.loads(row)["entry"] for (row,) in entries] == ["\xa0\xe9"]
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "legacy.db"

@@ -14,6 +14,9 @@ from sessionlift.converters.langswarm._row import NotUtf8
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _WHITE = re.compile(r"[ \t\n\r]*")
+_SEPARATORS = ", \t\n\r"
+_FIRST_KEY = re.compile(r'\{[ \t\n\r]*"')
+"""How an object begins that has members. Code in a string hardly looks so, since its quotes are escaped there."""
 _BROKEN_BYTES = re.compile("[\udc80-\udcff]")
 _MARKED = "sessionlift.marked"
 
@@ -26,8 +29,10 @@ def _marked(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_MARKED, _marked)
-_TRIES = 500
-"""Places at which a broken list is taken up again; each may cost a look at the rest of the text."""
+_TOO_DEEP = 500
+_NOT_THROUGH = (
+    f"it was not looked through to its end, for {_TOO_DEEP} objects in it are nested more deeply than Python reads"
+)
 
 
 @dataclass
@@ -103,34 +108,48 @@ def _list_begins(text: str) -> int | None:
 
 
 def _items(text: str, at: int, found: Salvaged) -> None:
-    tries = _TRIES
-    at = _skip(text, at)
+    at = _next(text, at)
     while at < len(text) and text[at] != "]":
         try:
             value, end = _scan(text, at)
         except (ValueError, StopIteration, RecursionError) as error:
-            end, tries = _taken_up(text, at + 1, tries)
-            found.refuse(text[at:end].rstrip(", \t\n\r"), f"no JSON: {error or 'the text ends'}")
+            end, through = _taken_up(text, at + 1)
+            why = f"no JSON: {error or 'the text ends'}"
+            found.refuse(text[at:end].rstrip(_SEPARATORS), why if through else f"{why}; {_NOT_THROUGH}")
             at = end
             continue
         found.take(text[at:end], value)
-        at = _skip(text, end)
-        if text[at : at + 1] == ",":
-            at = _skip(text, at + 1)
+        at = _next(text, end)
 
 
-def _taken_up(text: str, at: int, tries: int) -> tuple[int, int]:
-    """The next place from ``at`` on where an object begins that is a message; the text's end if there is none."""
-    while tries and (at := text.find("{", at)) >= 0:
-        tries -= 1
-        try:
-            value, _ = _scan(text, at)
-        except (ValueError, StopIteration, RecursionError):
-            value = None
-        if _reason(value) is None:
-            return at, tries
+def _next(text: str, at: int) -> int:
+    """Where the next entry begins, or the list ends: behind any number of commas, and JSON's white space."""
+    while at < len(text) and text[at] in _SEPARATORS:
         at += 1
-    return len(text), tries
+    return at
+
+
+def _taken_up(text: str, at: int) -> tuple[int, bool]:
+    """The next place from ``at`` on where an object begins that is a message, the text's end if there is none; and
+    whether all of it was looked through.
+
+    An object that cannot be read is given up where it breaks. Only nesting makes that dear: each level may cost a look
+    at all that is in it.
+    """
+    deep = 0
+    for place in _FIRST_KEY.finditer(text, at):
+        try:
+            value, _ = _scan(text, place.start())
+        except (ValueError, StopIteration):
+            continue
+        except RecursionError:
+            deep += 1
+            if deep == _TOO_DEEP:
+                return len(text), False
+            continue
+        if _reason(value) is None:
+            return place.start(), True
+    return len(text), True
 
 
 def _reason(value: Any) -> str | None:

@@ -14,8 +14,10 @@ from sessionlift.runs.verifier.langswarm._store import BadText, Cell
 _DECODER = json.JSONDecoder()
 _WHITE = re.compile(r"[ \t\n\r]*")
 _BETWEEN = re.compile(r"[, \t\n\r]*")
-_LOOKS = 200
-"""How many beginnings of objects inside of an unreadable entry are looked at."""
+_OPENED = re.compile(r'\{(?=[ \t\n\r]*")')
+_PATIENCE = 400
+"""So many objects of an entry that are nested too deeply to be read: fewer than end a salvage, so that what it could
+not look for is not asked of it."""
 
 
 @dataclass
@@ -35,7 +37,7 @@ def walk(cell: Cell, aside: Mapping[int, str]) -> Walk:
     left = dict(aside)
     place = 0
     if at is not None:
-        at = _skip(_WHITE, text, at)
+        at = _skip(_BETWEEN, text, at)
         while at < len(text) and text[at] != "]":
             entry = left.pop(place, None)
             end = _message(text, at, found) if entry is None else _entry(text, at, entry, found, place)
@@ -78,14 +80,16 @@ def _entry(text: str, at: int, entry: str, found: Walk, place: int) -> int | Non
 
 
 def _hides_message(entry: str) -> bool:
-    at = 0
-    for _ in range(_LOOKS):
-        at = entry.find("{", at + 1)
-        if at < 0:
-            return False
+    patience = _PATIENCE
+    for opened in _OPENED.finditer(entry, 1):
         try:
-            value, _ = _DECODER.raw_decode(entry, at)
-        except (ValueError, RecursionError):
+            value, _ = _DECODER.raw_decode(entry, opened.start())
+        except ValueError:
+            continue
+        except RecursionError:
+            patience -= 1
+            if not patience:
+                return False
             continue
         if is_message(value):
             return True
