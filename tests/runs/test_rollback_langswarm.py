@@ -150,20 +150,38 @@ def test_the_report_of_a_move_that_gave_something_back_holds_when_it_is_checked_
 
 
 def test_what_v1_changed_while_it_had_the_session_again_stands(sessionlift: Warm, v1: Path, v2: Path) -> None:
-    one = living(v2)[0]
-    change(v2, V2_MESSAGE, one, "new", "from v2")
-    change(v2, "UPDATE session_messages SET token_count = 7 WHERE message_id = 'new'")
-    take_back(sessionlift, v2, "--session", one)
-    ((text,),) = query(v1, "SELECT history FROM sessions WHERE session_id = ?", one)
-    history = json.loads(text)
-    history["messages"].append({**history["messages"][-1], "id": "late", "content": "from v1"})
-    change(v1, "UPDATE sessions SET history = ? WHERE session_id = ?", json.dumps(history), one)
-    moved(sessionlift, v1, v2)
+    one, two = living(v2)[:2]
+    for session in (one, two):
+        change(v2, V2_MESSAGE, session, "new", "from v2")
+    change(v2, "UPDATE session_messages SET token_count = 7 WHERE session_id = ? AND message_id = 'new'", one)
+    ((text,),) = query(v2, "SELECT context_data FROM sessions WHERE session_id = ?", one)
+    context = {**(was := json.loads(text)), "topic": "shoes"}
+    context["provider_context"] = {**was["provider_context"], "status": "error"}
+    change(v2, "UPDATE sessions SET context_data = ? WHERE session_id = ?", json.dumps(context), one)
+    take_back(sessionlift, v2, "--session", one, "--session", two)
+    for session in (one, two):
+        ((meta, text),) = query(v1, "SELECT metadata, history FROM sessions WHERE session_id = ?", session)
+        history = json.loads(text)
+        late = {**history["messages"][-1], "id": "late", "content": "from v1"}
+        history["messages"] = [*history["messages"], late] if session == one else history["messages"][:-1]
+        cells = (json.dumps({**json.loads(meta), "status": "expired"}), "expired", json.dumps(history), session)
+        change(v1, "UPDATE sessions SET metadata = ?, status = ?, history = ? WHERE session_id = ?", *cells)
+    done = sessionlift("migrate", v1, v2, "--json")
+    report = json.loads(done.out)
+    facts = {(each["code"], each["table"]): each["count"] for each in report["report"]["source_facts"]}
+    assert facts["put_back", "sessions"] == 1, "of the other one V2 had nothing of its own"
+    assert facts["not_put_back", "sessions"] == 1, "the status that V1 does not know"
     rows = query(
         v2, "SELECT content, token_count FROM session_messages WHERE session_id = ? ORDER BY timestamp, id", one
     )
     assert rows[-2:] == [("from v2", 7), ("from v1", None)]
+    ((text,),) = query(v2, "SELECT context_data FROM sessions WHERE session_id = ?", one)
+    assert (json.loads(text)["topic"], json.loads(text)["provider_context"]["status"]) == ("shoes", "expired")
     well(sessionlift, v1, v2)
+    assert checked_again(sessionlift, report["path"]) == []
+    take_back(sessionlift, v2, "--all")
+    ((text,),) = query(v2, "SELECT data FROM sessionlift_complement WHERE session_id = ?", one)
+    assert [value for _, _, value, _ in json.loads(text)["kept"]["waiting"]["values"]] == ['"error"']
 
 
 @pytest.mark.parametrize("dress", ["sqlite", "dump", "enhanced"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from sessionlift.converters._backward import GivenBack
 
 UnitKind = Literal["session", "catalog"]
 UnitState = Literal["moved", "partial", "quarantined"]
@@ -90,3 +93,5 @@ class Batch:
     """ids of sessions whose source digest equals the ledger's: read, compared and left alone"""
     excluded: dict[str, int] = field(default_factory=dict)
     """source rows by table that are left out on purpose; a loss says why"""
+    given: dict[str, GivenBack] = field(default_factory=dict)
+    """by session that was taken back once what it got of what was kept, where the converter gives that back itself"""

@@ -74,6 +74,7 @@ def complete(
         "errors": [[row.session_id, row.table, row.row_id, row.code, row.reason] for row in batch.quarantine[:ERRORS]],
         "more_errors": max(0, len(batch.quarantine) - ERRORS),
         "aside": [],
+        "given": {key: [given.done, given.waiting, given.told] for key, given in batch.given.items()},
     }
 
 

@@ -145,8 +145,9 @@ FACTS: dict[str, str] = {
     "source has not changed them since the move",
     "put_back": "sessions that were in the older store for a while: what that could not hold was given back to them",
     "not_put_back": (
-        "rows and values that the older store could not hold, and that were not given back: they name a row that the "
-        "old program has deleted, or another has their key; they stay in sessionlift_complement, kept"
+        "rows and values that the older store could not hold, and that were not given back: they are of a row, or name "
+        "one, that the old program has changed or deleted, or another has their key; they stay in "
+        "sessionlift_complement, kept"
     ),
     "carried_added": "rows that the application wrote after the move; the legacy store has them now",
     "carried_changed": "rows that the application changed after the move; the legacy store has the change now",

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionlift.converters import CATALOG, KEPT, SESSION, WAITING, Fact, Loss, PutBack, TargetRows, UnitKind
+from sessionlift.converters import (
+    CATALOG,
+    KEPT,
+    SESSION,
+    WAITING,
+    Fact,
+    GivenBack,
+    Loss,
+    PutBack,
+    TargetRows,
+    UnitKind,
+)
 from sessionlift.errors import StoreConstraintError, VerificationError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit, Retry
 from sessionlift.runs._batches import ERRORS
@@ -327,23 +338,34 @@ class Transfer:
         for key in self._kept.keys() - there:
             # it waits with a session that is put aside, until that is moved
             self._ledger.complete(SESSION, key, {**self._ledger.complement(key), KEPT: self._kept[key]})
-        if not there:
-            return
-        if self._giver is not None:
-            for key in there:
-                self._give_back(self._giver, key, message)
-        for key, digest in self._rows.digests(self._target, SESSION, there).items():
+        given = [key for key in there if self._give_back(key, message)]
+        left = [key for key in there if key in self._kept]
+        for key, digest in (self._rows.digests(self._target, SESSION, left) if left else {}).items():
             self._ledger.put_back(key, self._kept[key], digest)
-        example = {"session_id": there[0]}
-        message["facts"].append([None, PUT_BACK, self._home, len(there), example])
+        if given:
+            message["facts"].append([None, PUT_BACK, self._home, len(given), {"session_id": given[0]}])
 
-    def _give_back(self, giver: PutBack, key: str, message: Message) -> None:
-        """Put back what was kept of one session; what cannot be is told, and waits in the ledger."""
+    def _give_back(self, key: str, message: Message) -> bool:
+        """Whether a session gets anything of what was kept of it; what it cannot get is told, and waits in the ledger.
+
+        Where the converter gives it back and there was nothing, its rows follow from the source alone, and nothing
+        is kept any more.
+        """
         kept = {name: value for name, value in self._kept[key].items() if name != WAITING}
-        given = giver.put_back(self._target, key, kept)
+        if self._giver is not None:
+            given = self._giver.put_back(self._target, key, kept)
+        elif key in message.get("given", {}):
+            given = GivenBack(*message["given"][key])
+        else:
+            # the converter did not know of it: all of it stays kept
+            message["facts"].append([key, NOT_PUT_BACK, self._home, 1, None])
+            return False
         self._kept[key] = {**kept, WAITING: given.waiting} if given.waiting else kept
         for table, (count, example) in given.told.items():
             message["facts"].append([key, NOT_PUT_BACK, table, count, example])
+        if self._giver is None and not given.done and not given.waiting:
+            del self._kept[key]
+        return given.done > 0
 
     def _comes_back(self, unit: LedgerUnit) -> bool:
         return unit.state == "rolled_back" and unit.run_id in self._revive

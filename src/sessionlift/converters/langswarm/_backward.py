@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from sessionlift.converters.langswarm._columns import (
     V2_COLUMNS,
 )
 from sessionlift.converters.langswarm._context import read_context
+from sessionlift.converters.langswarm._kept import counted_in
 from sessionlift.converters.langswarm._message import Returned, Told, backward_message, text_of
 from sessionlift.converters.langswarm._reading import CONTROLS, STATUSES, read_time
 from sessionlift.converters.langswarm._row import cell_digest, cell_from_json, json_cell
@@ -233,7 +235,12 @@ def _history(key: str, of_v1: Mapping[str, Any], returned: list[Returned], kept:
     if not messages and "messages" in values:
         messages = values["messages"]
     tokens = of_v1.get("history_total_tokens", 0)
-    words = sum(len(text_of(each.message["content"]).split()) for each in returned if each.is_new)
+    words, counted = 0, Counter(counted_in(kept))
+    for each in returned:
+        if each.is_new and counted[each.message["id"]] > 0:
+            counted[each.message["id"]] -= 1  # V1 had it before, and its words with it
+        elif each.is_new:
+            words += len(text_of(each.message["content"]).split())
     if words and isinstance(tokens, (int, float)):
         tokens += words
     known = {

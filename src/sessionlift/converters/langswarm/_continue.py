@@ -14,7 +14,7 @@ from sessionlift.converters._continue import Continued, OnConflict, Rows
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters.langswarm._columns import OUR_KEY, ROOM, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._context import read_context
-from sessionlift.converters.langswarm._convert import after
+from sessionlift.converters.langswarm._kept import after
 from sessionlift.converters.langswarm._message import MessageCells, backward_message
 from sessionlift.converters.langswarm._session import SessionRows
 from sessionlift.converters.langswarm._target import read_session

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from sessionlift.converters._batch import SESSION, Quarantined
 from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters.langswarm._backward import backward, keep_cells
-from sessionlift.converters.langswarm._columns import OUR_KEY
-from sessionlift.converters.langswarm._message import MessageCells
+from sessionlift.converters.langswarm._kept import Kept, give_back, kept_of
 from sessionlift.converters.langswarm._reading import Parsed, read, read_metadata
 from sessionlift.converters.langswarm._row import (
     LegacyRow,
     Unreadable,
-    cell_from_json,
-    json_cell,
     raw_row,
     source_digest,
     texts_of,
 )
 from sessionlift.converters.langswarm._salvage import salvage
 from sessionlift.converters.langswarm._session import Aside, Moved, SessionRows, disagreeing, make_rows
-from sessionlift.converters.langswarm._zone import TICK, Zone, utc_text, zone_named
-
-Kept = Mapping[str, Any]
+from sessionlift.converters.langswarm._zone import Zone, zone_named
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None)
         except Unreadable as unreadable:
             if unreadable.code != "history_unreadable" or not options.salvage:
                 raise
-            return _salvaged(row, zone, unreadable)
+            return _salvaged(row, zone, unreadable, kept)
         return _whole(row, parsed, zone, kept)
     except Unreadable as unreadable:
         return Aside(unreadable.code, unreadable.reason)
@@ -67,8 +60,7 @@ def forward(row: LegacyRow, options: LangswarmOptions, kept: Kept | None = None)
 
 def _whole(row: LegacyRow, parsed: Parsed, zone: Zone, kept: Kept | None) -> Moved:
     moved = make_rows(row.key, parsed, zone)
-    if kept is not None and "made" in kept:  # else it is of rows without a session
-        _restore(moved, parsed, kept, source_digest(row))
+    _give_back(moved, row, parsed, kept, zone)
     texts = texts_of(row)
     documents = {"metadata": texts.metadata, "history": texts.history}
     keep_cells(moved.rows, moved.complement, row.cells if row.dress == "sqlite" else documents)
@@ -80,17 +72,24 @@ def _whole(row: LegacyRow, parsed: Parsed, zone: Zone, kept: Kept | None) -> Mov
     return moved
 
 
+def _give_back(moved: Moved, row: LegacyRow, parsed: Parsed, kept: Kept | None, zone: Zone) -> None:
+    if kept is not None and "made" in kept:  # else it is of rows without a session
+        give_back(moved, parsed, kept, zone, as_made=source_digest(row) == kept["made"])
+
+
 def _is_strict(cell: Any) -> bool:
     text = cell if isinstance(cell, str) else bytes(cell).decode(json.detect_encoding(cell), "surrogatepass")
     return not ("NaN" in text or "Infinity" in text) or is_strict(text.removeprefix("\ufeff"))
 
 
-def _salvaged(row: LegacyRow, zone: Zone, unreadable: Unreadable) -> Moved:
+def _salvaged(row: LegacyRow, zone: Zone, unreadable: Unreadable, kept: Kept | None) -> Moved:
     texts = texts_of(row)
     metadata = read_metadata(texts.metadata)
     found = salvage(texts.history)
     history = {"session_id": row.key, "messages": found.messages, **found.history}
-    moved = make_rows(row.key, Parsed(metadata, history, found.messages), zone)
+    parsed = Parsed(metadata, history, found.messages)
+    moved = make_rows(row.key, parsed, zone)
+    _give_back(moved, row, parsed, kept, zone)
     # its keys are those that could be read: what comes back is written as V1 writes it
     moved.complement.pop("history", None)
     original = {**row.cells} if row.dress == "sqlite" else {"metadata": texts.metadata}
@@ -120,54 +119,10 @@ def keep_for_forward(
 
     JSON-ready. Raises ConversionError where V2 itself could not read the session.
     """
+    before = complement or {}
     cells = backward(rows, complement, zone).cells
-    zone = (complement or {}).get("zone") or zone
     row = LegacyRow(rows.session[0], cells)
-    again = forward(row, LangswarmOptions(timezone=zone))
-    if isinstance(again, Moved) and again.rows == rows:
-        return None
+    again = forward(row, LangswarmOptions(timezone=before.get("zone") or zone))
     # V1 need not have the list, nor need it be one where it is empty
     messages = json.loads(cells["history"]).get("messages") or []
-    return {
-        "made": source_digest(row),
-        "session": list(map(json_cell, rows.session)),
-        "metrics": None if rows.metrics is None else list(map(json_cell, rows.metrics)),
-        "messages": [[_digest(each), *map(json_cell, now)] for each, now in zip(messages, rows.messages, strict=True)],
-    }
-
-
-def _restore(moved: Moved, parsed: Parsed, kept: Kept, digest: str) -> None:
-    """Put V2's own rows where V1 still has what was made of them."""
-    if digest == kept["made"]:
-        rows = [MessageCells(*map(cell_from_json, cells)) for _, *cells in kept["messages"]]
-        metrics = None if kept["metrics"] is None else tuple(map(cell_from_json, kept["metrics"]))
-        moved.rows = SessionRows(tuple(map(cell_from_json, kept["session"])), rows, metrics)
-        return
-    known: dict[str, list[MessageCells]] = {}
-    for name, *cells in reversed(kept["messages"]):
-        known.setdefault(name, []).append(MessageCells(*map(cell_from_json, cells)))
-    messages, last = [], ""
-    for message, cells in zip(parsed.messages, moved.rows.messages, strict=True):
-        same = known.get(_digest(message))
-        now = same.pop() if same else cells
-        if now.timestamp <= last:
-            # another message stands before it now, and V2 orders by this text
-            now = after(now, last)
-        messages.append(now)
-        last = now.timestamp
-    moved.rows = replace(moved.rows, messages=messages)
-
-
-def after(cells: MessageCells, last: str) -> MessageCells:
-    """The row with the first time after ``last``, noted under our key as any other time that had to move."""
-    time = utc_text(datetime.fromisoformat(last) + TICK)
-    metadata = json.loads(cells.metadata or "{}")
-    our = metadata.get(OUR_KEY) if isinstance(metadata, dict) else None
-    if not isinstance(our, dict):
-        return cells._replace(timestamp=time)
-    our["moved_to"] = time
-    return cells._replace(timestamp=time, metadata=json.dumps(metadata))
-
-
-def _digest(message: Any) -> str:
-    return hashlib.sha256(json.dumps(message).encode()).hexdigest()
+    return kept_of(rows, again.rows if isinstance(again, Moved) else None, messages, source_digest(row), before)

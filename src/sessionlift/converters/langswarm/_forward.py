@@ -12,7 +12,8 @@ from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Q
 from sessionlift.converters._digest import TargetDigests
 from sessionlift.converters._forward import Forecast, Inventory, RowKeys
 from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V2_COLUMNS
-from sessionlift.converters.langswarm._convert import Kept, LangswarmOptions, forward
+from sessionlift.converters.langswarm._convert import LangswarmOptions, forward
+from sessionlift.converters.langswarm._kept import Kept
 from sessionlift.converters.langswarm._message import Told
 from sessionlift.converters.langswarm._reader import LiveSource
 from sessionlift.converters.langswarm._reading import read
@@ -261,6 +262,8 @@ class LangswarmForward:
         unit.written_counts = {"sessions": 1, "session_messages": len(made.rows.messages), "session_metrics": 1}
         unit.complement = made.complement
         unit.state = "partial" if made.quarantine else "moved"
+        if made.given is not None:
+            batch.given[row.key] = made.given
         batch.quarantine.extend(made.quarantine)
         batch.facts.extend(
             Fact(row.key, code, table, count, detail) for code, table, count, detail in self._facts(made)

@@ -131,7 +131,7 @@ def backward_message(cells: MessageCells, zone: Zone, told: list[Told]) -> Retur
     if cells.role not in ROLES:
         raise ValueError(f"no role of V1: {cells.role!r}")
     metadata = json.loads(cells.metadata) if cells.metadata else {}
-    our = _our(metadata)
+    our = our_of(metadata)
     plain = (
         {name: value for name, value in metadata.items() if name not in TOOL_KEYS and (our is None or name != OUR_KEY)}
         if isinstance(metadata, dict)
@@ -160,7 +160,7 @@ def backward_message(cells: MessageCells, zone: Zone, told: list[Told]) -> Retur
     return Returned(_ordered(fields, our), False)
 
 
-def _our(metadata: Any) -> dict[str, Any] | None:
+def our_of(metadata: Any) -> dict[str, Any] | None:
     """What a move put under our key; None for a message that V2 wrote."""
     found = metadata.get(OUR_KEY) if isinstance(metadata, dict) else None
     if not isinstance(found, dict) or not isinstance(found.get("timestamp"), str):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sessionlift.converters._backward import GivenBack
 from sessionlift.converters._batch import Quarantined
 from sessionlift.converters.langswarm._columns import (
     CONTEXT_FROM_HISTORY,
@@ -57,6 +58,8 @@ class Moved:
     """the time of the last message, naive UTC"""
     quarantine: list[Quarantined] = field(default_factory=list)
     """with salvage: what could not be read"""
+    given: GivenBack | None = None
+    """what V2 alone had held before the session was taken back: whether it got that, and what of it waits"""
 
 
 @dataclass(frozen=True)

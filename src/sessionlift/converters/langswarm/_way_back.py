@@ -119,7 +119,9 @@ class LangswarmBackward:
         salvaged = [row for table, row in aside if table == "history"]
         if as_moved and salvaged and _is_v1_row(salvaged[0]):
             # what V1 could not read comes back as it was, and not as it was salvaged
-            return _of_cells(key, "unchanged", _cells(salvaged[0]))
+            made = _of_cells(key, "unchanged", _cells(salvaged[0]))
+            made.unit.kept = dict(complement.get(KEPT, {}))
+            return made
         back = backward(now, complement if known is not None else None, self._timezone)
         kept: dict[str, Any] | None = None
         if not as_moved or KEPT in complement:
