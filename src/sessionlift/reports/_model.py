@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias, get_args
 
 from sessionlift._version import __version__
-from sessionlift.errors import ReportError
+from sessionlift.errors import ReportError, SessionliftError
 from sessionlift.reports._codec import decode, encode
 
 REPORT_VERSION = "1.1"
@@ -64,6 +64,18 @@ class ErrorLine:
     code: str
     table: str | None = None
     row: str | None = None
+
+    @classmethod
+    def of(cls, error: SessionliftError) -> ErrorLine:
+        """The line of an error of our tree, with what it says of the session, the table and the row."""
+        row = error.fields.get("row_id")
+        return cls(
+            session_id=error.fields.get("session_id"),
+            error=error.what,
+            code=error.code,
+            table=error.fields.get("table"),
+            row=None if row is None else str(row),
+        )
 
 
 @dataclass(kw_only=True)

@@ -463,7 +463,7 @@ class InPlaceRun:
                 report.migrated_sessions = 0
                 report.tables, report.losses = {}, []
             self._summarise()
-            report.errors.insert(0, ErrorLine(error=error.what, code=error.code, table=error.fields.get("table")))
+            report.errors.insert(0, ErrorLine.of(error))
             report.finish(status)
             written = self._write() if tells_of_a_store(error, self._report_file) else None
             if written is not None:

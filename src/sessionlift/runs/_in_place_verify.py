@@ -70,7 +70,7 @@ def verify_in_place(
             if claimed is not None and claimed_file is not None:
                 _check_claims(report, copy, None if against is None else _other(against), claimed, claimed_file)
     except SessionliftError as error:
-        report.errors.append(ErrorLine(error=error.what, code=error.code))
+        report.errors.append(ErrorLine.of(error))
         report.verification = Verification()
         report.finish("failed")
         written = (

@@ -14,7 +14,7 @@ from typing import Any
 from sessionlift import generations
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG
-from sessionlift.errors import SessionliftError, StoreError, StoreLockedError, UsageError
+from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.generations import detect, require_generation
 from sessionlift.ledger import LEDGER_TABLES, Ledger
 from sessionlift.reports import (
@@ -31,6 +31,7 @@ from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._in_place_sources import is_of_a_chain
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import Known, what_is_known
+from sessionlift.runs._lone_file import left_alone
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._places import never_verified, refuse_same
 from sessionlift.runs._progress import Progress
@@ -427,16 +428,7 @@ class _Run:
             if ledger.holds_any_of(run.run_id)
         ]
         for run_id in self._caught_up:
-            units: list[tuple[str, str, str]] = []
-            for kind, session_id, *digests, state in ledger.units_of_run(run_id):
-                if kind == CATALOG:
-                    self._verifier.catalog()
-                elif state in ("moved", "partial"):
-                    units.append((session_id, digests[0], digests[1]))
-                if len(units) == 1_000:
-                    self._verifier.earlier(units)
-                    units = []
-            self._verifier.earlier(units)
+            self._verifier.earlier(ledger.units_of_run(run_id))
 
     def _hear_verifier(self) -> None:
         if self._verifier is not None:
@@ -459,27 +451,8 @@ class _Run:
                 worker.stop()
 
     def _leave(self, store: Store) -> None:
-        """Put the target back as a lone file; wait a little for readers that are just leaving."""
         with self.interrupts.held():
-            self._put_back(store)
-
-    def _put_back(self, store: Store) -> None:
-        for attempt in range(20):
-            try:
-                store.end_bulk()
-            except StoreLockedError:
-                if attempt == 19:
-                    self._report.assumptions.append(
-                        "the target was left in WAL mode, with its -wal and -shm files, "
-                        "since another program has it open"
-                    )
-                    return
-                time.sleep(0.1)
-            except StoreError:
-                # the error that ended the run is the one to tell of; the next run puts the store back
-                return
-            else:
-                return
+            self._report.assumptions += left_alone(store)
 
     # --- the report -------------------------------------------------------------------------------------------
 
@@ -524,17 +497,7 @@ class _Run:
     def _tell_broken(self, status: Any, error: SessionliftError) -> None:
         self._progress.done()
         self._summarise()
-        fields = error.fields
-        self._report.errors.insert(
-            0,
-            ErrorLine(
-                session_id=fields.get("session_id"),
-                error=error.what,
-                code=error.code,
-                table=fields.get("table"),
-                row=fields.get("row_id"),
-            ),
-        )
+        self._report.errors.insert(0, ErrorLine.of(error))
         self._report.finish(status)
         written = self._write()
         if written is not None:

@@ -484,8 +484,7 @@ class _Rollback:
             self._progress.done()
             if not self._dry_run:
                 self._summarise()
-            line = ErrorLine(session_id=error.fields.get("session_id"), error=error.what, code=error.code)
-            self._report.errors.insert(0, line)
+            self._report.errors.insert(0, ErrorLine.of(error))
             self._report.finish(status)
             written = self._write()
             if written is not None:

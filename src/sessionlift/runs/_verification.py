@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from sessionlift.converters import CATALOG, UnitKind
 from sessionlift.reports import Difference, Verification
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.stores import StoreURL
+
+_MANY = 1_000
+"""Sessions that are told of at once."""
 
 
 class Verifier:
@@ -39,11 +43,20 @@ class Verifier:
         if ids:
             self._worker.tell({"kind": "session", "ids": list(ids)})
 
-    def earlier(self, units: Sequence[tuple[str, str, str]]) -> None:
-        """Sessions that an earlier run moved, each with its source and target digest of then: those are compared that
-        neither program has changed since, the others count as ``changed_since``."""
-        if units:
-            self._worker.tell({"kind": "earlier", "units": [list(unit) for unit in units]})
+    def earlier(self, units: Iterable[tuple[UnitKind, str, str, str, str]]) -> None:
+        """Units of an earlier run, as the ledger has them, each with its source and target digest of then: those are
+        compared that neither program has changed since, the others count as ``changed_since``."""
+        some: list[list[str]] = []
+        for kind, session_id, source_digest, target_digest, state in units:
+            if kind == CATALOG:
+                self.catalog()
+            elif state in ("moved", "partial"):
+                some.append([session_id, source_digest, target_digest])
+            if len(some) == _MANY:
+                self._worker.tell({"kind": "earlier", "units": some})
+                some = []
+        if some:
+            self._worker.tell({"kind": "earlier", "units": some})
 
     def audit(self, *, only: Sequence[str] | None, run_id: str | None = None, digests: Path | None = None) -> None:
         """Check everything that the ledger names; or, with ``run_id``, everything that its report claims."""

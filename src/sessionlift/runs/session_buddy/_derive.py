@@ -85,7 +85,7 @@ def derive(
     except SessionliftError as error:
         _close(report, begun)
         report.tables = {}
-        report.errors.append(ErrorLine(error=error.what, code=error.code))
+        report.errors.append(ErrorLine.of(error))
         report.finish("failed")
         written = (
             write_report(report, path, report_file, Progress(quiet=True))
