@@ -22,7 +22,7 @@ from sessionlift.converters.synth._columns import (
     V3_COLUMNS,
 )
 from sessionlift.converters.synth._foresee import foresee, put_aside
-from sessionlift.converters.synth._gathered import TEMP, Gathered
+from sessionlift.converters.synth._gathered import MAPPED, TEMP, Gathered
 from sessionlift.converters.synth._ids import next_ids
 from sessionlift.converters.synth._inventory import (
     MAX_BYTES,
@@ -76,8 +76,8 @@ class SynthForward:
         self._orphans = options.only is None
         self._db.execute("CREATE OR REPLACE TEMP TABLE sl_known (session_id VARCHAR, digest VARCHAR)")
         self.times = self._local_time()
-        self._gathered = Gathered(self._db, self.times)
-        self._told = Told(self._db, self.times, self._events, self._messages)
+        self._gathered = Gathered(self._db, self.times, self._events)
+        self._told = Told(self._db, self.times, self._messages)
 
     def _local_time(self) -> LocalTime:
         zone = load_zone(self._options.timezone)
@@ -113,12 +113,13 @@ class SynthForward:
 
     def forecast(self, inventory: Inventory) -> Forecast:
         """What a move of the sessions in ``inventory`` would lose, put aside and derive."""
+        mapped = _sql.event_type("r.event_type", self._events)
         return foresee(
             self._db,
             inventory,
-            self._told.conditions(),
-            _sql.event_type_unknown(self._events),
-            _sql.event_type("r.event_type", self._events),
+            self._told.conditions(mapped),
+            _sql.event_type_unknown(mapped),
+            mapped,
             _sql.trace_unreadable(self.times),
         )
 
@@ -240,11 +241,11 @@ class SynthForward:
         digests = TargetDigests(units, finite=self._gathered.is_finite())
         self._traces(units, digests, batch, sink, rejected or {})
         self._child("session_timesteps", _projection.timesteps(self.times), units, digests, sink)
-        keep = f"NOT {_sql.event_type_unknown(self._events).sql}"
-        self._quarantine("events", _sql.event_type_unknown(self._events), batch)
-        self._child("events", _projection.events(self.times, self._events, keep), units, digests, sink)
+        unknown = _sql.event_type_unknown(MAPPED)
+        self._quarantine("events", unknown, batch)
+        self._child("events", _projection.events(f"NOT {unknown.sql}"), units, digests, sink)
         self._message_rows(units, digests, sink)
-        self._child("event_rewards", _projection.event_rewards(self.times, self._events, keep), units, digests, sink)
+        self._child("event_rewards", _projection.event_rewards(f"NOT {unknown.sql}"), units, digests, sink)
         self._outcomes(units, digests, sink)
         self._told.losses(batch)
         self._told.facts(self._gathered, self._types_lost, units, batch)
@@ -436,8 +437,7 @@ class SynthForward:
             counts[table] = counts.get(table, 0) + count
 
     def _message_rows(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
-        found = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
-        envelopes = bool(found and found[0])
+        envelopes = self._gathered.envelopes() > 0
         digests.table("messages")
         result = self._db.execute(_projection.messages(self.times, self._messages, envelopes=envelopes))
         while rows := result.fetchmany(CHUNK_ROWS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -21,6 +21,9 @@ TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
 NO_TIME = "1970-01-01T00:00:00.000000+00:00"
 """The time of a session of which no row has one: v3 demands one."""
 
+MAPPED = "r.mapped"
+"""The type that an event has in v3, NULL for none; it stands beside each in the temporary table."""
+
 _COUNTERS = {"events": "num_events", "messages": "num_messages"}
 
 
@@ -31,8 +34,12 @@ class Gathered:
     text; both are known when the digests are.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, times: LocalTime) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, times: LocalTime, event_types: Mapping[str, str]) -> None:
         self._db, self._times = connection, times
+        # worked out once for each row, since half a dozen statements ask for them
+        self._beside = {
+            "events": f", {_sql.event_type('r.event_type', event_types)} AS mapped, {times.utc('r.event_time')} AS utc"
+        }
         self.loose: dict[str, list[str]] = {}
         self.nul: set[str] = set()
 
@@ -57,7 +64,8 @@ class Gathered:
             within = f"r.id BETWEEN {int(low)} AND {int(high)}"
             columns = ", ".join(f"r.{quote_identifier(column)}" for column in V2_COLUMNS[table])
             db.execute(
-                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n FROM {table} AS r "
+                f"CREATE OR REPLACE TEMP TABLE {temp} AS SELECT {columns}, b.n{self._beside.get(table, '')} "
+                f"FROM {table} AS r "
                 f"JOIN sl_b AS b ON b.session_id = r.session_id WHERE {within} ORDER BY b.n, r.id"
             )
         for table, counter in _COUNTERS.items():
@@ -104,6 +112,11 @@ class Gathered:
                 raise ConversionError(
                     f"{table} and their timesteps do not lie side by side", hint="this is a defect of the tool"
                 )
+
+    def envelopes(self) -> int:
+        """How many of the group's messages wear the early or the middle dress."""
+        row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
+        return int(row[0]) if row is not None else 0
 
     def is_finite(self) -> bool:
         """Whether no infinity is among the group's numbers: v3's come from these columns, and no other value of a

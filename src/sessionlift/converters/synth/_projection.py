@@ -1,7 +1,8 @@
 """The select lists that turn a batch's v2 rows into v3 rows.
 
 The batch's rows lie in temporary tables, each with the place ``n`` of its session: ``sl_t`` (traces), ``sl_ts``
-(timesteps), ``sl_ev`` (events), ``sl_ms`` (messages), sorted by ``n`` and id; a plain scan keeps that order.
+(timesteps), ``sl_ev`` (events), ``sl_ms`` (messages), sorted by ``n`` and id; a plain scan keeps that order. What
+several statements ask of an event stands beside it: its type in v3 (``mapped``) and its time in UTC (``utc``).
 ``sl_slot_events`` and ``sl_slot_messages`` name the timestep of each event and message, row by row beside them.
 """
 
@@ -51,34 +52,31 @@ def timesteps(times: LocalTime) -> str:
     )
 
 
-def events(times: LocalTime, overrides: Mapping[str, str], keep: str) -> str:
-    mapped = _sql.event_type("r.event_type", overrides)
-    utc = times.utc("r.event_time")
+def events(keep: str) -> str:
     return (
-        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), {mapped}, r.system_instance_id, "
-        f"{_sql.unix(utc)}, r.message_time, {_sql.iso(utc)}, r.model_name, r.provider, r.prompt_tokens, "
+        f"SELECT r.id, r.session_id, coalesce(r.timestep_id, s.timestep_id), r.mapped, r.system_instance_id, "
+        f"{_sql.unix('r.utc')}, r.message_time, {_sql.iso('r.utc')}, r.model_name, r.provider, r.prompt_tokens, "
         f"r.completion_tokens, r.total_tokens, {_sql.cents('r.cost')}, {_sql.storable('r.latency_ms')}, r.span_id, "
         f"r.trace_id, {_sql.storable('r.reward')}, r.terminated::INTEGER, "
         f"{_sql.json_or_null('r.system_state_before')}, "
-        f"{_sql.json_or_null('r.system_state_after')}, {_sql.event_metadata('r', mapped)}, "
+        f"{_sql.json_or_null('r.system_state_after')}, {_sql.event_metadata('r', 'r.mapped')}, "
         f"{_sql.json_or_null('r.event_metadata')} "
         f"FROM sl_ev AS r POSITIONAL JOIN sl_slot_events AS s WHERE {keep}"
     )
 
 
-def event_rewards(times: LocalTime, overrides: Mapping[str, str], keep: str) -> str:
+def event_rewards(keep: str) -> str:
     """What the real v3 tracer adds on its own for each environment event that has a reward; zero included.
 
     The row's id is its event's: unique, and the same however often a run is repeated.
     """
-    mapped = _sql.event_type("r.event_type", overrides)
-    moment = f"coalesce({_sql.iso(times.utc('r.event_time'))}, t.created)"
+    moment = f"coalesce({_sql.iso('r.utc')}, t.created)"
     return (
         f"SELECT r.id, r.id, r.session_id, {TURN_NUMBER.replace('r.step', 'p.step')}, {_sql.storable('r.reward')}, "
         f"'sparse', {_sql.json_or_null('r.event_metadata')}, 'environment', {moment} "
         f"FROM sl_ev AS r POSITIONAL JOIN sl_slot_events AS s JOIN sl_t AS t ON t.n = r.n "
         f"LEFT JOIN sl_ts AS p ON p.id = coalesce(r.timestep_id, s.timestep_id) AND p.n = r.n "
-        f"WHERE ({mapped}) = 'environment' AND {_sql.storable('r.reward')} IS NOT NULL AND {keep} ORDER BY r.n, r.id"
+        f"WHERE r.mapped = 'environment' AND {_sql.storable('r.reward')} IS NOT NULL AND {keep} ORDER BY r.n, r.id"
     )
 
 

@@ -217,8 +217,8 @@ def timestep_losses(times: LocalTime) -> list[Condition]:
     ]
 
 
-def event_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Condition]:
-    mapped = event_type("r.event_type", overrides)
+def event_losses(times: LocalTime, mapped: str) -> list[Condition]:
+    """``mapped`` is SQL for the row's type in v3."""
     found = [
         Condition("event_type_mapped", "event_type", f"(({mapped}) <> r.event_type)", "r.event_type"),
         *_time_losses("event_time", times, text=True),
@@ -249,8 +249,9 @@ def message_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Condi
     ]
 
 
-def event_type_unknown(overrides: Mapping[str, str]) -> Condition:
-    return Condition("event_type_unknown", "event_type", f"(({event_type('r.event_type', overrides)}) IS NULL)")
+def event_type_unknown(mapped: str) -> Condition:
+    """A row without a type in v3, for which ``mapped`` is SQL."""
+    return Condition("event_type_unknown", "event_type", f"(({mapped}) IS NULL)")
 
 
 def trace_losses(times: LocalTime) -> list[Condition]:

@@ -11,39 +11,39 @@ from sessionlift.converters._batch import Batch, Fact, Loss, Unit
 from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters._times import LocalTime
 from sessionlift.converters.synth import _projection, _sql
-from sessionlift.converters.synth._gathered import TEMP, Gathered
+from sessionlift.converters.synth._gathered import MAPPED, TEMP, Gathered
 
 EXAMPLES = 3
 """Batches of a run that look for an example of each kind of loss."""
 
 
 class Told:
-    """Looks at the gathered rows of each batch of a run, under the run's mappings of types."""
+    """Looks at the gathered rows of each batch of a run, under the run's mapping of types."""
 
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
         times: LocalTime,
-        event_types: Mapping[str, str],
         message_types: Mapping[str, str],
     ) -> None:
         self._db, self._times = connection, times
-        self._events, self._messages = event_types, message_types
+        self._messages = message_types
         self._examples: dict[tuple[str, str, str], int] = {}
 
-    def conditions(self) -> dict[str, list[_sql.Condition]]:
-        """The named losses by source table: counted by session in a run, over the whole store in a plan."""
+    def conditions(self, mapped: str) -> dict[str, list[_sql.Condition]]:
+        """The named losses by source table: counted by session in a run, over the whole store in a plan. ``mapped`` is
+        SQL for an event's type in v3."""
         return {
             "session_traces": _sql.trace_losses(self._times),
             "session_timesteps": _sql.timestep_losses(self._times),
-            "events": _sql.event_losses(self._times, self._events),
+            "events": _sql.event_losses(self._times, mapped),
             "messages": _sql.message_losses(self._times, self._messages),
         }
 
     def losses(self, batch: Batch) -> None:
         temps = {"session_traces": "sl_t", **TEMP}
-        for table, conditions in self.conditions().items():
-            skip = f"WHERE NOT {_sql.event_type_unknown(self._events).sql}" if table == "events" else ""
+        for table, conditions in self.conditions(MAPPED).items():
+            skip = f"WHERE NOT {_sql.event_type_unknown(MAPPED).sql}" if table == "events" else ""
             cells = ", ".join(f"count(*) FILTER (WHERE {c.sql})" for c in conditions)
             counts = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
             assert counts is not None  # noqa: S101 - an aggregate always gives a row
@@ -74,9 +74,8 @@ class Told:
         return {"row": str(row[0])} if row[1] is None else {"row": str(row[0]), "value": row[1]}
 
     def facts(self, gathered: Gathered, types_lost: int, units: dict[str, Unit], batch: Batch) -> None:
-        row = self._db.execute(f"SELECT count(*) FROM sl_ms AS r WHERE {_sql.is_envelope('r')}").fetchone()
-        if row is not None and row[0]:
-            batch.facts.append(Fact(None, "early_dress", "messages", row[0]))
+        if envelopes := gathered.envelopes():
+            batch.facts.append(Fact(None, "early_dress", "messages", envelopes))
         if types_lost:
             batch.facts.append(Fact(None, "metadata_type_lost", "session_traces", types_lost))
         batch.facts.extend(
