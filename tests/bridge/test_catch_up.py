@@ -326,6 +326,7 @@ def test_a_session_that_v2_cannot_read_is_told_alone_and_the_others_go_on(life: 
     (error,) = result.conflicts
     assert "the new store's side cannot be read: its context_data is no JSON" in error.what
     assert "mend its row" in error.hint
+    assert "legacy" not in error.fields, "nobody has counted its messages"
     assert {each.session_id: each.code for each in result.report.errors} == {
         broken: "session_conflict",
         no_text: "store_text",

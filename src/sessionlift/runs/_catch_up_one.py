@@ -143,9 +143,9 @@ class CatchUp:
 
 def _conflict(session_id: str, found: Continued | None) -> SessionConflictError:
     why = "both sides changed it" if found is None else found.conflict
-    # where there is no way to lay them together, nobody has looked for what each side added
+    # where there is no way to lay them together, or one cannot be read, nobody has looked for what each side added
     tails: dict[str, Any] = {}
-    if found is not None:
+    if found is not None and not found.mend:
         tails = {"legacy": found.legacy_tail[:_TAIL], "new": found.new_tail[:_TAIL]}
     return SessionConflictError(
         f"session {session_id!r} went on in the legacy store and in the new one: {why}",
