@@ -324,13 +324,20 @@ def test_what_was_discarded_stays_in_the_ledger_over_moves_and_ways_back(session
     assert sessionlift("schema", "downgrade", v2, "base").code == 4
 
 
-def test_what_was_discarded_stays_in_the_ledger_when_both_sides_are_laid_together(
+def test_what_was_discarded_and_what_waits_stays_in_the_ledger_when_both_sides_are_laid_together(
     sessionlift: Warm, tmp_path: Path
 ) -> None:
     v1 = tmp_path / "v1.db"
     make_langswarm_v1(v1, sessions=2, traps="none")
     v2 = moved(sessionlift, v1, tmp_path / "v2.db")
     one = living(v2)[0]
+    change(v2, V2_MESSAGE, one, "counted", "of seven tokens")
+    change(v2, "UPDATE session_messages SET token_count = 7 WHERE message_id = 'counted'")
+    take_back(sessionlift, v2, "--session", one)
+    history = json.loads(query(v1, "SELECT history FROM sessions WHERE session_id = ?", one)[0][0])
+    history["messages"].pop()
+    change(v1, "UPDATE sessions SET history = ? WHERE session_id = ?", json.dumps(history), one)
+    moved(sessionlift, v1, v2)
     change(v2, V2_MESSAGE, one, "left", "left behind")
     take_back(sessionlift, v2, "--session", one, "--discard-new")
     moved(sessionlift, v1, v2)
@@ -342,8 +349,9 @@ def test_what_was_discarded_stays_in_the_ledger_when_both_sides_are_laid_togethe
     assert done.code == 0, done.err
     assert query(v2, "SELECT 1 FROM session_messages WHERE content = 'from v1'") == [(1,)]
     data = query(v2, "SELECT data FROM sessionlift_complement WHERE session_id = ?", one)
-    rows = json.loads(data[0][0])["discarded"]["session_messages"]
-    assert "left behind" in {row["content"] for row in rows}
+    complement = json.loads(data[0][0])
+    assert "left behind" in {row["content"] for row in complement["discarded"]["session_messages"]}
+    assert "of seven tokens" in complement["kept"]["waiting"]["messages"][0]
 
 
 def test_the_target_keeps_its_sessions_when_asked(sessionlift: Warm, v1: Path, v2: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sessionlift.converters import SESSION, Continued, Loss, OnConflict
+from sessionlift.converters import KEPT, SESSION, Continued, Loss, OnConflict
 from sessionlift.errors import SessionConflictError, UsageError
 from sessionlift.ledger import Attempts, Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
@@ -135,6 +135,9 @@ class CatchUp:
             whole=continued.renew,
             quarantine=continued.quarantine,
         )
+        if before.get(KEPT):
+            # the converter has given it back again, and what waits goes on waiting
+            ledger.complete(SESSION, session_id, {**ledger.complement(session_id), KEPT: before[KEPT]})
         if before.get(DISCARDED):
             ledger.complete(SESSION, session_id, with_discarded(ledger.complement(session_id), before))
         ledger.add_losses(run_id, SESSION, [Loss(*each) for each in _losses(continued)])
