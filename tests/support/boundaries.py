@@ -31,7 +31,7 @@ READING = re.compile(
     r"|PRAGMA (?!journal_mode\s*=|wal_checkpoint|synchronous\s*=))",
     re.IGNORECASE | re.DOTALL,
 )
-PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-", "/dev/", "/proc/")
+PRIVATE = ("sessionlift-probe-", "sessionlift-duckdb-", "/dev/null", "/dev/tty", "/proc/")
 _FILES = {
     "os.mkdir": "make the directory",
     "os.rename": "rename",
