@@ -346,6 +346,18 @@ def test_a_session_that_v2_cannot_read_is_told_alone_and_the_others_go_on(life: 
     assert [(each.session_id, each.code) for each in back.errors] == [(broken, "target_unreadable")]
 
 
+def test_messages_that_cannot_stand_behind_the_last_one_are_a_conflict(life: Life) -> None:
+    life.new_writes("fresh")
+    with closing(sqlite3.connect(life.target)) as db, db:
+        last = "SELECT max(id) FROM session_messages WHERE session_id = ?"
+        far = f"UPDATE session_messages SET timestamp = '9999-12-31T23:59:59.999999' WHERE id = ({last})"
+        assert db.execute(far, (life.one,)).rowcount == 1
+    life.old_writes("late")
+    (error,) = life.catch_up(on_conflict="append_legacy").conflicts
+    assert "cannot follow what is there: V2 orders messages by time, and no time is left" in error.what
+    assert life.contents()[-1] == "fresh"
+
+
 def test_after_both_sides_were_laid_together_the_old_side_may_change_values(life: Life) -> None:
     life.new_writes("fresh")
     life.old_writes("late")

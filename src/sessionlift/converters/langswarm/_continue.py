@@ -16,6 +16,7 @@ from sessionlift.converters.langswarm._columns import OUR_KEY, ROOM, SESSION_TAB
 from sessionlift.converters.langswarm._context import read_context
 from sessionlift.converters.langswarm._kept import after
 from sessionlift.converters.langswarm._message import MessageCells, backward_message
+from sessionlift.converters.langswarm._row import Unreadable
 from sessionlift.converters.langswarm._session import SessionRows
 from sessionlift.converters.langswarm._target import read_session
 from sessionlift.converters.langswarm._zone import Zone, utc_text, zone_named
@@ -72,6 +73,11 @@ def continue_session(
             conflict=f"the new store's side cannot be read: {error}",
             mend="the application cannot read it either; mend its row in the new store",
         )
+    except Unreadable as unreadable:
+        return Continued(
+            conflict=f"what the legacy side has added cannot follow what is there: {unreadable.reason}",
+            mend="mend the time of the new store's last message",
+        )
 
 
 def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
@@ -83,7 +89,7 @@ def lay_together(sides: Sides, on_conflict: OnConflict) -> Continued:
     conflict.
 
     Raises ValueError, in words, where V2 itself cannot read what it has; RecursionError where that is nested too
-    deeply.
+    deeply; Unreadable where V1's messages cannot stand behind V2's.
     """
     zone = zone_named(sides.zone)
     again = [_as_v1(each, zone) for each in sides.again.messages]
