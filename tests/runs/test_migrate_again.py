@@ -125,23 +125,25 @@ def without_given_ids(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+@pytest.mark.parametrize("edited", ["'edited since'", "CAST(x'61ff62' AS TEXT)"], ids=["text", "no UTF-8"])
 def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_time(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    sessionlift: Warm, legacy: Legacy, target: Path, edited: str
 ) -> None:
     source = legacy(traps="usual")
     sessionlift("migrate", source, target, "--json")
     both, only_source = session_ids(source)[:2]
     for session_id in (both, only_source):
         change_source(source, f"UPDATE session_traces SET num_events = 99 WHERE session_id = '{session_id}'")
-    change(target, "UPDATE messages SET content = 'edited since' WHERE session_id = ?", both)
-    kept = query(target, "SELECT * FROM messages WHERE session_id = ? ORDER BY id", both)
+    change(target, f"UPDATE messages SET content = {edited} WHERE session_id = ?", both)
+    found = "SELECT id, timestep_id, CAST(content AS BLOB), metadata FROM messages WHERE session_id = ? ORDER BY id"
+    kept = query(target, found, both)
 
     for attempt in (1, 2):
         again = sessionlift("migrate", source, target, "--json")
         assert again.code == 1
         assert counts(again) == ((8, 1, 6, 1) if attempt == 1 else (8, 0, 7, 1))
         assert codes(again) == [("changed_on_both_sides", both)]
-        assert query(target, "SELECT * FROM messages WHERE session_id = ? ORDER BY id", both) == kept
+        assert query(target, found, both) == kept
         recorded = query(target, "SELECT num_events FROM session_traces WHERE session_id = ?", both)
         assert recorded != [(99,)]
     recorded = query(target, "SELECT num_events FROM session_traces WHERE session_id = ?", only_source)

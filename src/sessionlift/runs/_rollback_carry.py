@@ -21,8 +21,9 @@ from sessionlift.errors import StoreConstraintError, StoreOvertakenError, StoreT
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._places import place_of
+from sessionlift.runs._readable import UNREADABLE
 from sessionlift.runs._rollback_options import Action, RollbackOptions, Turn
-from sessionlift.runs._rollback_rows import NO_ROWS, UNREADABLE, Watched
+from sessionlift.runs._rollback_rows import NO_ROWS, Watched
 from sessionlift.runs._transfer import LIVES_ELSEWHERE
 from sessionlift.runs._ways_back import WayBack
 from sessionlift.stores import Store

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sessionlift.errors import StoreTextError
+from sessionlift.runs._readable import digests_apart
 from sessionlift.stores import Store, Value, listed, quote_identifier
 
 NO_ROWS = hashlib.sha256().hexdigest()
 """The digest of a session that has no row."""
-UNREADABLE = ""
-"""What stands for the digest of a session with a text that is not UTF-8: it is like no other, nor like itself."""
 _MANY = 500
 
 
@@ -37,16 +36,7 @@ class Watched:
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:
         """A digest of each session's rows. One that cannot be read takes no other with it."""
-        try:
-            return self._digests(ids)
-        except StoreTextError:
-            return {key: self._digest(key) for key in ids}
-
-    def _digest(self, key: str) -> str:
-        try:
-            return self._digests([key])[key]
-        except StoreTextError:
-            return UNREADABLE
+        return digests_apart(self._digests, ids)
 
     def _digests(self, ids: Sequence[str]) -> dict[str, str]:
         found = {key: hashlib.sha256() for key in ids}

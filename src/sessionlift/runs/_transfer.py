@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from sessionlift.runs._catalog_merge import (
 from sessionlift.runs._known import refuse_other_zone
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._protocol import Message
+from sessionlift.runs._readable import digests_apart
 from sessionlift.runs._rollback_leave import DISCARDED, with_discarded
 from sessionlift.stores import Staged, Store
 
@@ -251,7 +253,8 @@ class Transfer:
         changed = [key for key in before if key not in done and key not in gone]
         if kind == CATALOG and changed:
             return self._judge_catalog(message, before[""])
-        now = self._rows.digests(self._target, kind, changed) if changed else {}
+        # a text that cannot be read is none that a move has written
+        now = digests_apart(partial(self._rows.digests, self._target, kind), changed) if changed else {}
         touched = self._rows.touched(self._target, changed) if changed and kind == SESSION else set()
         conflicts = {
             key: CHANGED_ON_BOTH_SIDES for key in changed if key in touched or now[key] != before[key].target_digest
