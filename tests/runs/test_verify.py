@@ -8,11 +8,13 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from tests.support.laws import TORTURE
 from tests.support.made import make_synth_v2
 from tests.support.moved import change, query
 
@@ -128,21 +130,21 @@ def test_rows_that_the_application_added_to_a_moved_session_are_told_as_changed_
     assert all("since the move" in each.message for each in result.report.verification.differences)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "INSERT INTO messages (session_id, message_type, content) VALUES ('{0}', 'user', 'one more')",
-        "DELETE FROM messages WHERE session_id = '{0}'",
-        "DELETE FROM event_rewards WHERE session_id = '{0}'",
-        "UPDATE events SET session_id = 'another' WHERE session_id = '{0}'",
-    ],
+CHANGES = (
+    "INSERT INTO messages (session_id, message_type, content) VALUES ('{0}', 'user', 'one more')",
+    "DELETE FROM messages WHERE session_id = '{0}'",
+    "DELETE FROM event_rewards WHERE session_id = '{0}'",
+    "UPDATE events SET session_id = 'another' WHERE session_id = '{0}'",
 )
-def test_a_report_is_not_blamed_for_what_the_application_did_since(road: Road, change: str) -> None:
-    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
-    road.in_target(change.format(session))
+
+
+def test_a_report_is_not_blamed_for_what_the_application_did_since(road: Road) -> None:
+    sessions = [row[0] for row in road.in_target(f"SELECT DISTINCT session_id FROM event_rewards LIMIT {len(CHANGES)}")]
+    road.in_target(*(change.format(session) for change, session in zip(CHANGES, sessions, strict=True)))
     result = road.verify_report()
-    assert codes(result) == {"changed_in_target"}
-    assert result.report.failed_sessions == 1
+    told = [(line.code, line.session_id) for line in result.report.errors]
+    assert sorted(told) == sorted(("changed_in_target", session) for session in sessions)
+    assert result.report.failed_sessions == len(CHANGES)
 
 
 def test_a_report_that_overstates_is_found_out_beside_what_the_application_did(road: Road) -> None:
@@ -199,7 +201,7 @@ def test_sessions_that_were_not_moved_yet_are_counted_and_are_no_finding(tmp_pat
     make_synth_v2(source, sessions=6)
     with duckdb.connect(str(source), read_only=True) as db:
         ids = [row[0] for row in db.execute("SELECT session_id FROM session_traces").fetchall()]
-    migrate(str(source), str(target), TransferOptions(only=(ids[0], ids[3])))
+    migrate(str(source), str(target), TransferOptions(only=(ids[0], ids[3])), verify=False)
     result = verify(str(source), str(target))
     assert result.report.errors == []
     assert notes(result.report)["not_moved", "session_traces"] == 4
@@ -255,7 +257,7 @@ def test_a_session_of_the_application_under_an_id_of_the_source_is_told_as_its_o
     make_synth_v2(source, sessions=4)
     with duckdb.connect(str(source), read_only=True) as db:
         first, second, *_ = [row[0] for row in db.execute("SELECT session_id FROM session_traces").fetchall()]
-    migrate(str(source), str(target), TransferOptions(only=(first,)))
+    migrate(str(source), str(target), TransferOptions(only=(first,)), verify=False)
     change(target, NATIVE, second)
     change(target, NATIVE_MESSAGE, second)
     (line,) = verify(str(source), str(target)).report.errors
@@ -263,10 +265,11 @@ def test_a_session_of_the_application_under_an_id_of_the_source_is_told_as_its_o
     assert "or the application has a session of its own under this id" in line.error
     rest = migrate(str(source), str(target), TransferOptions())
     assert {(line.code, line.session_id) for line in rest.report.errors} == {("target_refused", second)}
-    for found in (verify(str(source), str(target)).report, verify(None, None, report_file=rest.path).report):
+    whole = verify(str(source), str(target)).report
+    for found in (whole, verify(None, None, report_file=rest.path).report):
         assert (found.errors, found.verification.differences) == ([], [])
         assert notes(found)["own_session", "session_traces"] == 1
-    told = notes(verify(str(source), str(target)).report)
+    told = notes(whole)
     assert (told["native_session", "session_traces"], told["native_rows", "messages"]) == (1, 1)
     change(target, "DELETE FROM session_traces WHERE session_id = ?", second)
     (stray,) = verify(str(source), str(target)).report.errors
@@ -281,24 +284,24 @@ def test_rows_of_a_session_in_quarantine_are_told(tmp_path: Path) -> None:
         bad = db.execute("SELECT session_id FROM session_traces WHERE created_at = 'infinity'").fetchall()[0][0]
     result = migrate(str(source), str(target), TransferOptions())
     assert result.report.failed_sessions == 1
-    assert verify(str(source), str(target)).report.errors == []
     assert verify(None, None, report_file=result.path).report.errors == []
     whole = verify(str(source), str(target)).report
-    assert whole.verification.differences == []
+    assert (whole.errors, whole.verification.differences) == ([], [])
     assert notes(whole)["in_quarantine", "session_traces"] == 1
+    copy = tmp_path / "copy.db"
+    shutil.copy(target, copy)
     for alter in (
         "UPDATE sessionlift_quarantine SET row = '{}' WHERE table_name = 'messages'",
         "UPDATE sessionlift_quarantine SET row = replace(row, 'infinity', '2020-01-01')",
         "DELETE FROM sessionlift_quarantine WHERE table_name = 'events'",
         "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
-        "SELECT run_id, unit, session_id, table_name, '999999', code, reason, row FROM sessionlift_quarantine LIMIT 1",
+        "SELECT run_id, unit, session_id, table_name, '999999', code, reason, row FROM sessionlift_quarantine "
+        "WHERE table_name = 'session_timesteps' LIMIT 1",
     ):
-        copy = tmp_path / "copy.db"
-        shutil.copy(target, copy)
-        with closing(sqlite3.connect(copy)) as db3:
-            db3.execute(alter)
-            db3.commit()
-        assert verify(str(source), str(copy)).report.verification.differences, alter
+        change(copy, alter)
+    differences = verify(str(source), str(copy)).report.verification.differences
+    assert {each.table for each in differences} == {"session_traces", "session_timesteps", "events", "messages"}
+    assert [each.row for each in differences if each.table == "session_timesteps"] == ["999999"]
     with closing(sqlite3.connect(target)) as db3:
         db3.execute("INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'x')", (bad,))
         db3.commit()
@@ -348,48 +351,57 @@ def test_an_event_that_could_have_been_moved_must_not_be_in_quarantine(road: Roa
     assert any("is mapped to 'cais'" in each.message for each in report.verification.differences)
 
 
-@pytest.mark.parametrize(
-    ("code", "why"),
-    [
-        ("metadata_unreadable", "though its metadata can be read"),
-        ("time_out_of_range", "though the target can hold its time"),
-        ("event_type_unknown", "which keeps no whole session out"),
-        ("made_up", "which keeps no whole session out"),
-        ("target_refused", None),
-    ],
-)
-def test_a_session_that_could_have_been_moved_must_not_be_in_quarantine(road: Road, code: str, why: str | None) -> None:
-    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
-    put_aside(road, session, code, "session_traces", "session_timesteps", "events", "messages")
-    for table in TARGET_TABLES:
-        change(road.target, f"DELETE FROM {table} WHERE session_id = ?", session)
-    as_written(road, session, "quarantined")
-    told = [each.message for each in road.verify().report.verification.differences]
+NO_REASON = {
+    "metadata_unreadable": "though its metadata can be read",
+    "time_out_of_range": "though the target can hold its time",
+    "event_type_unknown": "which keeps no whole session out",
+    "made_up": "which keeps no whole session out",
+}
+
+
+def test_a_session_that_could_have_been_moved_must_not_be_in_quarantine(road: Road) -> None:
+    ids = [row[0] for row in road.in_target("SELECT session_id FROM session_traces ORDER BY rowid LIMIT 5")]
+    for session, code in zip(ids, [*NO_REASON, "target_refused"], strict=True):
+        put_aside(road, session, code, "session_traces", "session_timesteps", "events", "messages")
+        for table in TARGET_TABLES:
+            change(road.target, f"DELETE FROM {table} WHERE session_id = ?", session)
+        as_written(road, session, "quarantined")
+    differences = road.verify().report.verification.differences
     # whether a target had a reason to refuse rows, nobody can tell later
-    assert told == ([] if why is None else told)
-    assert why is None or any(why in each for each in told)
+    assert {each.session_id for each in differences} == set(ids[:-1])
+    for session, why in zip(ids, NO_REASON.values(), strict=False):
+        assert any(why in each.message for each in differences if each.session_id == session), why
 
 
-@pytest.mark.parametrize("table", ["session_traces", "session_timesteps", "messages"])
-@pytest.mark.parametrize("code", ["target_refused", "event_type_unknown"])
-def test_no_row_of_a_moved_session_but_events_is_in_quarantine(road: Road, table: str, code: str) -> None:
-    session = road.in_target("SELECT session_id FROM event_rewards LIMIT 1")[0][0]
-    put_aside(road, session, code, table)
+def test_no_row_of_a_moved_session_but_events_is_in_quarantine(road: Road) -> None:
+    cases = list(product(("session_traces", "session_timesteps", "messages"), ("target_refused", "event_type_unknown")))
+    ids = [row[0] for row in road.in_target(f"SELECT DISTINCT session_id FROM messages LIMIT {len(cases)}")]
+    for session, (table, code) in zip(ids, cases, strict=True):
+        put_aside(road, session, code, table)
     report = road.verify().report
-    assert any("though its session was moved" in each.message for each in report.verification.differences)
-    assert codes(road.verify()) == {"differs_from_source"}
+    for session, (table, code) in zip(ids, cases, strict=True):
+        told = [each.message for each in report.verification.differences if each.session_id == session]
+        assert any("though its session was moved" in each for each in told), (table, code)
+    told_of = [(line.code, line.session_id) for line in report.errors]
+    assert sorted(told_of) == sorted(("differs_from_source", session) for session in ids)
 
 
-@pytest.fixture
-def partly(tmp_path: Path) -> Road:
-    """One event of one session is in quarantine."""
-    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+@pytest.fixture(scope="module")
+def moved_in_part(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    folder = tmp_path_factory.mktemp("partly")
+    source, target = folder / "legacy.duckdb", folder / "v3.db"
     make_synth_v2(source, sessions=3)
     with duckdb.connect(str(source)) as db:
         db.execute("UPDATE events SET event_type = 'other' WHERE id = (SELECT min(id) FROM events)")
     result = migrate(str(source), str(target), TransferOptions())
     assert result.path is not None
-    return Road(tmp_path, source, target, result.path)
+    return Road(folder, source, target, result.path)
+
+
+@pytest.fixture
+def partly(moved_in_part: Road, tmp_path: Path) -> Road:
+    """One event of one session is in quarantine."""
+    return moved_in_part.copy(tmp_path)
 
 
 @pytest.mark.parametrize("unit", ["session", "catalog"])
@@ -431,13 +443,16 @@ def test_the_state_of_a_moved_session_says_whether_rows_are_in_quarantine(partly
 
 @pytest.mark.parametrize("column", ["read_counts", "written_counts"])
 def test_the_counts_of_a_session_in_the_ledger_are_held_against_its_rows(partly: Road, column: str) -> None:
-    mine = "unit = 'session' AND state = 'partial'"
-    ((text,),) = query(partly.target, f"SELECT {column} FROM sessionlift_units WHERE {mine}")
-    for changed in ("{}", json.dumps({**json.loads(text), "events": 999}), "no JSON"):
-        change(partly.target, f"UPDATE sessionlift_units SET {column} = ? WHERE {mine}", changed)
-        (found,) = partly.verify().report.verification.differences
-        assert (found.table, found.column, found.found) == ("sessionlift_units", column, changed)
-        assert codes(partly.verify()) == {"differs_from_source"}
+    units = query(partly.target, f"SELECT session_id, {column} FROM sessionlift_units WHERE unit = 'session'")
+    other = json.dumps({**json.loads(units[1][1]), "events": 999})
+    made = {session: text for (session, _), text in zip(units, ("{}", other, "no JSON"), strict=True)}
+    for session, text in made.items():
+        change(partly.target, f"UPDATE sessionlift_units SET {column} = ? WHERE session_id = ?", text, session)
+    report = partly.verify().report
+    assert {(each.table, each.column, each.session_id, each.found) for each in report.verification.differences} == {
+        ("sessionlift_units", column, session, text) for session, text in made.items()
+    }
+    assert {line.code for line in report.errors} == {"differs_from_source"}
 
 
 ODD_METADATA = (
@@ -458,8 +473,14 @@ ODD_TIMES = (
 ODD_TYPES = ("lmcais", "cais ", "", "RUNTIME", "xEnvironment", "caıs", "runtime\0", "custom")
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
-@pytest.mark.parametrize("event_types", [{}, {"custom": "runtime"}])
+# one of each kind; in torture each with each
+CLOCKS_AND_TYPES: list[Any] = [("UTC", {}), ("America/New_York", {"custom": "runtime"}), ("Pacific/Kiritimati", {})]
+if TORTURE:
+    CLOCKS_AND_TYPES = list(product([zone for zone, _ in CLOCKS_AND_TYPES], ({}, {"custom": "runtime"})))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("zone", "event_types"), CLOCKS_AND_TYPES)
 def test_what_the_converter_put_aside_could_not_be_moved(
     tmp_path: Path, zone: str, event_types: dict[str, str]
 ) -> None:
@@ -491,8 +512,8 @@ def test_each_unit_is_checked_with_the_options_of_the_run_that_moved_it(tmp_path
     with duckdb.connect(str(source), read_only=True) as db:
         ids = [row[0] for row in db.execute("SELECT session_id FROM session_traces ORDER BY rowid").fetchall()]
     mapped = TypeMapping(message_types={"observation": "tool_result"}, event_types={})
-    migrate(str(source), str(target), TransferOptions(only=tuple(ids[:3]), mapping=mapped))
-    migrate(str(source), str(target), TransferOptions())
+    migrate(str(source), str(target), TransferOptions(only=tuple(ids[:3]), mapping=mapped), verify=False)
+    migrate(str(source), str(target), TransferOptions(), verify=False)
     result = verify(str(source), str(target))
     assert result.report.errors == []
     assert result.report.total_sessions == 6
@@ -551,16 +572,16 @@ def test_a_digests_file_that_is_not_the_reports_is_told_and_the_rest_is_checked(
     assert result.report.verification.checked_sessions == 12
 
 
-@pytest.mark.parametrize("name", ["read", "written", "quarantined", "derived"])
-def test_a_count_that_is_not_the_stores_is_told(road: Road, name: str) -> None:
-    table = "event_rewards" if name == "derived" else "messages"
+def test_a_count_that_is_not_the_stores_is_told(road: Road) -> None:
+    counts = {"read": "messages", "written": "events", "quarantined": "session_timesteps", "derived": "event_rewards"}
 
     def lie(data: dict[str, Any]) -> None:
-        data["tables"][table][name] += 1
+        for name, table in counts.items():
+            data["tables"][table][name] += 1
 
     road.rewrite(lie)
-    result = road.verify_report()
-    assert (f"claim_{name}", table) in {(line.code, line.table) for line in result.report.errors}
+    told = {(line.code, line.table) for line in road.verify_report().report.errors}
+    assert told >= {(f"claim_{name}", table) for name, table in counts.items()}
 
 
 def test_a_table_that_the_report_passes_over_is_told(road: Road) -> None:
@@ -569,20 +590,21 @@ def test_a_table_that_the_report_passes_over_is_told(road: Road) -> None:
 
 
 def test_a_loss_that_the_report_passes_over_or_makes_smaller_is_told(road: Road) -> None:
-    codes_of = {(loss["code"], loss["table"]) for loss in json.loads(road.report.read_text("utf-8"))["losses"]}
-    assert {"message_type_mapped", "json_null_mapped", "metadata_reshaped"} <= {code for code, _ in codes_of}
-    for place in range(len(json.loads(road.report.read_text("utf-8"))["losses"])):
-        original = road.report.read_text("utf-8")
-        road.rewrite(lambda data, place=place: data["losses"].pop(place))  # type: ignore[misc]
-        assert codes(road.verify_report()) == {"claim_losses"}
-        road.report.write_text(original, "utf-8")
+    losses = json.loads(road.report.read_text("utf-8"))["losses"]
+    assert {"message_type_mapped", "json_null_mapped", "metadata_reshaped"} <= {loss["code"] for loss in losses}
+    # every second one is left out, and the others are one less than they were
+    fewer = [{**loss, "count": loss["count"] - 1} for loss in losses[1::2] if loss["count"] > 1]
+    road.rewrite(lambda data: data.update(losses=fewer))
+    told = [line.error for line in road.verify_report().report.errors if line.code == "claim_losses"]
+    assert len(told) == len(losses)
+    for loss in losses:
+        place = f"values of {loss['table']}.{loss['column'] or ''} with the loss {loss['code']};"
+        assert [f"are {loss['count']:,}" in each for each in told if place in each] == [True], place
 
 
-@pytest.mark.parametrize("name", ["migrated_sessions", "total_sessions"])
-def test_a_total_that_is_not_the_stores_is_told(road: Road, name: str) -> None:
-    road.rewrite(lambda data: data.update({name: data[name] + 1}))
-    found = codes(road.verify_report())
-    assert ("claim_sessions" if name == "migrated_sessions" else "claim_total") in found
+def test_a_total_that_is_not_the_stores_is_told(road: Road) -> None:
+    road.rewrite(lambda data: data.update({name: data[name] + 1 for name in ("migrated_sessions", "total_sessions")}))
+    assert codes(road.verify_report()) >= {"claim_sessions", "claim_total"}
 
 
 def test_sessions_that_a_later_run_moved_again_are_told_and_not_blamed_on_the_first(road: Road) -> None:
@@ -610,18 +632,15 @@ def test_rows_of_no_session_that_a_later_run_moved_again_are_not_blamed_on_the_f
 
 
 def test_counts_of_sessions_rows_stay_exact_though_the_catalog_was_moved_again(road: Road) -> None:
-    original = road.report.read_text("utf-8")
     road.in_source("INSERT INTO systems (id, name) VALUES ('new', 'of the old program')")
-    migrate(str(road.source), str(road.target), TransferOptions(same_source=True))
-    for alter in (
-        lambda data: data["tables"]["events"].update(
-            read=data["tables"]["events"]["read"] + 1000, written=data["tables"]["events"]["written"] + 1000
-        ),
-        lambda data: data["tables"]["messages"].update(read=data["tables"]["messages"]["read"] + 1),
-    ):
-        road.rewrite(alter)
-        assert "claim_read" in codes(road.verify_report())
-        road.report.write_text(original, "utf-8")
+    migrate(str(road.source), str(road.target), TransferOptions(same_source=True), verify=False)
+    data = json.loads(road.report.read_text("utf-8"))
+    for name in ("read", "written"):
+        data["tables"]["events"][name] += 1000
+    data["tables"]["messages"]["read"] += 1
+    road.report.write_text(json.dumps(data), "utf-8")
+    told = {(line.code, line.table) for line in road.verify_report().report.errors}
+    assert told >= {("claim_read", "events"), ("claim_read", "messages")}
 
 
 def test_a_forged_line_of_the_catalog_is_compared_though_a_rollback_came_after(road: Road) -> None:
@@ -658,32 +677,31 @@ def test_a_total_is_right_though_the_old_program_has_deleted_a_session_since(roa
 def test_what_is_impossible_is_told_though_a_later_run_moved_sessions_again(moved_twice: Road) -> None:
     road = moved_twice
     assert road.verify_report().report.errors == []
-    original = road.report.read_text("utf-8")
-    for alter, code in (
-        (lambda data: data["tables"]["messages"].update(written=10**9), "claim_written"),
-        (lambda data: data["tables"]["events"].update(read=1, written=1), "claim_read"),
-        (lambda data: data["losses"][0].update(count=10**9), "claim_losses"),
-        (lambda data: data.update(migrated_sessions=13), "claim_sessions"),
-    ):
-        road.rewrite(alter)
-        assert code in codes(road.verify_report())
-        road.report.write_text(original, "utf-8")
+
+    def overstate(data: dict[str, Any]) -> None:
+        data["tables"]["messages"].update(written=10**9)
+        data["tables"]["events"].update(read=1, written=1)
+        data["losses"][0].update(count=10**9)
+        data.update(migrated_sessions=13)
+
+    road.rewrite(overstate)
+    told = {(line.code, line.table) for line in road.verify_report().report.errors}
+    table = json.loads(road.report.read_text("utf-8"))["losses"][0]["table"]
+    assert told >= {("claim_written", "messages"), ("claim_read", "events"), ("claim_losses", table)}
+    assert "claim_sessions" in {code for code, _ in told}
 
 
 @pytest.fixture
-def moved_twice(tmp_path: Path) -> Road:
+def moved_twice(road: Road) -> Road:
     """The report is that of the first run; the second moved one session again, one that is new, and no catalog."""
-    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
-    make_synth_v2(source, sessions=12, seed=9, dress="mixed", traps="all")
-    first = migrate(str(source), str(target), TransferOptions())
-    with duckdb.connect(str(source)) as db:
-        db.execute("UPDATE messages SET message_time = 77 WHERE id = (SELECT min(id) FROM messages)")
-        db.execute("INSERT INTO session_traces SELECT 'new', * EXCLUDE (session_id) FROM session_traces LIMIT 1")
-    second = migrate(str(source), str(target), TransferOptions())
+    road.in_source(
+        "UPDATE messages SET message_time = 77 WHERE id = (SELECT min(id) FROM messages)",
+        "INSERT INTO session_traces SELECT 'new', * EXCLUDE (session_id) FROM session_traces LIMIT 1",
+    )
+    second = migrate(str(road.source), str(road.target), TransferOptions(same_source=True))
     assert second.report.migrated_sessions == 2
     assert verify(None, None, report_file=second.path).report.errors == []
-    assert first.path is not None
-    return Road(tmp_path, source, target, first.path)
+    return road
 
 
 def test_a_report_of_a_run_that_the_ledger_does_not_know_is_told(road: Road) -> None:
@@ -712,7 +730,7 @@ def test_a_ledger_that_has_lost_its_catalog_is_told(road: Road, tmp_path: Path) 
     with duckdb.connect(str(source)) as db:
         for table in ("experimental_systems", "system_versions", "experiments", "systems"):
             db.execute(f"DELETE FROM {table}")
-    migrate(str(source), str(target), TransferOptions())
+    migrate(str(source), str(target), TransferOptions(), verify=False)
     change(target, lost)
     assert verify(str(source), str(target)).report.errors == []
 
@@ -733,7 +751,7 @@ def test_a_row_of_no_session_is_in_quarantine_as_such_a_row(tmp_path: Path, code
     make_synth_v2(source, sessions=2)
     with duckdb.connect(str(source)) as db:
         db.execute("INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')")
-    migrate(str(source), str(target), TransferOptions())
+    migrate(str(source), str(target), TransferOptions(), verify=False)
     assert verify(str(source), str(target)).report.verification.differences == []
     change(target, "UPDATE sessionlift_quarantine SET code = ? WHERE unit = 'catalog'", code)
     (found,) = verify(str(source), str(target)).report.verification.differences
@@ -809,17 +827,15 @@ def test_a_damaged_complement_is_a_finding(road: Road) -> None:
     assert "complement_damaged" in codes(road.verify())
 
 
-@pytest.mark.parametrize(
-    ("table", "column"),
-    [("messages", "content"), ("events", "metadata"), ("systems", "name"), ("session_traces", "metadata")],
-)
-def test_text_that_is_no_utf8_is_named_by_its_place(road: Road, table: str, column: str) -> None:
-    road.in_target(
-        f"UPDATE {table} SET {column} = CAST(x'61ff62' AS TEXT) WHERE rowid = (SELECT max(rowid) FROM {table})"
-    )
+def test_text_that_is_no_utf8_is_named_by_its_place(road: Road) -> None:
+    places = [("messages", "content"), ("events", "metadata"), ("systems", "name"), ("session_traces", "metadata")]
+    for table, column in places:
+        road.in_target(
+            f"UPDATE {table} SET {column} = CAST(x'61ff62' AS TEXT) WHERE rowid = (SELECT max(rowid) FROM {table})"
+        )
     report = road.verify().report
-    assert [(each.table, each.column) for each in report.verification.differences] == [(table, column)]
-    assert report.verification.differences[0].row is not None
+    assert sorted((each.table, each.column) for each in report.verification.differences) == sorted(places)
+    assert all(each.row is not None for each in report.verification.differences)
     assert report.verification.checked_sessions == 12
 
 
@@ -853,7 +869,7 @@ def test_rows_larger_than_the_memory_limit_are_compared(tmp_path: Path) -> None:
         db.execute(
             "UPDATE messages SET content = to_json(repeat('x', 45000000)) WHERE id = (SELECT min(id) FROM messages)"
         )
-    migrate(str(source), str(target), TransferOptions())
+    migrate(str(source), str(target), TransferOptions(), verify=False)
     result = verify(str(source), str(target))
     assert result.report.errors == []
     assert result.report.verification.checked_sessions == 3
