@@ -80,6 +80,15 @@ def test_experiments_that_do_not_exist_are_told_of(legacy: LegacyStore) -> None:
     assert [(fact.code, fact.count) for fact in done.facts] == [("experiment_missing", 1)]
 
 
+def test_so_are_those_of_a_session_that_moves_when_the_catalog_has(legacy: LegacyStore) -> None:
+    legacy.session("s")
+    before = legacy.convert()
+    legacy.session("later", experiment_id="gone")
+    known = {key: unit.source_digest for key, unit in before.units.items()}
+    done = legacy.convert(known=known)
+    assert [(fact.code, fact.count) for fact in done.facts] == [("experiment_missing", 1)]
+
+
 def test_sequences_are_kept_for_the_way_back(legacy: LegacyStore) -> None:
     legacy.session("s", events=[{}, {}])
     done = legacy.convert()

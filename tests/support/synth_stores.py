@@ -101,14 +101,16 @@ class LegacyStore:
         message_types: Mapping[str, str] | None = None,
         event_types: Mapping[str, str] | None = None,
         max_rows: int = 60_000,
+        known: Mapping[str, str] | None = None,
     ) -> Converted:
-        """Convert everything, into an empty synth.v3 store in memory."""
+        """Convert everything but what is ``known`` by its digest, into an empty synth.v3 store in memory."""
         mapping = TypeMapping(message_types or {}, event_types or {})
         converter = SynthForward(self.store, SynthOptions(zone, mapping))
         inventory = converter.inventory()
-        target = Target()
+        target, known = Target(), dict(known or {})
         with closing(target.db):
-            batches = [converter.catalog(target)]
+            batches = [converter.catalog(target, known.pop("", None))]
+            converter.know(known.items())
             groups = converter.groups(max_rows=max_rows)
             batches += [converter.convert(group, target) for group in groups]
             done = Converted(batches, target.tables())

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.converters._batch import CATALOG, Batch, Fact, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._batch import CATALOG, Batch, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests, row_digest
 from sessionlift.converters._forward import RowKeys
 from sessionlift.converters._jsontext import quote
@@ -172,14 +172,3 @@ def _sequences(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """The next value of each sequence: rows that were deleted or failed have used numbers, too."""
     rows = connection.execute("SELECT sequence_name, start_value, last_value FROM duckdb_sequences()").fetchall()
     return {name: start if last is None else max(start, last) for name, start, last in rows}
-
-
-def catalog_facts(connection: duckdb.DuckDBPyConnection) -> list[Fact]:
-    """Experiments that sessions name but that do not exist: v2 never checked that link."""
-    found = connection.execute(
-        "SELECT count(*), min(experiment_id) FROM session_traces WHERE experiment_id IS NOT NULL "
-        "AND experiment_id NOT IN (SELECT id FROM experiments)"
-    ).fetchone()
-    if found and found[0]:
-        return [Fact(None, "experiment_missing", "session_traces", found[0], {"experiment_id": found[1]})]
-    return []

@@ -222,9 +222,7 @@ class SynthForward:
         digest = _catalog.catalog_digest(self._db, orphans)
         if digest == known:
             return Batch(unchanged=[""])
-        batch = _catalog.convert_catalog(self._db, sink, digest, orphans, leave or {})
-        batch.facts.extend(_catalog.catalog_facts(self._db))
-        return batch
+        return _catalog.convert_catalog(self._db, sink, digest, orphans, leave or {})
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
@@ -294,7 +292,8 @@ class SynthForward:
         rows = self._db.execute(
             f"SELECT r.session_id, r.created, r.num_timesteps, r.num_events, r.num_messages, "
             f"r.metadata::VARCHAR, r.experiment_id, {unreadable.sql}, {odd}, r.created_at::VARCHAR, "
-            f"b.session_timesteps_rows, b.events_rows, b.messages_rows "
+            f"b.session_timesteps_rows, b.events_rows, b.messages_rows, "
+            f"r.experiment_id IS NOT NULL AND r.experiment_id NOT IN (SELECT id FROM experiments) "
             f"FROM sl_t AS r JOIN sl_b AS b ON b.n = r.n ORDER BY r.n"
         ).fetchall()
         rewards: dict[str, list[float]] = dict(
@@ -307,9 +306,10 @@ class SynthForward:
         self._types_lost = 0
         self._outcome_rows: list[tuple[Any, ...]] = []
         rejected: list[tuple[str, str, str]] = []
+        lost: list[str] = []
         for row in rows:
             session_id, created, *recorded, metadata, experiment, bad, odd_time, created_text = row[:10]
-            counts = row[10:]
+            *counts, is_lost = row[10:]
             unit = units[session_id]
             unit.read_counts = dict(zip(V2_SESSION_TABLES, (1, *counts), strict=True))
             if session_id in refused:
@@ -332,6 +332,8 @@ class SynthForward:
                 unit.complement["counters"] = recorded
             numbers = [actual if number is None else number for number, actual in zip(recorded, counts, strict=True)]
             written.append((session_id, created, *numbers, reshaped.text, experiment))
+            if is_lost:
+                lost.append(experiment)
             self._metadata_facts(session_id, reshaped, batch)
             self._counter_facts(session_id, recorded, counts, batch)
             # every reward is summed exactly and rounded once, so that the order of rows cannot show
@@ -348,6 +350,9 @@ class SynthForward:
                         result.metadata,
                     )
                 )
+        if lost:
+            example = {"experiment_id": min(lost)}
+            batch.facts.append(Fact(None, "experiment_missing", "session_traces", len(lost), example))
         self._reject(rejected, units, batch)
         self._give("session_traces", written, units, digests, sink, key=0)
 
