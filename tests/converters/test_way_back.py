@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.support.laws import tries
+from tests.support.laws import TORTURE, tries
 from tests.support.synth_backward import assert_accounted, assert_metadata_is_read_alike, assert_taken_back
 from tests.support.synth_stores import LegacyStore
 from tests.support.synth_strategies import CLOSE_TIMES, TIMES, stores
 
 # where the rules of a zone are laid out for all its centuries, an example takes seconds
 COSTLY = tries(4)
-FEW = tries(15)
-MANY = tries(15)
+MANY = tries(15, calm=5)
+ZONES = ["UTC", "America/New_York", "Europe/London", "Pacific/Apia", "Asia/Kathmandu"]
 
 
 def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) -> None:
@@ -32,7 +32,7 @@ def check(store: LegacyStore, sessions: dict[str, dict[str, Any]], zone: str) ->
 
 @pytest.mark.slow
 @pytest.mark.torture
-@FEW
+@MANY
 @given(sessions=stores(TIMES))
 def test_any_session_converts_and_can_be_taken_back(
     legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]
@@ -42,18 +42,10 @@ def test_any_session_converts_and_can_be_taken_back(
 
 @pytest.mark.slow
 @pytest.mark.torture
-@FEW
-@given(sessions=stores(CLOSE_TIMES))
-def test_so_it_is_with_times_of_another_zone(legacy_store: LegacyStore, sessions: dict[str, dict[str, Any]]) -> None:
-    check(legacy_store, sessions, "America/New_York")
-
-
-@pytest.mark.slow
-@pytest.mark.torture
-@pytest.mark.parametrize("zone", ["UTC", "Europe/London", "Pacific/Apia", "Asia/Kathmandu"])
+@pytest.mark.parametrize("zone", ZONES if TORTURE else ["America/New_York", "Pacific/Apia"])
 @MANY
 @given(sessions=stores(CLOSE_TIMES))
-def test_very_many_sessions_convert_and_can_be_taken_back(
+def test_so_it_is_with_times_of_another_zone(
     legacy_store: LegacyStore, zone: str, sessions: dict[str, dict[str, Any]]
 ) -> None:
     check(legacy_store, sessions, zone)
@@ -61,7 +53,7 @@ def test_very_many_sessions_convert_and_can_be_taken_back(
 
 @pytest.mark.slow
 @pytest.mark.torture
-@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"])
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York"] if TORTURE else ["Europe/London"])
 @COSTLY
 @given(sessions=stores(TIMES))
 def test_so_it_is_with_times_of_all_centuries(

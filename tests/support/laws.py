@@ -16,11 +16,11 @@ from hypothesis.internal.conjecture import providers
 TORTURE = int(os.environ.get("SESSIONLIFT_TORTURE", "0"))
 
 
-def tries(examples: int) -> settings:
-    """Settings for a law that `examples` examples should show: half of them each time, which are the same, and in
-    torture `TORTURE` times as many, never the same."""
+def tries(examples: int, calm: int | None = None) -> settings:
+    """Settings for a law that `examples` examples should show: half of them each time (or `calm`, where each takes
+    long), which are the same, and in torture `TORTURE` times as many, never the same."""
     return settings(
-        max_examples=examples * TORTURE or (examples + 1) // 2,
+        max_examples=examples * TORTURE or calm or (examples + 1) // 2,
         derandomize=not TORTURE,
         deadline=None,
         print_blob=True,
