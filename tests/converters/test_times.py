@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import duckdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.support.laws import tries
+from tests.support.laws import TORTURE, tries
 from tests.support.synth_stores import LegacyStore
 
 from sessionlift.converters._times import load_zone, local_time, same_clock
@@ -57,14 +58,19 @@ def by_python(zone: ZoneInfo, local: datetime) -> Read:
 
 def by_sql(name: str, moments: list[datetime], years: set[int] | None = None) -> list[Read]:
     rules = local_time(load_zone(name), min(moments), max(moments), years)
-    with duckdb.connect() as db:
-        db.execute("CREATE TABLE t (n INTEGER, m TIMESTAMP)")
-        values = ", ".join(f"({i}, TIMESTAMP '{moment}')" for i, moment in enumerate(moments))
-        db.execute(f"INSERT INTO t VALUES {values}")
-        rows = db.execute(
-            f"SELECT m, {rules.utc('m')}, {rules.is_repeated('m')}, {rules.is_skipped('m')} FROM t ORDER BY n"
-        ).fetchall()
+    db = engine()
+    db.execute("CREATE OR REPLACE TABLE t (n INTEGER, m TIMESTAMP)")
+    values = ", ".join(f"({i}, TIMESTAMP '{moment}')" for i, moment in enumerate(moments))
+    db.execute(f"INSERT INTO t VALUES {values}")
+    rows = db.execute(
+        f"SELECT m, {rules.utc('m')}, {rules.is_repeated('m')}, {rules.is_skipped('m')} FROM t ORDER BY n"
+    ).fetchall()
     return [Read(*row) for row in rows]
+
+
+@cache
+def engine() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
 
 
 def moments_of_interest(zone: ZoneInfo, first: int, last: int) -> list[datetime]:
@@ -105,15 +111,8 @@ def test_every_local_time_reads_as_python_reads_it(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["America/New_York", "Europe/London", "Pacific/Apia"])
-def test_old_times_read_as_python_reads_them(name: str) -> None:
-    zone = ZoneInfo(name)
-    moments = [moment for moment in moments_of_interest(zone, 1880, 1960) if moment.year >= 1880]
-    assert by_sql(name, moments) == [by_python(zone, moment) for moment in moments]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ZONES)
+@pytest.mark.torture
+@pytest.mark.parametrize("name", ZONES if TORTURE else ["Africa/Monrovia", "Europe/London", "Pacific/Apia"])
 def test_three_and_a_half_centuries_read_as_python_reads_them(name: str) -> None:
     zone = ZoneInfo(name)
     moments = moments_of_interest(zone, 1851, 2198)
@@ -121,7 +120,8 @@ def test_three_and_a_half_centuries_read_as_python_reads_them(name: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ZONES)
+@pytest.mark.torture
+@pytest.mark.parametrize("name", ZONES if TORTURE else ["America/New_York", "America/St_Johns", "Europe/London"])
 def test_the_rules_do_not_hang_on_where_the_span_ends(name: str) -> None:
     """A store whose first or last time lies within two days of a clock change reads like any other."""
     zone = ZoneInfo(name)
@@ -183,7 +183,7 @@ ALL_AROUND = [number for middle in (-(2**53), 0, 2**53) for number in range(midd
 
 
 @pytest.mark.slow
-@tries(60)
+@tries(60, calm=15)
 @given(numbers=st.lists(FAR_AND_NEAR, min_size=50))
 @example(numbers=[*ALL_AROUND, LAST, -LAST])
 def test_any_time_becomes_the_nearest_double_of_its_seconds(numbers: list[int]) -> None:
@@ -225,8 +225,6 @@ def test_a_zone_that_is_none_is_refused_by_name(name: str) -> None:
         ("UTC", "GMT"),  # another word for the time, and the same time
         ("Etc/GMT-0", "Etc/GMT+0"),
         ("Asia/Calcutta", "Asia/Kolkata"),
-        ("US/Eastern", "America/New_York"),
-        ("Europe/Kiev", "Europe/Kyiv"),
     ],
 )
 def test_names_of_one_clock_are_the_same(one: str, other: str) -> None:
@@ -241,7 +239,6 @@ def test_names_of_one_clock_are_the_same(one: str, other: str) -> None:
         ("UTC", "Africa/Abidjan"),  # the same since 1912
         ("Etc/GMT-1", "Etc/GMT+1"),
         ("Europe/Berlin", "Europe/Paris"),  # the same since 1980
-        ("America/New_York", "America/Toronto"),
         ("UTC", "Mars/Olympus"),
     ],
 )
@@ -252,10 +249,10 @@ def test_zones_that_ever_differed_are_two(one: str, other: str) -> None:
 
 def test_what_zone_data_has_as_one_file_is_one_clock_and_other_files_are_others() -> None:
     by_file: dict[bytes, list[str]] = {}
-    for name in ("Asia/Kolkata", "Asia/Calcutta", "Europe/London", "GB", "Pacific/Apia"):
+    for name in ("Europe/London", "GB", "Pacific/Apia"):
         by_file.setdefault(zone_file(name), []).append(name)
     groups = list(by_file.values())
-    assert len(groups) == 3
+    assert len(groups) == 2
     for place, group in enumerate(groups):
         assert all(same_clock(group[0], each) for each in group)
         assert not any(same_clock(group[0], other[0]) for other in groups[place + 1 :])
@@ -280,16 +277,12 @@ def test_what_a_far_time_becomes_does_not_hang_on_the_others_in_the_store(name: 
         (None, None),
     ]
     moments = ["290001-01-01 00:00:00", "290001-01-01 (BC) 00:00:00", "infinity"]
-    with duckdb.connect() as db:
-        found = [
-            db.execute(
-                f"SELECT ({local_time(zone, *span).utc('m')})::VARCHAR FROM (SELECT ?::TIMESTAMP AS m)", [moment]
-            ).fetchone()
-            for moment in moments
-            for span in spans
-        ]
-    assert found == [(moment if name == "GMT" else "infinity",) for moment in moments for _ in spans]
-    assert local_time(zone, *spans[2]).offsets[0][1] == local_time(zone, *spans[0]).offsets[-1][1]
+    rules = [local_time(zone, *span) for span in spans]
+    for each in rules:
+        read = f"SELECT ({each.utc('m')})::VARCHAR FROM (SELECT unnest(?::VARCHAR[])::TIMESTAMP AS m)"
+        found = engine().execute(read, [moments]).fetchall()
+        assert found == [(moment if name == "GMT" else "infinity",) for moment in moments]
+    assert rules[2].offsets[0][1] == rules[0].offsets[-1][1]
 
 
 @pytest.mark.parametrize("name", ["Europe/London", "Africa/Abidjan", "GMT"])
