@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.moved import change_source, query, session_ids
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
 
+from sessionlift.bridge import backfill
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.errors import UsageError
-from sessionlift.runs import TransferOptions
+from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback
 
 pytestmark = pytest.mark.slow
 
 
+BERLIN, OSLO = (
+    TransferOptions(timezone=zone, timezone_given=True) for zone in ("Europe/Berlin", "Arctic/Longyearbyen")
+)
+# in this process, which works each clock out once
+COMMANDS: dict[str, Callable[[str, str, TransferOptions], object]] = {
+    "migrate": migrate,
+    "catch-up": catch_up,
+    "plan": plan,
+    "backfill": backfill,
+}
+
+
 @pytest.fixture
-def moved(sessionlift: Warm, legacy: Legacy, target: Path) -> Path:
+def moved(legacy_store: Legacy, target: Path, tmp_path: Path) -> Path:
     """A store of which one session was moved by the clock of Berlin, and has changed since."""
-    source = legacy(sessions=3, traps="none")
-    first = session_ids(source)[0]
-    done = sessionlift("migrate", source, target, "--only", first, "--timezone", "Europe/Berlin", "--json")
-    assert done.code == 0, done.out
+    source = tmp_path / "legacy.duckdb"
+    first = session_ids(legacy_store(sessions=3, traps="none"))[0]
+    make_moved(source, target, replace(BERLIN, only=(first,)), sessions=3, dress="final", traps="none", seed=1)
     change_source(source, f"UPDATE session_traces SET num_messages = num_messages + 1 WHERE session_id = '{first}'")
     return source
 
@@ -32,31 +47,26 @@ def times(target: Path) -> list[tuple[object, ...]]:
     return query(target, "SELECT session_id, created_at FROM session_traces ORDER BY 1")
 
 
-@pytest.mark.parametrize("command", ["migrate", "catch-up", "plan"])
-def test_another_zone_is_refused_by_every_command_that_moves_or_plans(
-    sessionlift: Warm, moved: Path, target: Path, command: str
-) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_another_zone_is_refused_by_every_command_that_moves_or_plans(moved: Path, target: Path, command: str) -> None:
     before = times(target)
-    refused = sessionlift(command, moved, target)
-    assert refused.code == 2, refused.out
-    assert "were moved with --timezone Europe/Berlin; now it is UTC" in refused.err
-    assert "say --timezone Europe/Berlin" in refused.err
+    with pytest.raises(UsageError, match="were moved with --timezone Europe/Berlin; now it is UTC") as refused:
+        COMMANDS[command](str(moved), str(target), TransferOptions())
+    assert "say --timezone Europe/Berlin" in str(refused.value.hint)
     assert times(target) == before
     assert query(target, "SELECT count(*) FROM sessionlift_runs") == [(1,)]
-    assert sessionlift(command, moved, target, "--timezone", "Europe/Berlin").code == 0
+    COMMANDS[command](str(moved), str(target), BERLIN)
 
 
-@pytest.mark.parametrize("command", ["plan", "migrate", "catch-up", "backfill"])
-def test_another_name_of_the_same_clock_is_no_other_zone(
-    sessionlift: Warm, moved: Path, target: Path, command: str
-) -> None:
-    assert sessionlift(command, moved, target, "--timezone", "Arctic/Longyearbyen").code == 0
+@pytest.mark.parametrize("command", COMMANDS)
+def test_another_name_of_the_same_clock_is_no_other_zone(moved: Path, target: Path, command: str) -> None:
+    COMMANDS[command](str(moved), str(target), OSLO)
 
 
 def test_a_target_that_names_of_one_clock_filled_says_which_zone_it_wants(
     sessionlift: Warm, moved: Path, target: Path
 ) -> None:
-    assert sessionlift("migrate", moved, target, "--timezone", "Arctic/Longyearbyen").code == 0
+    migrate(str(moved), str(target), OSLO, verify=False)
     refused = sessionlift("migrate", moved, target)
     assert refused.code == 2
     assert "say --timezone Arctic/Longyearbyen" in refused.err
@@ -73,9 +83,8 @@ def test_a_bridge_in_another_zone_does_not_open(moved: Path, target: Path) -> No
     with pytest.raises(UsageError, match=r"timezone Europe/Berlin; now it is UTC"):
         SyncTraceBridge(str(moved), str(target)).close()
     assert len(times(target)) == 1
-    zone = TransferOptions(timezone="Europe/Berlin", timezone_given=True)
     ids = session_ids(moved)
-    with SyncTraceBridge(str(moved), str(target), zone) as bridge:
+    with SyncTraceBridge(str(moved), str(target), BERLIN) as bridge:
         assert all(bridge.get_session_trace(each) for each in ids)
     assert len(times(target)) == 3
 
@@ -86,9 +95,10 @@ def test_a_zone_that_there_is_not_is_told_as_such(sessionlift: Warm, moved: Path
     assert "no time zone named 'Mars/Olympus'" in refused.err
 
 
-def test_after_everything_was_taken_back_another_zone_may_be_said(sessionlift: Warm, moved: Path, target: Path) -> None:
-    assert sessionlift("rollback", target, "--all", "--on-conflict", "keep-legacy").code == 0
-    assert sessionlift("migrate", moved, target, "--timezone", "America/New_York").code == 0
+def test_after_everything_was_taken_back_another_zone_may_be_said(moved: Path, target: Path) -> None:
+    rollback(str(target), RollbackOptions(everything=True, on_conflict="keep-legacy"))
+    done = migrate(str(moved), str(target), TransferOptions(timezone="America/New_York", timezone_given=True))
+    assert done.report.migrated_sessions == 3
 
 
 def test_what_waits_in_quarantine_was_moved_by_no_clock_and_another_one_is_tried(
