@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def stores(tmp_path: Path) -> tuple[str, str]:
     source = tmp_path / "old.duckdb"
-    make_synth_v2(source, sessions=12, seed=7)
+    make_synth_v2(source, sessions=6, seed=7)
     return str(source), str(tmp_path / "new.db")
 
 
@@ -57,7 +57,7 @@ def test_what_is_moved_one_by_one_verifies_and_a_run_moves_the_rest(stores: tupl
     assert all(each.now for each in moved)
     assert not verify(source, target).report.has_findings
     report = migrate(source, target, TransferOptions()).report
-    assert (report.skipped_sessions, report.migrated_sessions) == (6, 6)
+    assert (report.skipped_sessions, report.migrated_sessions) == (3, 3)
     migrate(source, str(tmp_path / "whole.db"), TransferOptions())
     assert rows_of(target) == rows_of(str(tmp_path / "whole.db"))
 
@@ -74,7 +74,7 @@ def test_processes_that_move_the_same_sessions_move_each_once(stores: tuple[str,
         pass  # the target is there before the race
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
-    movers = [spawn.Process(target=_move_all, args=(source, target, ids, queue)) for _ in range(3)]
+    movers = [spawn.Process(target=_move_all, args=(source, target, ids, queue)) for _ in range(2)]
     for each in movers:
         each.start()
     counts = [queue.get(timeout=60) for _ in movers]
