@@ -15,11 +15,11 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.laws import tries
+from tests.support.laws import TORTURE, tries
 from tests.support.moved import query
 from tests.support.synth_stores import LegacyStore
 
-from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, migrate, rollback, verify
+from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, migrate, rollback
 
 pytestmark = pytest.mark.slow
 
@@ -99,15 +99,13 @@ def test_the_earliest_is_that_in_utc_where_the_clock_left_times_out(tmp_path: Pa
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
-@pytest.mark.parametrize("table", range(3))
-def test_a_time_that_v3_cannot_hold_does_not_hide_the_others(tmp_path: Path, zone: str, table: int) -> None:
-    sessions = []
+def test_a_time_that_v3_cannot_hold_does_not_hide_the_others(tmp_path: Path, zone: str) -> None:
+    sessions: list[Rows] = []
     for far in NOT_HELD:
-        lists: list[Sequence[str]] = [(), (), ()]
-        lists[table] = (far, "2025-01-01 00:00:00")
-        sessions.append((lists[0], lists[1], lists[2]))
+        both = (far, "2025-01-01 00:00:00")
+        sessions += [(both, (), ()), ((), both, ()), ((), (), both)]
     expected = text("2025-01-01 00:00:00", ZoneInfo(zone))
-    assert dated(tmp_path, zone, [*sessions, (NOT_HELD, NOT_HELD, NOT_HELD)]) == [expected] * len(NOT_HELD) + [NONE]
+    assert dated(tmp_path, zone, [*sessions, (NOT_HELD, NOT_HELD, NOT_HELD)]) == [expected] * len(sessions) + [NONE]
 
 
 EDGES = (
@@ -128,7 +126,7 @@ ROWS = st.tuples(*[st.lists(TIMES, max_size=3)] * 3)
 
 @pytest.mark.slow
 @pytest.mark.torture
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"])
+@pytest.mark.parametrize("zone", ["Pacific/Apia", *(["UTC", "America/New_York", "Asia/Kathmandu"] if TORTURE else [])])
 @tries(4)
 @given(sessions=st.lists(ROWS, min_size=1, max_size=12))
 def test_both_programs_date_a_session_by_its_earliest_row_and_null_comes_back(
@@ -139,7 +137,6 @@ def test_both_programs_date_a_session_by_its_earliest_row_and_null_comes_back(
     expected = [min(filter(None, texts), default=NONE) for texts in held]
     assert dated(folder, zone, sessions) == expected
     source, target, again = folder / "legacy.duckdb", folder / "v3.db", folder / "again.duckdb"
-    assert verify(str(source), str(target)).report.errors == []
     taken = RollbackOptions(everything=True, to=str(again))
     report = rollback(str(target), taken, backup=BackupOptions(wanted=False)).report
     assert report.verification.differences == []
