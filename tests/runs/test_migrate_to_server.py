@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.laws import TORTURE
 from tests.support.moved import REAL_TABLES, rows
 from tests.support.run_fixtures import Legacy
 from tests.support.servers import free_port, running_sqld
@@ -26,7 +27,7 @@ def rows_at(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def test_a_server_gets_the_rows_that_a_file_gets(
     sessionlift: Warm, legacy_store: Legacy, sqld: str, tmp_path: Path, target: Path
 ) -> None:
-    source = legacy_store(sessions=20, dress="mixed", traps="all")
+    source = legacy_store(sessions=8, dress="mixed", traps="all")
     to_file = sessionlift("migrate", source, target, "--json")
     to_server = sessionlift("migrate", source, sqld, "--json", cwd=tmp_path)
     assert to_server.code == to_file.code, to_server.err
@@ -37,12 +38,11 @@ def test_a_server_gets_the_rows_that_a_file_gets(
     assert mine["verification"]["checked_values"] == theirs["verification"]["checked_values"]
     assert rows_at(sqld) == rows(target)
     again = json.loads(sessionlift("migrate", source, sqld, "--json", cwd=tmp_path).out)["report"]
-    assert (again["migrated_sessions"], again["skipped_sessions"]) == (0, 20)
+    assert (again["migrated_sessions"], again["skipped_sessions"]) == (0, 8)
 
 
-@pytest.mark.parametrize(
-    "share", [pytest.param(0.35, marks=pytest.mark.slow), 0.6, pytest.param(0.8, marks=pytest.mark.slow)]
-)
+@pytest.mark.torture
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.8] if TORTURE else [0.6])
 def test_a_server_that_goes_away_ends_the_run_and_the_next_one_goes_on(
     sessionlift: Warm, legacy_store: Legacy, tmp_path: Path, target: Path, share: float
 ) -> None:
