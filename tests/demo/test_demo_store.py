@@ -40,7 +40,7 @@ def one(path: Path, query: str) -> Any:
 @pytest.mark.parametrize("dress", ["final", "mid", "mixed"])
 def test_the_same_seed_gives_the_same_rows(tmp_path: Path, dress: Dress) -> None:
     first, second = (
-        make_synth_v2(tmp_path / f"{n}.duckdb", sessions=60, seed=7, dress=dress, traps="all").path for n in (1, 2)
+        make_synth_v2(tmp_path / f"{n}.duckdb", sessions=12, seed=7, dress=dress, traps="all").path for n in (1, 2)
     )
 
     for table in TABLES:
@@ -55,14 +55,14 @@ def test_another_seed_gives_other_rows(tmp_path: Path) -> None:
 
 
 def test_a_longer_store_begins_like_a_shorter_one(tmp_path: Path) -> None:
-    short, long = (make_synth_v2(tmp_path / f"{n}.duckdb", sessions=n).path for n in (20, 50))
+    short, long = (make_synth_v2(tmp_path / f"{n}.duckdb", sessions=n).path for n in (12, 20))
 
-    query = "SELECT CAST(t AS VARCHAR) FROM events t ORDER BY id LIMIT 400"
+    query = "SELECT CAST(t AS VARCHAR) FROM events t ORDER BY id LIMIT 200"
     assert ask(short, query) == ask(long, query)
 
 
 def test_about_46_rows_a_session(tmp_path: Path) -> None:
-    made = make_synth_v2(tmp_path / "v2.duckdb", sessions=400)
+    made = make_synth_v2(tmp_path / "v2.duckdb", sessions=200)
 
     assert 45 < made.total_rows / made.sessions < 47
 
