@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,42 @@ def moved(source: Path, target: Path, **limits: int) -> Path:
     return target
 
 
-def killed(sessionlift: Warm, source: Path, target: Path, *, batch: int = 0) -> Outcome:
-    """A run that ended as it laid down the messages of a ``batch``: its rows are half there."""
-    calm = target.with_name("calm.db")
-    found = sessionlift("migrate", source, calm, "--json", limits=LIMITS)
-    at = [place for place, what in enumerate(found.boundaries, 1) if 'main."messages"' in what][batch]
-    ended = sessionlift("migrate", source, target, "--json", limits=LIMITS, at=at)
-    assert ended.code == -signal.SIGKILL, ended.err
-    return found
+@dataclass(frozen=True)
+class Left:
+    """The source and the target of a run that was killed, and what a run does that nobody kills, into ``calm.db``."""
+
+    source: Path
+    target: Path
+    calm: Outcome
+
+
+@pytest.fixture(scope="module")
+def killed(sessionlift: Warm, legacy_store: Legacy, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Left]:
+    """Gives what a run left that ended as it laid down the messages of a ``batch``: its rows are half there.
+
+    Each is killed once; who asks again finds the same files, at the same place, as they were.
+    """
+    made: dict[int, Left] = {}
+
+    def get(batch: int = 0) -> Left:
+        if batch not in made:
+            folder = tmp_path_factory.mktemp("killed") / "here"
+            source, target = folder / "source" / "legacy.duckdb", folder / "target" / "v3.db"
+            source.parent.mkdir(parents=True)
+            target.parent.mkdir()
+            shutil.copy(legacy_store(sessions=6), source)
+            calm = sessionlift("migrate", source, target.with_name("calm.db"), "--json", limits=LIMITS)
+            at = [place for place, what in enumerate(calm.boundaries, 1) if 'main."messages"' in what][batch]
+            ended = sessionlift("migrate", source, target, "--json", limits=LIMITS, at=at)
+            assert ended.code == -signal.SIGKILL, ended.err
+            shutil.copytree(folder, folder.with_name("kept"))
+            made[batch] = Left(source, target, calm)
+        folder = made[batch].target.parent.parent
+        shutil.rmtree(folder)
+        shutil.copytree(folder.with_name("kept"), folder)
+        return made[batch]
+
+    return get
 
 
 def test_they_are_no_unique_ones_and_those_of_the_road_s_own_tables() -> None:
@@ -78,8 +108,9 @@ def test_a_target_whose_indexes_came_last_is_the_same_as_another(legacy: Legacy,
     assert query(late, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_while_the_rows_come_the_ledger_says_what_is_left_out(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    calm = killed(sessionlift, legacy(sessions=6), target)
+def test_while_the_rows_come_the_ledger_says_what_is_left_out(killed: Callable[..., Left]) -> None:
+    left = killed()
+    target, calm = left.target, left.calm
     assert not indexes(target) & set(LATE)
     assert noted(target) == [LATE_AS_LEFT_OUT]
     places = [place for place, what in enumerate(calm.boundaries) if "INDEX" in what and "session" in what]
@@ -91,10 +122,10 @@ LATE_AS_LEFT_OUT = list(road_from("synth.v2").late_indexes)
 
 
 def test_the_run_after_a_kill_makes_them_first_and_ends_with_the_same_target(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    killed: Callable[..., Left], sessionlift: Warm
 ) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+    left = killed()
+    source, target = left.source, left.target
     again = sessionlift("migrate", source, target, "--json", limits=LIMITS)
     made = [place for place, what in enumerate(again.boundaries) if "CREATE INDEX idx_message_session_step" in what]
     rows = [place for place, what in enumerate(again.boundaries) if 'INTO main."messages"' in what]
@@ -105,9 +136,9 @@ def test_the_run_after_a_kill_makes_them_first_and_ends_with_the_same_target(
     assert noted(target) == [None, None]
 
 
-def test_who_looks_at_a_target_that_lacks_them_is_told(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_who_looks_at_a_target_that_lacks_them_is_told(killed: Callable[..., Left], sessionlift: Warm) -> None:
+    left = killed()
+    source, target = left.source, left.target
     assert status(str(target)).late_indexes == LATE
     said = sessionlift("status", target)
     assert "4 indexes left out until the run that fills it comes to its end" in said.out
@@ -118,9 +149,9 @@ def test_who_looks_at_a_target_that_lacks_them_is_told(sessionlift: Warm, legacy
     assert plan(str(source), str(target), TransferOptions()).total_sessions == 6
 
 
-def test_an_index_that_somebody_else_took_away_is_still_missed(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_an_index_that_somebody_else_took_away_is_still_missed(killed: Callable[..., Left]) -> None:
+    left = killed()
+    source, target = left.source, left.target
     change(target, "DROP INDEX idx_event_type")
     with pytest.raises(GenerationError, match="index idx_event_type: missing"):
         plan(str(source), str(target), TransferOptions())
@@ -128,19 +159,16 @@ def test_an_index_that_somebody_else_took_away_is_still_missed(sessionlift: Warm
         moved(source, target)
 
 
-def test_a_bridge_that_opens_such_a_target_makes_them(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_a_bridge_that_opens_such_a_target_makes_them(killed: Callable[..., Left]) -> None:
+    left = killed()
+    source, target = left.source, left.target
     with BridgeCore(str(source), str(target)):
         assert indexes(target) >= set(LATE)
     assert noted(target)[0] is None
 
 
-def test_a_rollback_of_such_a_target_makes_them_before_it_writes(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_a_rollback_of_such_a_target_makes_them_before_it_writes(killed: Callable[..., Left]) -> None:
+    target = killed().target
     rollback(str(target), RollbackOptions(everything=True))
     assert indexes(target) >= set(LATE)
     assert schema_verify(str(target)) == ["ledger_1", "synth_v3"]
@@ -218,11 +246,11 @@ def test_a_small_store_a_used_target_and_one_that_another_run_uses_keep_theirs(
     ids=" ".join,
 )
 def test_a_refused_command_makes_none(
-    sessionlift: Warm, legacy: Legacy, legacy_store: Legacy, target: Path, refused: tuple[str, ...]
+    killed: Callable[..., Left], sessionlift: Warm, legacy_store: Legacy, refused: tuple[str, ...]
 ) -> None:
-    source, other = legacy(sessions=6), target.with_name("other.duckdb")
+    left = killed(batch=-1)
+    source, target, other = left.source, left.target, left.target.with_name("other.duckdb")
     shutil.copy(legacy_store(sessions=3, seed=2), other)
-    killed(sessionlift, source, target, batch=-1)
     # so that it is copied before it is changed
     change(
         target,
@@ -239,21 +267,19 @@ def test_a_refused_command_makes_none(
 
 @pytest.mark.parametrize("after", [0, 1, 4, 5])
 def test_an_interrupt_while_they_are_left_out_ends_with_all_of_them(
-    sessionlift: Warm, legacy: Legacy, target: Path, after: int
+    sessionlift: Warm, legacy: Legacy, killed: Callable[..., Left], target: Path, after: int
 ) -> None:
-    source = legacy(sessions=6)
-    calm = sessionlift("migrate", source, target.with_name("calm.db"), "--json", limits=LIMITS)
-    first = next(place for place, what in enumerate(calm.boundaries, 1) if "DROP INDEX" in what)
-    ended = sessionlift("migrate", source, target, "--json", limits=LIMITS, at=first + after, do="SIGINT")
+    first = next(place for place, what in enumerate(killed().calm.boundaries, 1) if "DROP INDEX" in what)
+    ended = sessionlift("migrate", legacy(sessions=6), target, "--json", limits=LIMITS, at=first + after, do="SIGINT")
     assert ended.code == 130, ended.err
     assert indexes(target) >= set(LATE)
     assert noted(target) == [None]
     assert query(target, "SELECT status FROM sessionlift_runs") == [("interrupted",)]
 
 
-def test_a_ledger_of_another_form_is_told_as_what_it_is(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_a_ledger_of_another_form_is_told_as_what_it_is(killed: Callable[..., Left], sessionlift: Warm) -> None:
+    left = killed()
+    source, target = left.source, left.target
     change(target, "ALTER TABLE sessionlift_runs RENAME COLUMN target_generation TO other")
     with pytest.raises(GenerationError, match="column target_generation: missing"):
         schema_verify(str(target))
@@ -264,10 +290,10 @@ def test_a_ledger_of_another_form_is_told_as_what_it_is(sessionlift: Warm, legac
 
 
 def test_a_note_of_a_generation_that_is_newer_is_told_as_what_it_is(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    killed: Callable[..., Left], sessionlift: Warm
 ) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+    left = killed()
+    source, target = left.source, left.target
     change(target, "UPDATE sessionlift_version SET version_num = 'synth_v9' WHERE version_num = 'synth_v3'")
     change(target, "UPDATE sessionlift_runs SET target_generation = 'synth.v9'")
     ended = sessionlift("migrate", source, target)
@@ -301,11 +327,9 @@ def test_a_name_in_the_ledger_that_is_no_index_of_the_generation_is_refused(lega
     assert query(target, "SELECT count(*) FROM events")[0][0]
 
 
-def test_tables_that_went_with_a_downgrade_come_back_with_their_indexes(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
-    source = legacy(sessions=6)
-    killed(sessionlift, source, target)
+def test_tables_that_went_with_a_downgrade_come_back_with_their_indexes(killed: Callable[..., Left]) -> None:
+    left = killed()
+    source, target = left.source, left.target
     calm = target.with_name("calm.db")
     # as a hand would leave it: the ledger with its note, and none of the other tables
     with closing(sqlite3.connect(target)) as db, db:
