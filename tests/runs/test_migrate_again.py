@@ -6,10 +6,13 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.laws import TORTURE
+from tests.support.made import make_moved
 from tests.support.moved import (
     add_session,
     change,
@@ -24,6 +27,8 @@ from tests.support.moved import (
 )
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Outcome, Warm
+
+from sessionlift.runs import TransferOptions, migrate, verify
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +64,13 @@ def unit(target: Path, session_id: str) -> tuple[str, str, str]:
     return run, source, state
 
 
+def already_moved(target: Path, sessions: int = 8, traps: str = "usual") -> Path:
+    """A legacy store beside its target, which it was moved into."""
+    source = target.parent.parent / "source" / "legacy.duckdb"
+    make_moved(source, target, sessions=sessions, dress="final", traps=traps, seed=1)
+    return source
+
+
 def test_a_second_run_changes_nothing(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
     source = legacy(traps="usual")
     first = sessionlift("migrate", source, target, "--json")
@@ -75,9 +87,8 @@ def test_a_second_run_changes_nothing(sessionlift: Warm, legacy: Legacy, target:
     assert report_of(second)["losses"] == []
 
 
-def test_only_a_new_session_moves(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+def test_only_a_new_session_moves(sessionlift: Warm, target: Path) -> None:
+    source = already_moved(target)
     before = rows(target)
     add_session(source, "one-more", session_ids(source)[0])
 
@@ -91,9 +102,8 @@ def test_only_a_new_session_moves(sessionlift: Warm, legacy: Legacy, target: Pat
     assert query(target, "SELECT count(*) FROM events WHERE session_id = 'one-more'") != [(0,)]
 
 
-def test_a_session_that_changed_in_the_source_is_replaced(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+def test_a_session_that_changed_in_the_source_is_replaced(sessionlift: Warm, target: Path) -> None:
+    source = already_moved(target)
     changed, other = session_ids(source)[:2]
     digest = unit(target, changed)[1]
     change_source(
@@ -127,10 +137,9 @@ def without_given_ids(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("edited", ["'edited since'", "CAST(x'61ff62' AS TEXT)"], ids=["text", "no UTF-8"])
 def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_time(
-    sessionlift: Warm, legacy: Legacy, target: Path, edited: str
+    sessionlift: Warm, target: Path, edited: str
 ) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+    source = already_moved(target)
     both, only_source = session_ids(source)[:2]
     for session_id in (both, only_source):
         change_source(source, f"UPDATE session_traces SET num_events = 99 WHERE session_id = '{session_id}'")
@@ -150,39 +159,41 @@ def test_a_session_that_changed_on_both_sides_is_left_alone_and_told_of_each_tim
     assert recorded == [(99,)]
 
 
-@pytest.mark.parametrize(
-    ("moved", "written"),
-    [
-        ("reward = NULL", "reward = 9e999"),
-        ("reward = 'inf'", "reward = -9e999"),
-        ("reward = 'inf'", "reward = NULL"),
-        ("latency_ms = '-inf'", "latency_ms = 9e999"),
-        ("latency_ms = 9007199254740992", "latency_ms = 9007199254740993"),
-        ("cost = NULL", "cost_usd = -9e999"),
-    ],
+# what the old program has in an event, and what the new one writes there
+NUMBERS = (
+    ("reward = NULL", "reward = 9e999"),
+    ("reward = 'inf'", "reward = -9e999"),
+    ("reward = 'inf'", "reward = NULL"),
+    ("latency_ms = '-inf'", "latency_ms = 9e999"),
+    ("latency_ms = 9007199254740992", "latency_ms = 9007199254740993"),
+    ("cost = NULL", "cost_usd = -9e999"),
 )
-def test_a_write_of_numbers_that_json_or_a_double_cannot_hold_is_seen(
-    sessionlift: Warm, legacy: Legacy, target: Path, moved: str, written: str
-) -> None:
+
+
+def test_a_write_of_numbers_that_json_or_a_double_cannot_hold_is_seen(legacy: Legacy, target: Path) -> None:
     source = legacy(traps="none")
-    both = session_ids(source)[0]
-    change_source(source, first_event(both, moved))
-    assert sessionlift("migrate", source, target, "--json").code == 0
-    assert sessionlift("verify", source, target).code == 0
-    change(target, first_event(both, written))
+    written = dict(zip(session_ids(source), NUMBERS, strict=False))
+    assert len(written) == len(NUMBERS)
+    change_source(source, *(first_event(key, moved) for key, (moved, _) in written.items()))
+    assert not migrate(str(source), str(target), TransferOptions()).report.has_findings
+    for key, (_, now) in written.items():
+        change(target, first_event(key, now))
     kept = rows(target)
-    assert codes(sessionlift("verify", source, target, "--json")) == [("changed_in_target", both)]
+    found = verify(str(source), str(target)).report.errors
+    assert sorted((line.code, line.session_id) for line in found) == sorted(
+        ("changed_in_target", key) for key in written
+    )
 
-    change_source(source, first_event(both, "model_name = 'of the old program'"))
-    again = sessionlift("migrate", source, target, "--json")
+    change_source(source, *(first_event(key, "model_name = 'of the old program'") for key in written))
+    again = migrate(str(source), str(target), TransferOptions()).report.errors
 
-    assert codes(again) == [("changed_on_both_sides", both)]
+    told = sorted((line.code, line.session_id) for line in again)
+    assert told == sorted(("changed_on_both_sides", key) for key in written)
     assert difference(kept, rows(target)) == ""
 
 
-def test_a_session_that_changed_in_the_target_alone_is_kept(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+def test_a_session_that_changed_in_the_target_alone_is_kept(sessionlift: Warm, target: Path) -> None:
+    source = already_moved(target)
     change(target, "UPDATE messages SET content = 'edited since'")
 
     again = sessionlift("migrate", source, target, "--json")
@@ -192,10 +203,9 @@ def test_a_session_that_changed_in_the_target_alone_is_kept(sessionlift: Warm, l
 
 
 def test_a_catalog_that_changed_on_both_sides_does_not_keep_sessions_from_moving(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    sessionlift: Warm, target: Path
 ) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+    source = already_moved(target)
     change_source(source, "UPDATE systems SET description = 'in the source'")
     change(target, "UPDATE systems SET description = 'in the target'")
     add_session(source, "one-more", session_ids(source)[0])
@@ -211,10 +221,9 @@ def test_a_catalog_that_changed_on_both_sides_does_not_keep_sessions_from_moving
 
 
 def test_a_catalog_that_changed_in_the_source_is_replaced_and_rows_of_the_new_program_stay(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    sessionlift: Warm, target: Path
 ) -> None:
-    source = legacy(traps="usual")
-    sessionlift("migrate", source, target, "--json")
+    source = already_moved(target)
     change(target, "INSERT INTO systems (system_id, name) VALUES ('new-one', 'of the new program')")
     change_source(source, "UPDATE experiments SET description = 'changed' WHERE id = (SELECT min(id) FROM experiments)")
 
@@ -406,23 +415,35 @@ def test_stopping_at_an_error_writes_nothing_of_that_session(sessionlift: Warm, 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 PLACES = ("CREATE TABLE", 'main."events"', "COMMIT", "DETACH", "journal_mode = DELETE")
-QUICK = {("SIGINT", 'main."events"'), ("SIGTERM", "COMMIT"), ("SIGHUP", "journal_mode = DELETE")}
-
-
-@pytest.mark.parametrize(
-    ("signal_name", "where"),
-    [
-        pytest.param(name, place, marks=[] if (name, place) in QUICK else [pytest.mark.slow])
-        for name in SIGNALS
-        for place in PLACES
-    ],
+# each signal and each place; in torture each with each
+PAIRS = (
+    list(product(SIGNALS, PLACES))
+    if TORTURE
+    else [(SIGNALS[at % len(SIGNALS)], each) for at, each in enumerate(PLACES)]
 )
+
+
+@pytest.fixture(scope="module")
+def calm(sessionlift: Warm, legacy_store: Legacy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The target of a run that nobody interrupts, and its boundaries."""
+    target = tmp_path_factory.mktemp("calm") / "calm.db"
+    done = sessionlift("migrate", legacy_store(traps="usual"), target, "--json", limits={"max_rows": 80})
+    return target, done.boundaries
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("signal_name", "where"), PAIRS)
 def test_an_interrupted_run_ends_in_order(
-    sessionlift: Warm, legacy_store: Legacy, tmp_path: Path, signal_name: str, where: str
+    sessionlift: Warm,
+    legacy_store: Legacy,
+    calm: tuple[Path, list[str]],
+    tmp_path: Path,
+    signal_name: str,
+    where: str,
 ) -> None:
     source = legacy_store(traps="usual")
-    calm = sessionlift("migrate", source, tmp_path / "calm.db", "--json", limits={"max_rows": 80})
-    boundary = [i for i, what in enumerate(calm.boundaries, 1) if where in what][-1 if "mode" in where else 3]
+    untouched, boundaries = calm
+    boundary = [i for i, what in enumerate(boundaries, 1) if where in what][-1 if "mode" in where else 3]
     target = tmp_path / "target" / "v3.db"
     target.parent.mkdir()
 
@@ -451,7 +472,7 @@ def test_an_interrupted_run_ends_in_order(
     again = sessionlift("migrate", source, target, "--json")
 
     assert again.code == 0
-    assert difference(content(tmp_path / "calm.db"), content(target)) == ""
+    assert difference(content(untouched), content(target)) == ""
 
 
 def test_the_target_holds_what_the_user_was_told_of(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
@@ -505,11 +526,8 @@ def test_a_target_that_a_killed_writer_left_half_made_is_made_again(
     assert sessionlift("status", target).out.count("4 sessions moved") == 2
 
 
-def test_an_id_that_both_programs_gave_a_system_ends_the_run_with_the_way_out(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
-    source = legacy(sessions=2, traps="none")
-    sessionlift("migrate", source, target, "--json")
+def test_an_id_that_both_programs_gave_a_system_ends_the_run_with_the_way_out(sessionlift: Warm, target: Path) -> None:
+    source = already_moved(target, sessions=2, traps="none")
     change_source(source, "INSERT INTO systems (id, name, description) VALUES ('nine', 'of the old program', '')")
     change(target, "INSERT INTO systems (system_id, name) VALUES ('nine', 'of the new program')")
     ended = sessionlift("migrate", source, target)
