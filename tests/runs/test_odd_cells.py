@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,42 +45,35 @@ def move(source: LegacyStore, tmp_path: Path, target: Path) -> Moved:
     return run
 
 
-@pytest.mark.parametrize("total", ["-0.0", "-0", "-0e0", "29.0", "1e18"])
-def test_an_outcome_of_any_spelling_is_not_taken_for_changed(
-    source: LegacyStore, move: Moved, target: Path, total: str
-) -> None:
-    source.session("s", metadata=f'[{{"metadata_type": "episode_results", "data": {{"total_reward": {total}}}}}]')
+def test_an_outcome_of_any_spelling_is_not_taken_for_changed(source: LegacyStore, move: Moved, target: Path) -> None:
+    totals = ("-0.0", "-0", "-0e0", "29.0", "1e18")
+    for place, total in enumerate(totals):
+        data = f'{{"total_reward": {total}}}'
+        source.session(f"s{place}", metadata=f'[{{"metadata_type": "episode_results", "data": {data}}}]')
     assert move().status == "completed"
-    assert query(target, "SELECT total_reward, typeof(total_reward) FROM outcome_rewards") == [
-        (int(float(total)), "integer")
-    ]
+    found = query(target, "SELECT total_reward, typeof(total_reward) FROM outcome_rewards ORDER BY session_id")
+    assert found == [(int(float(total)), "integer") for total in totals]
 
 
-@pytest.mark.parametrize(
-    ("created", "saved", "dated"),
-    [
-        (None, "2025-03-01 10:00:02", "2025-03-01T15:00:02.000000+00:00"),
-        (None, "infinity", "1970-01-01T00:00:00.000000+00:00"),
-        (None, "0044-03-15 (BC) 12:00:00", "1970-01-01T00:00:00.000000+00:00"),
-        ("2025-03-01 10:00:00", "2025-03-01 09:00:00", "2025-03-01T15:00:00.000000+00:00"),
-    ],
+# when a session and its message were saved, and how it is dated
+DATED = (
+    (None, "2025-03-01 10:00:02", "2025-03-01T15:00:02.000000+00:00"),
+    (None, "infinity", "1970-01-01T00:00:00.000000+00:00"),
+    (None, "0044-03-15 (BC) 12:00:00", "1970-01-01T00:00:00.000000+00:00"),
+    ("2025-03-01 10:00:00", "2025-03-01 09:00:00", "2025-03-01T15:00:00.000000+00:00"),
 )
-@pytest.mark.parametrize("event_time", [None, "infinity", "10000-01-02 00:00:00"])
-def test_a_reward_without_a_time_is_dated_as_its_session_is(
-    source: LegacyStore,
-    move: Moved,
-    target: Path,
-    created: str | None,
-    saved: str,
-    dated: str,
-    event_time: str | None,
-) -> None:
-    for session in ("s", "t"):
+
+
+def test_a_reward_without_a_time_is_dated_as_its_session_is(source: LegacyStore, move: Moved, target: Path) -> None:
+    expected: list[tuple[str, str]] = []
+    for event_time, (created, saved, dated), name in product((None, "infinity", "10000-01-02 00:00:00"), DATED, "st"):
+        session = f"{len(expected):02}{name}"
         event = {"event_type": "environment", "reward": 1.0, "event_time": event_time}
         source.session(session, created_at=created, events=[event], messages=[{"timestamp": saved}])
+        expected.append((session, dated))
     move("America/New_York")
     for table in ("session_traces", "event_rewards", "outcome_rewards"):
-        assert query(target, f"SELECT DISTINCT created_at FROM {table}") == [(dated,)], table
+        assert query(target, f"SELECT session_id, created_at FROM {table} ORDER BY 1") == expected, table
 
 
 def test_rows_of_a_session_without_a_name_in_quarantine_are_told_as_any_others(
@@ -148,17 +142,17 @@ TIMES = {
 CONTENTS = ['"x"', '{"a": [1,]}', '{"a": nan}', "[" * 1500 + "]" * 1500]
 
 
-@pytest.mark.parametrize("content", CONTENTS, ids=["plain", "comma", "nan", "deep"])
 def test_an_envelope_says_whether_its_time_is_utc_even_if_it_stays_whole(
-    source: LegacyStore, move: Moved, target: Path, content: str
+    source: LegacyStore, move: Moved, target: Path
 ) -> None:
-    for place, bound in enumerate(TIMES):
-        text = f'{{"content": {content}, "message_type": "user", "time_record": {{"event_time": {bound}}}}}'
-        source.session(f"s{place:02}", messages=[envelope(text)])
+    for number, content in enumerate(CONTENTS):
+        for place, bound in enumerate(TIMES):
+            text = f'{{"content": {content}, "message_type": "user", "time_record": {{"event_time": {bound}}}}}'
+            source.session(f"{number}s{place:02}", messages=[envelope(text)])
     source.session("without", messages=[envelope('{"time_record": {"event_time": 5}}')])
     move("America/New_York")
     hours = query(target, "SELECT (event_time - 1735725600) / 3600 FROM messages ORDER BY session_id")
-    assert [shift for (shift,) in hours] == [*(0 if utc else 5 for utc in TIMES.values()), 5]
+    assert [shift for (shift,) in hours] == [*[0 if utc else 5 for utc in TIMES.values()] * len(CONTENTS), 5]
 
 
 def test_a_letter_that_only_becomes_one_of_ascii_makes_no_type(source: LegacyStore, move: Moved, target: Path) -> None:
@@ -179,29 +173,29 @@ def test_a_letter_that_only_becomes_one_of_ascii_makes_no_type(source: LegacySto
     assert query(target, "SELECT event_type FROM events ORDER BY id") == [("cais",), ("cais",), ("runtime",), ("cais",)]
 
 
-@pytest.mark.parametrize(
-    ("data", "key", "own"),
-    [
-        ('{"cfg": {"task_id": "\\u00e9"}, "task_id": "\u00e9"}', "task_id", '"\u00e9"'),
-        ('{"cfg": {"seed": 0}, "seed": -0}', "seed", "-0"),
-        ('{"cfg": {"seed": 0}, "seed" :0}', "seed", "0"),
-        ('{"cfg": {"model": "x"}, "m\\u006fdel": "\\u0078"}', "model", '"\\u0078"'),
-        ('{"m\\u006fdel": "\\/", "cfg": {"model": "/"}}', "model", '"\\/"'),
-        ('{"model": "\\/", "x": "\\"model\\": \\"/\\""}', "model", '"\\/"'),
-        ('{"prompt": {"prompt": null}, "prompt": null }', "prompt", "null"),
-        ('{"seed": 1, "seed": 1.0, "seed": true}', "seed", "true"),
-        ('{"seed": 1, "cfg": {"seed": 12}, "model": "seed"}', "seed", "1"),
-    ],
+# a session's data, a key that is lifted out of it, and the text of its member
+LIFTED = (
+    ('{"cfg": {"task_id": "\\u00e9"}, "task_id": "\u00e9"}', "task_id", '"\u00e9"'),
+    ('{"cfg": {"seed": 0}, "seed": -0}', "seed", "-0"),
+    ('{"cfg": {"seed": 0}, "seed" :0}', "seed", "0"),
+    ('{"cfg": {"model": "x"}, "m\\u006fdel": "\\u0078"}', "model", '"\\u0078"'),
+    ('{"m\\u006fdel": "\\/", "cfg": {"model": "/"}}', "model", '"\\/"'),
+    ('{"model": "\\/", "x": "\\"model\\": \\"/\\""}', "model", '"\\/"'),
+    ('{"prompt": {"prompt": null}, "prompt": null }', "prompt", "null"),
+    ('{"seed": 1, "seed": 1.0, "seed": true}', "seed", "true"),
+    ('{"seed": 1, "cfg": {"seed": 12}, "model": "seed"}', "seed", "1"),
 )
-def test_a_lifted_key_has_its_members_own_text(
-    source: LegacyStore, move: Moved, target: Path, data: str, key: str, own: str
-) -> None:
-    source.session("s", metadata=f'[{{"metadata_type": "env", "data": {data}}}]')
+
+
+def test_a_lifted_key_has_its_members_own_text(source: LegacyStore, move: Moved, target: Path) -> None:
+    for place, (data, _, _) in enumerate(LIFTED):
+        source.session(f"s{place}", metadata=f'[{{"metadata_type": "env", "data": {data}}}]')
     move()
-    ((text,),) = query(target, "SELECT metadata FROM session_traces")
-    lifted = text.removeprefix(f'{{"env": {data}')
-    assert lifted != text
-    assert f', "{key}": {own},' in lifted or lifted.endswith(f', "{key}": {own}}}')
+    found = query(target, "SELECT metadata FROM session_traces ORDER BY session_id")
+    for (text,), (data, key, own) in zip(found, LIFTED, strict=True):
+        lifted = text.removeprefix(f'{{"env": {data}')
+        assert lifted != text
+        assert f', "{key}": {own},' in lifted or lifted.endswith(f', "{key}": {own}}}'), data
 
 
 def envelope(text: str) -> dict[str, str]:
