@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from tests.support.laws import TORTURE
 from tests.support.moved import change_source, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
-from tests.support.warm import Warm
+
+from sessionlift.converters import TypeMapping
+from sessionlift.runs import TransferOptions, migrate, plan
 
 pytestmark = pytest.mark.slow
 
@@ -25,20 +28,18 @@ REAL = (
 )
 
 
-def assert_foreseen(sessionlift: Warm, source: Path, target: Path, *options: object) -> None:
+def assert_foreseen(source: Path, target: Path, options: TransferOptions | None = None) -> None:
     """Plan and run; compare every count. Outcome rewards come from parsed metadata and are not foreseen."""
+    options = options or TransferOptions()
     before = snapshot(source.parent)
-    foreseen = sessionlift("plan", source, target, "--json", *options)
-    assert foreseen.code == 0, foreseen.err + foreseen.out
+    planned = plan(str(source), str(target), options).to_dict()
     assert not list(target.parent.iterdir()), "the plan made a file"
-    done = sessionlift("migrate", source, target, "--json", *options)
-    assert done.code in (0, 1), done.err + done.out
+    run = migrate(str(source), str(target), options, verify=False).report.to_dict()
     assert snapshot(source.parent) == before
-    plan, run = (json.loads(each.out)["report"] for each in (foreseen, done))
     for name in ("total_sessions", "migrated_sessions", "skipped_sessions", "failed_sessions"):
-        assert plan[name] == run[name], name
-    assert tables(plan) == tables(run)
-    assert losses(plan) == losses(run)
+        assert planned[name] == run[name], name
+    assert tables(planned) == tables(run)
+    assert losses(planned) == losses(run)
 
 
 def tables(report: dict[str, Any]) -> dict[str, Any]:
@@ -53,90 +54,81 @@ def losses(report: dict[str, Any]) -> dict[tuple[str, str, str], int]:
     return {(loss["code"], loss["table"], loss["column"]): loss["count"] for loss in report["losses"]}
 
 
-@pytest.mark.parametrize(
-    ("dress", "traps"),
-    [
-        pytest.param(dress, traps, marks=[] if traps == "all" else [pytest.mark.slow])
-        for dress in ("final", "mid", "mixed")
-        for traps in ("none", "usual", "all")
-    ],
-)
-def test_made_up_stores_of_every_dress(sessionlift: Warm, legacy: Legacy, target: Path, dress: str, traps: str) -> None:
-    assert_foreseen(sessionlift, legacy(sessions=20, dress=dress, traps=traps), target)
+# one of each kind; in torture each with each
+STORES = [("final", "none"), ("mid", "usual"), ("mixed", "all")]
+if TORTURE:
+    STORES = list(product(*zip(*STORES, strict=True)))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("dress", "traps"), STORES)
+def test_made_up_stores_of_every_dress(legacy: Legacy, target: Path, dress: str, traps: str) -> None:
+    assert_foreseen(legacy(sessions=8, dress=dress, traps=traps), target)
 
 
 @pytest.mark.slow
 @pytest.mark.fixtures
 @pytest.mark.parametrize("name", REAL)
-def test_stores_of_the_real_program(
-    sessionlift: Warm, real_stores: Path, tmp_path: Path, target: Path, name: str
-) -> None:
+def test_stores_of_the_real_program(real_stores: Path, tmp_path: Path, target: Path, name: str) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     for path in (real_stores / "synth").glob(f"{name}*"):
         if not path.name.endswith(".json"):
             shutil.copy(path, folder)
             (folder / path.name).chmod(0o644)
-    assert_foreseen(sessionlift, folder / name, target)
+    assert_foreseen(folder / name, target)
 
 
 @pytest.mark.parametrize("chosen", [1, 3])
-def test_chosen_sessions(sessionlift: Warm, legacy: Legacy, target: Path, chosen: int) -> None:
-    source = legacy(sessions=20, traps="all")
-    only = [word for session_id in session_ids(source)[:chosen] for word in ("--only", session_id)]
-    assert_foreseen(sessionlift, source, target, *only)
+def test_chosen_sessions(legacy: Legacy, target: Path, chosen: int) -> None:
+    source = legacy(sessions=8, traps="all")
+    assert_foreseen(source, target, TransferOptions(only=tuple(session_ids(source)[:chosen])))
 
 
-def test_sessions_and_rows_that_cannot_be_converted(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=20, traps="all")
+def test_sessions_and_rows_that_cannot_be_converted(legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=8, traps="all")
     first, second = session_ids(source)[:2]
     change_source(
         source,
         f"UPDATE session_traces SET created_at = 'infinity'::TIMESTAMP WHERE session_id = '{first}'",
         f"UPDATE events SET event_type = 'no such type' WHERE session_id = '{second}'",
     )
-    assert_foreseen(sessionlift, source, target)
+    assert_foreseen(source, target)
 
 
-def test_a_mapping_and_a_time_zone_are_foreseen(
-    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
-) -> None:
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text('{"message_types": {"observation": "user"}, "event_types": {"odd": "cais"}}')
-    source = legacy(sessions=20, dress="mixed")
+def test_a_mapping_and_a_time_zone_are_foreseen(legacy: Legacy, target: Path) -> None:
+    mapping = TypeMapping(message_types={"observation": "user"}, event_types={"odd": "cais"})
+    source = legacy(sessions=8, dress="mixed")
     change_source(
         source,
         "UPDATE events SET event_type = 'odd' WHERE id % 7 = 0",
         "UPDATE events SET event_type = 'odder' WHERE id % 11 = 0",
     )
-    assert_foreseen(sessionlift, source, target, "--mapping", mapping, "--timezone", "Europe/Berlin")
+    assert_foreseen(source, target, TransferOptions(timezone="Europe/Berlin", timezone_given=True, mapping=mapping))
 
 
-def test_sessions_that_moved_before_are_foreseen_as_skipped(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=20, traps="usual")
+def test_sessions_that_moved_before_are_foreseen_as_skipped(legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=8, traps="usual")
     chosen = session_ids(source)[3]
-    assert sessionlift("migrate", source, target, "--only", chosen, "--json").code == 0
+    migrate(str(source), str(target), TransferOptions(only=(chosen,)), verify=False)
     before = target.read_bytes()
-    plan = json.loads(sessionlift("plan", source, target, "--json").out)["report"]
-    assert (plan["total_sessions"], plan["skipped_sessions"], plan["migrated_sessions"]) == (20, 1, 19)
+    planned = plan(str(source), str(target), TransferOptions())
+    assert (planned.total_sessions, planned.skipped_sessions, planned.migrated_sessions) == (8, 1, 7)
     assert target.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        '[{"metadata_type": "a", "data": {"x": 1,}}]',
-        '[{"metadata_type": "a", "data": -inf}]',
-        '[{"metadata_type": "a", "data": ' + "[" * 2_000 + "]" * 2_000 + "}]",
-        '[{"metadata_type": "a", "data": ' + "9" * 5_000 + "}]",
-        '[{"metadata_type": "a", "data": "nan, [inf,] is a text"}]',
-    ],
+METADATA = (
+    '[{"metadata_type": "a", "data": {"x": 1,}}]',
+    '[{"metadata_type": "a", "data": -inf}]',
+    '[{"metadata_type": "a", "data": ' + "[" * 2_000 + "]" * 2_000 + "}]",
+    '[{"metadata_type": "a", "data": ' + "9" * 5_000 + "}]",
+    '[{"metadata_type": "a", "data": "nan, [inf,] is a text"}]',
 )
-def test_metadata_that_python_may_not_read(sessionlift: Warm, legacy: Legacy, target: Path, metadata: str) -> None:
+
+
+def test_metadata_that_python_may_not_read(legacy: Legacy, target: Path) -> None:
     source = legacy(sessions=6)
     with duckdb.connect(str(source)) as store:
-        store.execute(
-            "UPDATE session_traces SET metadata = ? WHERE session_id = (SELECT max(session_id) FROM session_traces)",
-            [metadata],
-        )
-    assert_foreseen(sessionlift, source, target)
+        for place, metadata in enumerate(METADATA):
+            store.execute("UPDATE session_traces SET metadata = ? WHERE rowid = ?", [metadata, place])
+    assert_foreseen(source, target)
