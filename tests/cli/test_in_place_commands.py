@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.surroundings import small_disk
 from tests.support.warm import Warm
 
 from sessionlift._demo import make_langswarm_v1, make_session_buddy
+from sessionlift.generations import schema_upgrade
 
 CHANGING = [
     ("upgrade",),
@@ -64,7 +66,7 @@ def test_a_store_that_moves_into_a_new_one_is_a_wrong_call(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     path = tmp_path / "v1.db"
-    assert sessionlift("schema", "upgrade", path, "langswarm_v1").code == 0
+    schema_upgrade(str(path), "langswarm_v1")
     before = names(tmp_path)
     refused = json.loads(sessionlift(*command, path, "--json").out)
     assert (refused["ok"], refused["code"]) == (False, "usage")
@@ -73,18 +75,22 @@ def test_a_store_that_moves_into_a_new_one_is_a_wrong_call(
 
 
 @pytest.mark.slow
+def test_what_a_store_that_was_moved_into_is_told_to_do_can_be_done(sessionlift: Warm, tmp_path: Path) -> None:
+    make_moved(tmp_path / "v1.db", tmp_path / "v2.db", make=make_langswarm_v1, sessions=2)
+    assert sessionlift("rollback", tmp_path / "v2.db", "--all", "--dry-run").code == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CHANGING, ids=IDS[: len(CHANGING)])
 def test_a_store_that_was_moved_into_is_not_sent_to_be_moved(
     sessionlift: Warm, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    make_langswarm_v1(tmp_path / "v1.db", sessions=2)
-    assert sessionlift("migrate", tmp_path / "v1.db", tmp_path / "v2.db").code == 0
-    assert sessionlift("schema", "upgrade", tmp_path / "v3.db", "synth_v3").code == 0
+    make_moved(tmp_path / "v1.db", tmp_path / "v2.db", make=make_langswarm_v1, sessions=2)
+    schema_upgrade(str(tmp_path / "v3.db"), "synth_v3")
     told = sessionlift(*command, tmp_path / "v2.db")
     assert told.code == 2
     assert "langswarm.v2, the newest generation" in told.err
     assert "sessionlift rollback STORE --all" in told.err
-    assert sessionlift("rollback", tmp_path / "v2.db", "--all", "--dry-run").code == 0
     told = sessionlift(*command, tmp_path / "v3.db")
     assert "nothing was moved into it" in told.err
     assert "migrate" not in told.err
