@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.buddy_stores import V4_TABLES, ask, invoke, rows, schema, tell
+from tests.support.laws import TORTURE
 
 from sessionlift import generations, reports
 from sessionlift._demo import make_session_buddy
@@ -309,8 +310,15 @@ def test_an_object_that_would_dangle_is_named_before_anything_is_done(tmp_path: 
     assert state(path) == before
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("to", ["session_buddy.v3", "session_buddy.v1"])
+# as far as one goes back, and one that stops on the way; in torture each
+WAYS = [
+    *((name, "session_buddy.v1") for name in OWN),
+    *((name, "session_buddy.v3") for name in list(OWN)[: 99 if TORTURE else 1]),
+]
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("name", "to"), WAYS)
 def test_it_is_let_dangle_on_demand_and_comes_back(tmp_path: Path, name: str, to: str) -> None:
     path = make_session_buddy(tmp_path / "s.db", generation="session_buddy.v4", filled=True).path
     tell(path, OWN[name])
