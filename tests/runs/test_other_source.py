@@ -6,29 +6,34 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import pytest
-from tests.support.made import make_synth_v2
+from tests.support.made import make_moved, make_synth_v2
 from tests.support.moved import change, change_source, query, session_ids
 from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import ledger
 from tests.support.warm import Warm
 
+from sessionlift import runs
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge.synth import SyncTraceBridge
 from sessionlift.errors import OtherSourceError, SessionElsewhereError
-from sessionlift.runs import RollbackOptions, TransferOptions, catch_up, migrate, plan, rollback, status, verify
+from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, catch_up, plan, status, verify
 
 pytestmark = pytest.mark.slow
+
+# nothing here asks for the copies that are made before a change
+migrate = partial(runs.migrate, backup=BackupOptions(wanted=False))
+rollback = partial(runs.rollback, backup=BackupOptions(wanted=False))
 
 
 @pytest.fixture
 def moved(tmp_path: Path) -> tuple[Path, Path]:
     source, target = tmp_path / "old.duckdb", tmp_path / "new.db"
-    make_synth_v2(source, sessions=4, seed=3)
-    migrate(str(source), str(target), TransferOptions())
+    make_moved(source, target, sessions=4, seed=3)
     return source, target
 
 
