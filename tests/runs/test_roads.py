@@ -74,7 +74,7 @@ def test_what_does_not_fit_into_half_of_the_machine_is_an_error(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_synth_v2(tmp_path / "old.duckdb", sessions=1_500, seed=3)
+    make_synth_v2(tmp_path / "old.duckdb", sessions=300, seed=3)
     expected = plan(str(tmp_path / "old.duckdb"), None, TransferOptions())
     monkeypatch.setattr(_roads, "MEMORY_LIMIT", "12MB")
     cramped = plan(str(tmp_path / "old.duckdb"), None, TransferOptions())
