@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.moved import change, query, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
+
+from sessionlift._demo import make_langswarm_v1
 
 
 @pytest.mark.slow
@@ -52,8 +55,7 @@ def test_a_store_without_a_ledger(sessionlift: Warm, legacy: Legacy, target: Pat
 @pytest.mark.slow
 def test_sessions_of_the_applications_own_and_those_taken_back_are_told(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
-    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    make_moved(old, new, make=make_langswarm_v1, sessions=3)
     assert sessionlift("rollback", new, "--all", "--quiet").code == 0
     change(new, "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) "
                 "VALUES ('own', 'u', 'p', 'm', 'b', '{}')")  # fmt: skip
@@ -69,8 +71,7 @@ def test_sessions_of_the_applications_own_and_those_taken_back_are_told(sessionl
 
 def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
-    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    make_moved(old, new, make=make_langswarm_v1, sessions=3)
     refused = sessionlift("rollback", old, "--all")
     assert refused.code == 4
     assert "taken back into it, not out of it" in refused.err
@@ -86,8 +87,7 @@ def test_a_rollback_of_the_legacy_store_is_told_what_to_name(sessionlift: Warm, 
 @pytest.mark.slow
 def test_a_ledger_that_was_left_alone_is_told_of(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
-    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    make_moved(old, new, make=make_langswarm_v1, sessions=3)
     assert sessionlift("rollback", new, "--all", "--quiet").code == 0
     assert sessionlift("schema", "downgrade", new, "langswarm.v2@base").code == 0
     told = sessionlift("status", new, old)
@@ -98,8 +98,7 @@ def test_a_ledger_that_was_left_alone_is_told_of(sessionlift: Warm, tmp_path: Pa
 
 def test_a_dry_run_shows_first_what_needs_a_look(sessionlift: Warm, tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 60).code == 0
-    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    make_moved(old, new, make=make_langswarm_v1, sessions=60)
     ids = [key for (key,) in query(new, "SELECT session_id FROM sessions ORDER BY rowid")]
     change(old, "UPDATE sessions SET metadata = replace(metadata, 'active', 'archived') WHERE session_id = ?", ids[-1])
     change(new, "UPDATE sessions SET model = 'm' WHERE session_id = ?", ids[-2])
@@ -115,8 +114,7 @@ def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_
     sessionlift: Warm, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    assert sessionlift("demo-store", old, "--system", "langswarm", "--sessions", 3).code == 0
-    assert sessionlift("migrate", old, new, "--quiet").code == 0
+    make_moved(old, new, make=make_langswarm_v1, sessions=3)
     change(new, "DELETE FROM session_messages WHERE id = (SELECT max(id) FROM session_messages)")
     before = sessionlift("status", new, old).out
     rolled = json.loads(sessionlift("rollback", new, "--all", "--json").out)
@@ -137,10 +135,10 @@ def test_both_stores_of_a_rollback_are_put_back_from_the_copies_that_its_report_
 
 @pytest.mark.slow
 def test_the_stores_that_sessions_were_taken_back_into_are_named(
-    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+    sessionlift: Warm, target: Path, tmp_path: Path
 ) -> None:
-    source, other = legacy(sessions=3, traps="none"), tmp_path / "other.duckdb"
-    assert sessionlift("migrate", source, target).code == 0
+    source, other = tmp_path / "source" / "legacy.duckdb", tmp_path / "other.duckdb"
+    make_moved(source, target, sessions=3, traps="none")
     (one,) = query(target, "SELECT session_id FROM session_traces ORDER BY rowid LIMIT 1")[0]
     assert sessionlift("rollback", target, "--session", one, "--to", other).code == 0
     assert sessionlift("rollback", target, "--all").code == 0
