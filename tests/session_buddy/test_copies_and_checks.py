@@ -68,6 +68,9 @@ def test_an_option_that_means_nothing_for_a_copy(old: Path, tmp_path: Path, give
     assert refused.exit_code == 2
     assert f"leave out {given[0]}" in refused.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["old.db"]
+
+
+def test_an_option_that_says_what_is_done_anyway_is_taken(old: Path, tmp_path: Path) -> None:
     assert call("migrate", old, tmp_path / "new.db", "--on-error", "quarantine").exit_code == 0
 
 
@@ -140,6 +143,14 @@ def test_verify_leaves_the_store_as_it_is(tmp_path: Path) -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
 
 
+@pytest.fixture(scope="module")
+def upgrade(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Any]:
+    """A store that was upgraded, its bytes, and what the command said."""
+    path = make_session_buddy(tmp_path_factory.mktemp("upgraded") / "s.db").path
+    done = answer("upgrade", path)
+    return path, path.read_bytes(), done
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -152,9 +163,9 @@ def test_verify_leaves_the_store_as_it_is(tmp_path: Path) -> None:
         ("DROP VIEW v_ab_test_summary", "v_ab_test_summary"),
     ],
 )
-def test_verify_finds_what_is_not_as_it_was(tmp_path: Path, spoil: str, said: str | None) -> None:
-    path = make_session_buddy(tmp_path / "s.db").path
-    done = answer("upgrade", path)
+def test_verify_finds_what_is_not_as_it_was(upgrade: tuple[Path, bytes, Any], spoil: str, said: str | None) -> None:
+    path, whole, done = upgrade
+    path.write_bytes(whole)
     value = ask(path, "SELECT selection_rank FROM skill_invocation WHERE id = 1")
     tell(path, spoil)
     changed = said or ask(path, "SELECT selection_rank FROM skill_invocation WHERE id = 1") != value
