@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.support.made import make_synth_v2
+from tests.support.made import make_moved, make_synth_v2
 from tests.support.moved import change, query
 from tests.support.roads_back import SWARM, SYNTH, Lying, System
 from tests.support.taken_back import V2_MESSAGE, ledger
@@ -68,12 +68,9 @@ def moved(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(_rollback_rounds, "BATCH", 1)
     system = {"synth": SYNTH, "langswarm": SWARM}[request.param]
     source, target = tmp_path / ("v2.duckdb" if system is SYNTH else "v1.db"), tmp_path / "new.db"
-    if system is SYNTH:
-        make_synth_v2(source, sessions=SESSIONS, seed=5, traps="none")
-    else:
-        make_langswarm_v1(source, sessions=SESSIONS, seed=5, traps="none")
+    make = make_synth_v2 if system is SYNTH else make_langswarm_v1
+    make_moved(source, target, make=make, sessions=SESSIONS, seed=5, traps="none")
     before = system.legacy(source)
-    migrate(str(source), str(target), TransferOptions())
     ids = [key for (key,) in query(target, f"SELECT session_id FROM {system.home} ORDER BY rowid")]
     return Moved(system, source, target, before, ids)
 
@@ -154,6 +151,7 @@ def test_a_run_that_begins_again_tells_of_what_it_had_written(
 
 
 def test_a_session_that_is_never_left_alone_stays_and_is_told(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rollback_rounds, "ROUNDS", 2)
     session_id = moved.ids[3]
     said = iter(range(1_000))
     before_a_look(monkeypatch, [lambda: moved.say(session_id, f"message {next(said)}")] * 100)
