@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.moved import change, change_source, query, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
 from tests.support.surroundings import small_disk
@@ -35,20 +36,22 @@ V2_SESSION = (
 )
 
 
+CHOICES: dict[str, Any] = {"sessions": 6, "seed": 5, "traps": "none"}
+
+
 @pytest.fixture
 def v1(tmp_path: Path) -> Path:
     path = tmp_path / "source" / "v1.db"
     path.parent.mkdir()
-    make_langswarm_v1(path, sessions=6, seed=5, traps="none")
+    make_langswarm_v1(path, **CHOICES)
     return path
 
 
 @pytest.fixture
-def v2(sessionlift: Warm, v1: Path, tmp_path: Path) -> Path:
+def v2(v1: Path, tmp_path: Path) -> Path:
     """A target that holds one of six sessions."""
-    (tmp_path / "new").mkdir()
     target = tmp_path / "new" / "v2.db"
-    report_of(sessionlift("migrate", v1, target, "--json", "--only", ids(v1)[0]))
+    make_moved(v1, target, TransferOptions(only=(ids(v1)[0],)), make=make_langswarm_v1, **CHOICES)
     return target
 
 
@@ -214,7 +217,7 @@ def test_both_stores_of_a_rollback_are_what_they_were_after_a_restore(
     sessionlift: Warm, v1: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "v2.db"
-    report_of(sessionlift("migrate", v1, target, "--json"))
+    make_moved(v1, target, make=make_langswarm_v1, **CHOICES)
     change(target, V2_MESSAGE, ids(v1)[0], "new", "said after the move")
     before = {v1: held(v1), target: held(target)}
     assert take_back(sessionlift, target, "--all", "--dry-run").report["backups"] == []
@@ -280,8 +283,8 @@ def test_a_target_that_keeps_its_sessions_and_a_new_file_are_not_copied(sessionl
 
 
 def test_a_rollback_that_goes_on_makes_no_second_copies(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    source = legacy(sessions=2, traps="none", dress="mixed")
-    report_of(sessionlift("migrate", source, target, "--json"))
+    source = target.parent.with_name("source") / "legacy.duckdb"
+    make_moved(source, target, sessions=2, traps="none", dress="mixed", seed=1)
     change(target, V3_MESSAGE, session_ids(source)[0])
     before = {source: held(source), target: held(target)}
     saved = source.read_bytes(), target.read_bytes()

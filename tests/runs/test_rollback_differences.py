@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.support.made import make_synth_v2
+from tests.support.made import make_moved, make_synth_v2
 from tests.support.moved import change, query, session_ids
 from tests.support.roads_back import synth_change
 from tests.support.taken_back import V2_MESSAGE, ledger
@@ -56,16 +56,14 @@ def only(report: Report) -> Difference:
 @pytest.fixture
 def synth(tmp_path: Path) -> tuple[Path, Path]:
     source, target = tmp_path / "v2.duckdb", tmp_path / "v3.db"
-    make_synth_v2(source, sessions=3, traps="none")
-    migrate(str(source), str(target), TransferOptions())
+    make_moved(source, target, sessions=3, traps="none")
     return source, target
 
 
 @pytest.fixture
 def swarm(tmp_path: Path) -> tuple[Path, Path]:
     source, target = tmp_path / "v1.db", tmp_path / "v2.db"
-    make_langswarm_v1(source, sessions=3, traps="none")
-    migrate(str(source), str(target), TransferOptions())
+    make_moved(source, target, make=make_langswarm_v1, sessions=3, traps="none")
     return source, target
 
 

@@ -7,38 +7,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.moved import change, query, snapshot
-from tests.support.run_fixtures import Legacy
 from tests.support.taken_back import V2_MESSAGE, ledger, take_back
 from tests.support.warm import Warm
 
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.errors import GenerationError, NotTakenBackError
 from sessionlift.generations import schema_downgrade
-from sessionlift.runs import downgrade_schema
+from sessionlift.runs import BackupOptions, TransferOptions, downgrade_schema, migrate
 
 pytestmark = pytest.mark.slow
 
 OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY 1, 2"
 
 
-@pytest.fixture
-def v1(tmp_path: Path) -> Path:
-    path = tmp_path / "v1.db"
+def one_broken(path: Path) -> None:
+    """V1's store with a session that waits in quarantine after a move."""
     make_langswarm_v1(path, sessions=4, seed=5, traps="none")
     change(path, "UPDATE sessions SET history = 'no JSON' WHERE rowid = 4")
-    return path
 
 
 @pytest.fixture
-def v2(sessionlift: Warm, v1: Path, tmp_path: Path) -> Path:
-    (tmp_path / "new").mkdir()
-    return moved(sessionlift, v1, tmp_path / "new" / "v2.db")
+def v1(tmp_path: Path) -> Path:
+    return tmp_path / "v1.db"
 
 
-def moved(sessionlift: Warm, source: Path, target: Path) -> Path:
-    done = sessionlift("migrate", source, target, "--quiet", "--no-backup")
-    assert done.code in (0, 1), done.err
+@pytest.fixture
+def v2(v1: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "new" / "v2.db"
+    make_moved(v1, target, make=one_broken)
+    return target
+
+
+@pytest.fixture
+def v3(target: Path) -> Path:
+    """Traces that were moved."""
+    make_moved(target.parent.with_name("source") / "legacy.duckdb", target, sessions=3, seed=1)
+    return target
+
+
+def moved(source: Path, target: Path) -> Path:
+    migrate(str(source), str(target), TransferOptions(), verify=False, backup=BackupOptions(False))
     return target
 
 
@@ -78,7 +88,7 @@ def test_when_all_are_taken_back_no_trace_is_left(sessionlift: Warm, v1: Path, v
 
     assert (done.code, json.loads(done.out)["revisions"]) == (0, [])
     assert query(v2, OBJECTS) == []
-    assert two in living(moved(sessionlift, v1, v2)), "and it can be moved into again"
+    assert two in living(moved(v1, v2)), "and it can be moved into again"
 
 
 def test_what_has_not_been_carried_back_is_not_taken_back(sessionlift: Warm, v2: Path) -> None:
@@ -110,46 +120,40 @@ def test_what_only_the_ledger_keeps_goes_only_when_that_is_said(sessionlift: War
     assert "--drop-kept" in said["hint"]
     assert downgrade_schema(str(v2), "langswarm.v2@base") == ["ledger_1"], "told to leave the ledger"
     assert ("table", "sessions") not in query(v2, OBJECTS)
-    moved(sessionlift, v1, v2)
+    moved(v1, v2)
     assert query(v2, "SELECT token_count FROM session_messages WHERE token_count IS NOT NULL") == [(3,)]
     assert take_back(sessionlift, v2, "--all", "--no-backup").code == 0
     assert sessionlift("schema", "downgrade", v2, "base", "--drop-kept").code == 0
     assert query(v2, OBJECTS) == []
 
 
-def test_what_no_session_owns_has_to_lie_in_the_legacy_store_too(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
-    moved(sessionlift, legacy(sessions=3), target)
-    assert query(target, "SELECT count(*) FROM systems") != [(0,)]
-    options = [each for key in ledger(target) for each in ("--session", key)]
-    take_back(sessionlift, target, *options, "--no-backup")
-    change(target, "INSERT INTO systems (system_id, name) VALUES ('new', 'of the application')")
-    assert "systems" in refused(target)["rows"]
-    answer = take_back(sessionlift, target, "--all", "--no-backup")
+def test_what_no_session_owns_has_to_lie_in_the_legacy_store_too(sessionlift: Warm, v3: Path) -> None:
+    assert query(v3, "SELECT count(*) FROM systems") != [(0,)]
+    options = [each for key in ledger(v3) for each in ("--session", key)]
+    take_back(sessionlift, v3, *options, "--no-backup")
+    change(v3, "INSERT INTO systems (system_id, name) VALUES ('new', 'of the application')")
+    assert "systems" in refused(v3)["rows"]
+    answer = take_back(sessionlift, v3, "--all", "--no-backup")
     assert answer.facts["carried_added", "systems"] == 1
-    assert refused(target)["values"] == {"systems.created_at": 1}, "the old program knows no such time"
-    assert downgrade_schema(str(target), "base", drop_kept=True) == []
-    assert query(target, OBJECTS) == []
+    assert refused(v3)["values"] == {"systems.created_at": 1}, "the old program knows no such time"
+    assert downgrade_schema(str(v3), "base", drop_kept=True) == []
+    assert query(v3, OBJECTS) == []
 
 
 def test_what_the_legacy_store_cannot_hold_of_a_row_of_no_session_goes_only_when_that_is_said(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    sessionlift: Warm, v3: Path
 ) -> None:
-    moved(sessionlift, legacy(sessions=3), target)
-    change(target, "UPDATE systems SET system_type = 'agent' WHERE rowid = 1")
-    assert take_back(sessionlift, target, "--all", "--no-backup").code == 0
+    change(v3, "UPDATE systems SET system_type = 'agent' WHERE rowid = 1")
+    assert take_back(sessionlift, v3, "--all", "--no-backup").code == 0
     for revision in ("base", "synth.v3@base"):
-        said = refused(target, revision)
+        said = refused(v3, revision)
         assert said["values"] == {"systems.system_type": 1}
         assert "--drop-kept" in said["hint"]
-    assert downgrade_schema(str(target), "synth.v3@base", drop_kept=True) == ["ledger_1"]
+    assert downgrade_schema(str(v3), "synth.v3@base", drop_kept=True) == ["ledger_1"]
 
 
-def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(
-    sessionlift: Warm, legacy: Legacy, target: Path
-) -> None:
-    moved(sessionlift, legacy(sessions=3, traps="none"), target)
+def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(sessionlift: Warm, target: Path) -> None:
+    make_moved(target.parent.with_name("source") / "legacy.duckdb", target, sessions=3, traps="none", seed=1)
     change(target, "UPDATE systems SET system_type = 'agent' WHERE rowid = 1")
     change(target, "UPDATE session_timesteps SET turn_number = 77")
     assert take_back(sessionlift, target, "--all", "--no-backup").code == 0
@@ -161,25 +165,24 @@ def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(
         assert "of 3 sessions" in said["what"]
 
 
-def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, legacy: Legacy, target: Path) -> None:
-    moved(sessionlift, legacy(sessions=3), target)
-    take_back(sessionlift, target, "--all", "--no-backup")
-    assert query(target, "SELECT count(*) FROM systems") != [(0,)]
-    assert downgrade_schema(str(target), "synth.v3@base") == ["ledger_1"]
-    assert downgrade_schema(str(target), "base") == []
-    assert query(target, OBJECTS) == []
+def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, v3: Path) -> None:
+    take_back(sessionlift, v3, "--all", "--no-backup")
+    assert query(v3, "SELECT count(*) FROM systems") != [(0,)]
+    assert downgrade_schema(str(v3), "synth.v3@base") == ["ledger_1"]
+    assert downgrade_schema(str(v3), "base") == []
+    assert query(v3, OBJECTS) == []
 
 
 def test_the_next_move_brings_what_no_session_owns_again_though_the_ledger_was_left(
-    sessionlift: Warm, legacy: Legacy, target: Path
+    sessionlift: Warm, target: Path
 ) -> None:
-    source = legacy(traps="usual")
-    moved(sessionlift, source, target)
+    source = target.parent.with_name("source") / "legacy.duckdb"
+    make_moved(source, target, sessions=4, traps="usual", seed=1)
     systems = query(target, "SELECT * FROM systems ORDER BY 1")
     assert systems
     assert take_back(sessionlift, target, "--all").code in (0, 1)
     downgrade_schema(str(target), "synth.v3@base")
-    assert moved(sessionlift, source, target) == target
+    assert moved(source, target) == target
     assert query(target, "SELECT * FROM systems ORDER BY 1") == systems
     verified = sessionlift("verify", source, target)
     assert verified.code == 0, verified.out
