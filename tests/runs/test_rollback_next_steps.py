@@ -20,8 +20,9 @@ from tests.support.taken_back import V2_MESSAGE, ledger
 
 from sessionlift.reports import Report, render_text
 from sessionlift.runs import RollbackOptions, TransferOptions, _rollback_rounds, migrate, rollback
+from sessionlift.runs._readable import UNREADABLE
 from sessionlift.runs._rollback_check import Check
-from sessionlift.runs._rollback_rows import UNREADABLE, Watched
+from sessionlift.runs._rollback_rows import Watched
 from sessionlift.stores import open_store
 
 pytestmark = pytest.mark.slow
