@@ -97,6 +97,7 @@ OPERATIONS = [
         look=kept,
         intact=("s.db",),
         also=is_the_store("s.db"),
+        short=3,
     ),
     Operation(
         name="backup: a DuckDB store",
@@ -105,6 +106,7 @@ OPERATIONS = [
         look=kept,
         intact=("s.duckdb",),
         also=is_the_store("s.duckdb"),
+        short=3,
     ),
     Operation(
         name="restore: a SQLite store",
@@ -113,6 +115,7 @@ OPERATIONS = [
         look=in_place_and_aside,
         between=on_the_way,
         final=in_the_end,
+        short=3,
     ),
     Operation(
         name="restore: a DuckDB store",
@@ -121,6 +124,7 @@ OPERATIONS = [
         look=in_place_and_aside,
         between=on_the_way,
         final=in_the_end,
+        short=3,
     ),
 ]
 

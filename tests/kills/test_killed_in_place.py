@@ -61,6 +61,7 @@ CHANGES = [
         command=("upgrade", "s.db", "--json"),
         look=store,
         also=backed_up,
+        short=3,
     ),
     Operation(
         name="downgrade: session_buddy.v4 to session_buddy.v1",
@@ -68,6 +69,7 @@ CHANGES = [
         command=("downgrade", "s.db", "--to", "session_buddy.v1", "--json"),
         look=store,
         also=backed_up,
+        short=3,
     ),
     Operation(
         name="upgrade: session_buddy.v3 to session_buddy.v4, with what a downgrade kept",
@@ -75,6 +77,7 @@ CHANGES = [
         command=("upgrade", "s.db", "--json"),
         look=store,
         also=backed_up,
+        short=3,
     ),
 ]
 STEPS = [

@@ -129,6 +129,7 @@ MIGRATE = Operation(
     code=1,  # rows without a session are in quarantine
     limits={"max_rows": 120},
     intact=("legacy.duckdb",),
+    short=4,
 )
 INDEXES_LAST = replace(
     MIGRATE,

@@ -63,6 +63,7 @@ OPERATIONS = [
         look=lambda folder: stores(folder, "legacy.db"),
         between=carried_but_not_left,
         also=settled,
+        short=3,
     ),
     Operation(
         name="rollback: synth.v3 to synth.v2",
@@ -71,6 +72,7 @@ OPERATIONS = [
         look=lambda folder: stores(folder, "legacy.duckdb"),
         between=carried_but_not_left,
         also=settled,
+        short=3,
     ),
     Operation(
         name="rollback into a new langswarm.v1 store",

@@ -60,7 +60,8 @@ class Operation:
     ``look`` gives the units that lie in a folder, ``final`` what of them must be the same in the end. ``between`` says
     whether a unit may be found so, given how it was and shall be. ``also`` looks at a folder after the second run,
     given the state of the start. No run may change a byte of the files in ``intact``. ``reader`` is a command that
-    must succeed on whatever a kill leaves. ``short``: how many kills `make test` has.
+    must succeed on whatever a kill leaves. ``short``: how many kills `make test` has, the fewer the more of its way it
+    shares with another operation.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Operation:
     final: Callable[[State], Any] = _itself
     between: Callable[[Any, Any, Any], bool] = _never
     also: Callable[[Path, State], None] = _nothing
-    short: int = 5
+    short: int = 2
 
 
 class Sweep:
@@ -205,15 +206,17 @@ def _difference(one: State, other: State) -> str:
 
 
 def sample(boundaries: Sequence[str], size: int) -> list[int]:
-    """The numbers of ``size`` boundaries or a few more: the last, about the commits, after the
-    last commit into DuckDB's log, and evenly between."""
+    """The numbers of ``size`` boundaries, of two at least: before the last commit, after the middle one, after the last
+    into DuckDB's log, before the middle one, the last boundary; what of ``size`` is left, and one in any case, evenly
+    between."""
     last = len(boundaries)
     commits = [number for number, what in enumerate(boundaries, 1) if what in ("COMMIT", "COMMIT in DuckDB")]
     middle = commits[len(commits) // 2 :][:1]
     logged = [number + 1 for number, what in enumerate(boundaries, 1) if what == "COMMIT in DuckDB"]
-    found = {last, *middle, *(number + 1 for number in middle), *commits[-1:], *logged[-1:]}
+    told = [*commits[-1:], *(number + 1 for number in middle), *logged[-1:], *middle, last]
+    found = set(list(dict.fromkeys(told))[: size - 1])
     free = [number for number in range(1, last + 1) if number not in found]
-    wanted = max(1, size - len(found))
+    wanted = size - len(found)
     found.update(free[(2 * n + 1) * len(free) // (2 * wanted)] for n in range(wanted if free else 0))
     return sorted(found)
 
