@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.bridge.first_uses import ids_in
+from tests.support.laws import TORTURE
 from tests.support.moved import query
 
 from sessionlift._demo import make_langswarm_v1
@@ -20,9 +21,14 @@ from sessionlift.runs import status, verify
 
 PROGRAM = str(Path(__file__).with_name("first_uses.py"))
 SESSIONS = int(os.environ.get("SESSIONLIFT_MIXED_SESSIONS", "60"))
-PROCESSES = 8
+PROCESSES = 8 if TORTURE else 4
+KILLS = 8 if TORTURE else 4
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.torture,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+]
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -62,9 +68,9 @@ def test_processes_that_use_the_same_sessions_move_each_once(tmp_path: Path) -> 
 def test_processes_that_are_killed_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
     source, target = made(tmp_path, SESSIONS)
     chance = random.Random(4)  # noqa: S311 - the same each time, as far as the clock lets it
-    users = [start(source, target, seed) for seed in range(4)]
+    users = [start(source, target, seed) for seed in range(KILLS // 2)]
     killed = 0
-    for kill in range(8):
+    for kill in range(KILLS):
         time.sleep(chance.uniform(0.2, 1.2))
         victim = chance.randrange(len(users))
         if users[victim].poll() is None:
