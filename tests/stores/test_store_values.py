@@ -33,7 +33,7 @@ doubles = st.floats(allow_nan=False).filter(lambda value: value != 0 or math.cop
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["\0", "a\0b", "null", "1", "1.0", "?"])
 values = st.one_of(st.none(), whole_numbers, doubles, texts, st.binary())
 tables = st.lists(st.tuples(values, values, values), max_size=30)
-relaxed = tries(60)
+relaxed = tries(30)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -66,6 +66,7 @@ def read(store: Store, table: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @relaxed
 @given(rows=tables)
 def test_inserted_rows_come_back_the_same(store: Store, rows: list[tuple[Value, ...]]) -> None:
@@ -79,6 +80,7 @@ def test_inserted_rows_come_back_the_same(store: Store, rows: list[tuple[Value, 
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @relaxed
 @given(rows=tables)
 def test_staged_rows_come_back_the_same(
@@ -92,6 +94,7 @@ def test_staged_rows_come_back_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @relaxed
 @given(numbers=st.lists(doubles, min_size=1, max_size=300))
 def test_doubles_keep_every_bit_in_a_real_column(
@@ -107,6 +110,7 @@ def test_doubles_keep_every_bit_in_a_real_column(
         assert exactly(read(store, table)) == exactly(rows + rows)
 
 
+@pytest.mark.torture
 @relaxed
 @given(params=st.lists(values, min_size=1, max_size=20))
 def test_bound_parameters_come_back_the_same(store: Store, params: list[Value]) -> None:
@@ -115,6 +119,7 @@ def test_bound_parameters_come_back_the_same(store: Store, params: list[Value]) 
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @relaxed
 @given(params=st.lists(values, min_size=2, max_size=5), wanted=st.integers(0, 4))
 def test_a_bound_parameter_finds_its_row(store: Store, params: list[Value], wanted: int) -> None:
@@ -127,6 +132,7 @@ def test_a_bound_parameter_finds_its_row(store: Store, params: list[Value], want
         assert (type(value), value) in [(type(row[0]), row[0]) for row in found]
 
 
+@pytest.mark.torture
 @relaxed
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
                       min_size=3, max_size=3, unique_by=lambda name: name.lower()))  # fmt: skip
@@ -239,6 +245,7 @@ duck_values = {
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("kind", list(duck_values))
 def test_duckdb_gives_back_what_was_inserted(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("values") / "x.duckdb"
