@@ -17,7 +17,7 @@ import pytest
 from tests.support.buddy_stores import invoke
 from tests.support.failing_disk import BROKEN, FULL, HICCUP, NAME, UNREADABLE, FailingDisk, Fault, Seen
 from tests.support.laws import TORTURE, strided
-from tests.support.made import make_synth_v2
+from tests.support.made import make_moved, make_synth_v2
 from tests.support.moved import change, content, difference, query, snapshot, tables
 from tests.support.roads_back import SWARM, SYNTH, System
 from tests.support.run_fixtures import Legacy
@@ -205,8 +205,7 @@ class Rollback(Work):
 
     def prepare(self) -> None:
         self.source, self.target = self.folder / "legacy.db", self.folder / "new.db"
-        self.system.make(self.source)
-        assert self.on_disk("migrate", self.source, self.target, "--quiet").code == 0
+        make_moved(self.source, self.target, make=self.system.make)
         self.system.change(self.target)
         self.before, self.old = self.system.living(self.target), self.system.legacy(self.source)
         calm = self.place("calm")

@@ -16,6 +16,7 @@ from tests.faults.spoiling import make_with_log
 from tests.support.cutting_proxy import When, cutting_proxy
 from tests.support.failing_disk import NAME, SYNC, WRITE, FailingDisk, Fault
 from tests.support.laws import TORTURE, strided
+from tests.support.made import make_moved
 from tests.support.moved import REAL_TABLES, query, rows, snapshot
 from tests.support.roads_back import SWARM, SYNTH, System
 from tests.support.run_fixtures import Legacy
@@ -82,12 +83,9 @@ sides = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def moved(request: pytest.FixtureRequest, sessionlift: Warm, tmp_path: Path) -> Moved:
+def moved(request: pytest.FixtureRequest, tmp_path: Path) -> Moved:
     made = Moved(request.param, tmp_path)
-    made.legacy.parent.mkdir()
-    made.target.parent.mkdir()
-    made.system.make(made.legacy)
-    assert sessionlift("migrate", made.legacy, made.target, "--quiet").code == 0
+    make_moved(made.legacy, made.target, make=made.system.make)
     made.system.change(made.target)
     return made
 
