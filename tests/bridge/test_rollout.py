@@ -165,7 +165,7 @@ def test_shadow_serves_legacy_compares_and_counts_by_field(stores: tuple[str, st
     waiting = status(stores[1], stores[0]).waiting
     assert seen == ids, "each is compared once while the legacy store does not change"
     assert (waiting.shadow, waiting.mismatching, waiting.mismatches) == (6, 2, {"title": 2})
-    assert (waiting.left, status(stores[1]).sessions) == (10, {})
+    assert (waiting.left, status(stores[1]).sessions) == (6, {})
     assert check_file(core.report) == []
 
 
