@@ -132,6 +132,47 @@ def test_what_v1_has_written_stands_and_what_v2_had_there_waits_until_there_is_a
     assert json.loads(later.rows.session[5])["provider_context"]["status"] == "active"
 
 
+@pytest.mark.parametrize("lost", [{"provider_context": None}, {}], ids=["null", "gone"])
+def test_what_v1_writes_into_an_object_that_v2_has_lost_stands(lost: dict[str, Any]) -> None:
+    def lose(context: dict[str, Any]) -> None:
+        del context["provider_context"]
+        context.update(lost, topic="shoes")
+
+    first = session()
+    row, kept = taken_back(with_context(first.rows, lose), first.complement)
+    assert moved(row, kept).rows == with_context(first.rows, lose), "V1 has not touched it"
+
+    def writes(meta: dict[str, Any], hist: dict[str, Any]) -> None:
+        meta.update(custom_metadata={"old": "wrote"}, tags=["urgent"])
+        says(hist, "late")
+
+    for change in (writes, lambda meta, _: meta.update(tags=["urgent"])):
+        context = json.loads(moved(written(row, change), kept).rows.session[5])
+        assert context["topic"] == "shoes"
+        assert context["provider_context"]["tags"] == ["urgent"]
+    custom = json.loads(moved(written(row, writes), kept).rows.session[5])["provider_context"]["custom_metadata"]
+    assert custom["old"] == "wrote"
+
+
+def test_custom_metadata_that_are_no_object_give_way_to_those_that_v1_has_written() -> None:
+    first = session()
+    now = with_context(first.rows, lambda context: context["provider_context"].update(custom_metadata=["a", "list"]))
+    row, kept = taken_back(now, first.complement)
+    assert moved(row, kept).rows == now
+    again = written(row, lambda meta, _: meta.update(custom_metadata={"old": "wrote"}))
+    assert json.loads(moved(again, kept).rows.session[5])["provider_context"]["custom_metadata"] == {"old": "wrote"}
+
+
+def test_kept_values_that_make_no_sense_keep_no_session_from_moving() -> None:
+    first = session()
+    row, kept = taken_back(with_context(first.rows, in_v2), first.complement)
+    row = written(row, lambda _, hist: says(hist, "late"))
+    plain = moved(row)
+    for odd in ({"values": [["sessions"]]}, {"messages": 1}, {"values": [[["x"], None, "{"]]}):
+        made = moved(row, {**kept, **odd})
+        assert (made.rows, made.given) == (plain.rows, None)
+
+
 def test_nothing_is_kept_of_a_session_that_gets_nothing_back() -> None:
     made = session()
     now = replace(made.rows, messages=[*made.rows.messages, new("said in V2")])

@@ -13,6 +13,7 @@ from sessionlift.converters.langswarm._backward import backward, keep_cells
 from sessionlift.converters.langswarm._kept import Kept, give_back, kept_of
 from sessionlift.converters.langswarm._reading import Parsed, read, read_metadata
 from sessionlift.converters.langswarm._row import (
+    ODD_VALUES,
     LegacyRow,
     Unreadable,
     raw_row,
@@ -73,8 +74,15 @@ def _whole(row: LegacyRow, parsed: Parsed, zone: Zone, kept: Kept | None) -> Mov
 
 
 def _give_back(moved: Moved, row: LegacyRow, parsed: Parsed, kept: Kept | None, zone: Zone) -> None:
-    if kept is not None and "made" in kept:  # else it is of rows without a session
+    if kept is None or "made" not in kept:  # it is of rows without a session
+        return
+    plain = moved.rows, {**moved.complement}, [*moved.losses]
+    try:
         give_back(moved, parsed, kept, zone, as_made=source_digest(row) == kept["made"])
+    except ODD_VALUES:
+        # whatever is kept of one session must not keep the others from moving: it stays kept, and the run says so
+        moved.rows, moved.complement, moved.losses = plain
+        moved.given = None
 
 
 def _is_strict(cell: Any) -> bool:

@@ -35,6 +35,7 @@ _OBJECTS = (_OF_V1, _CUSTOM)
 _ROOM: Path = (*_CONTEXT, "max_messages")
 _WORDS: Path = (*_OF_V1, CONTEXT_FROM_HISTORY["total_tokens"])
 _FILLED = ("token_count", "finish_reason")
+_NOTHING: Any = object()
 _IN_V1 = frozenset(
     [
         *((*_CONTEXT, name) for name in ("session_id", "user_id", "provider", "model", "provider_session_id")),
@@ -63,7 +64,7 @@ def kept_of(
     waits there goes on waiting, unless V2 has written something else in that place since.
     """
     now = _values(rows)
-    own = [] if again is None else _own(now, _values(again))
+    own = [] if again is None else _own(rows, again)
     waiting = _still_waiting((before.get(KEPT) or {}).get(WAITING, {}), now, {tuple(path) for path, *_ in own})
     if again == rows and not waiting:
         return None
@@ -100,10 +101,30 @@ def _still_waiting(waiting: Mapping[str, Any], now: Mapping[Path, str], own: set
     return {**({"values": values} if values else {}), **({"messages": messages} if messages else {})}
 
 
-def _own(now: Mapping[Path, str], again: Mapping[Path, str]) -> list[list[Any]]:
+def _own(rows: SessionRows, again: SessionRows) -> list[list[Any]]:
     """Path, what a move makes, what V2 has (JSON texts; None for nothing), of each value that V1 does not give."""
-    paths = [path for path in dict.fromkeys((*now, *again)) if again.get(path) != now.get(path)]
-    return [[list(path), again.get(path), now.get(path)] for path in paths if _comes_back(path, path in now)]
+    now = _values(rows)
+    every = [(path, _at(again, path), _at(rows, path)) for path in dict.fromkeys((*now, *_values(again)))]
+    return [
+        [list(path), was, value]
+        for path, was, value in every
+        if was != value and _comes_back(path, path in now) and _has_room(rows, path)
+    ]
+
+
+def _has_room(rows: SessionRows, path: Path) -> bool:
+    """False for a value in an object that V2 does not have, or has as something else: what V1 has there, stands."""
+    return len(path) <= len(_CONTEXT) or isinstance(json.loads(_at(rows, path[:-1]) or "null"), dict)
+
+
+def _at(rows: SessionRows, path: Path) -> str | None:
+    """The value at ``path``, which may be a whole object, as JSON text; None where there is none."""
+    value = _columns(rows).get(path[: len(_CONTEXT)], _NOTHING)
+    if len(path) >= len(_CONTEXT) and path[: len(_CONTEXT)] == _CONTEXT:
+        value = json.loads(value)
+        for key in path[len(_CONTEXT) :]:
+            value = value.get(key, _NOTHING) if isinstance(value, dict) else _NOTHING
+    return None if value is _NOTHING else json.dumps(json_cell(value))
 
 
 def _comes_back(path: Path, is_there: bool) -> bool:
@@ -125,7 +146,8 @@ def _values(rows: SessionRows) -> dict[Path, str]:
         if inner is None or inner[-1] not in value:
             break
         if not isinstance(value[inner[-1]], dict):
-            found[inner] = value[inner[-1]]
+            if value[inner[-1]] is not None:  # else V2 takes it for one that is not there
+                found[inner] = value[inner[-1]]
             break
         level, value = inner, value[inner[-1]]
     return {path: json.dumps(each) for path, each in found.items()}
@@ -204,14 +226,13 @@ def _message_waits(given: GivenBack, entry: list[Any]) -> None:
 
 def _session(moved: Moved, kept: Kept, given: GivenBack, *, words: bool) -> bool:
     """Give the session's own rows their values; True where V1's counter of words is V2's again."""
-    there = _values(moved.rows)
     own = kept.get("values", ())
     paths = {tuple(path) for path, *_ in own}
     old = [each[:3] for each in kept.get(WAITING, {}).get("values", ()) if tuple(each[0]) not in paths]
     back: dict[Path, str | None] = {}
     for each, was, value in (*own, *old):
         path = tuple(each)
-        stands = there.get(path)
+        stands = _at(moved.rows, path)
         if path == _ROOM:
             if _is_more(value, stands):
                 back[path] = value
@@ -250,7 +271,9 @@ def _with(rows: SessionRows, back: Mapping[Path, str | None]) -> SessionRows:
             continue
         holder: Any = context
         for key in path[len(_CONTEXT) : -1]:
-            holder = holder.setdefault(key, {})
+            holder = holder.setdefault(key, {}) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict):
+            continue  # something else stands there, which is given back as a whole or not at all
         if text is None:
             holder.pop(path[-1], None)
         else:

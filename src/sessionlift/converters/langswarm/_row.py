@@ -35,6 +35,10 @@ class LegacyRow:
     dress: Dress = "sqlite"
 
 
+ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises on values of other kinds than those that a shape has."""
+
+
 class Unreadable(Exception):  # noqa: N818 - what it names is a row, and no fault of ours
     """V1 itself could not read the row."""
 

@@ -13,7 +13,14 @@ from sessionlift.converters.langswarm._backward import backward
 from sessionlift.converters.langswarm._columns import V1_COLUMNS, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import keep_for_forward
 from sessionlift.converters.langswarm._message import Told
-from sessionlift.converters.langswarm._row import LegacyRow, cell_from_json, digest_of, json_cell, source_digest
+from sessionlift.converters.langswarm._row import (
+    ODD_VALUES,
+    LegacyRow,
+    cell_from_json,
+    digest_of,
+    json_cell,
+    source_digest,
+)
 from sessionlift.converters.langswarm._session import SessionRows
 from sessionlift.converters.langswarm._target import LangswarmRows, read_session
 from sessionlift.converters.langswarm._zone import zone_named
@@ -21,8 +28,6 @@ from sessionlift.errors import ConversionError
 from sessionlift.stores import Store
 
 TABLE = "sessions"
-_ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What Python raises on values of other kinds than those that a shape has."""
 
 
 class LangswarmBackward:
@@ -90,7 +95,7 @@ class LangswarmBackward:
                 why = "its values are nested more deeply than Python reads"
                 batch.refused.append(Refused(key, "nested_too_deeply", why))
                 continue
-            except _ODD_VALUES as error:
+            except ODD_VALUES as error:
                 # whatever the application has made of one session must not keep the others from going
                 why = f"session {key!r} cannot be taken back: {type(error).__name__}: {error}"
                 batch.refused.append(Refused(key, "target_unreadable", why))
