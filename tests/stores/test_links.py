@@ -6,8 +6,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.made import make_synth_v2
 
-from sessionlift.errors import StoreError
+from sessionlift.errors import SessionliftError, StoreError
+from sessionlift.runs import TransferOptions, migrate, plan
 from sessionlift.stores import _sqlfile, open_store
 
 
@@ -57,3 +59,17 @@ def test_a_log_of_an_older_duckdb_beside_the_link_is_told_and_not_passed_over(li
     with pytest.raises(StoreError, match=r"a write-ahead log x\.db\.wal lies beside it") as told:
         open_store(f"duckdb://{link}", mode="ro", role="source")
     assert f"move it to {link.resolve()}.wal" in told.value.hint
+
+
+def test_a_link_that_goes_round_in_a_circle_is_an_error_of_ours(tmp_path: Path) -> None:
+    source, loop = tmp_path / "v2.duckdb", tmp_path / "loop"
+    make_synth_v2(source, sessions=1, traps="none")
+    loop.symlink_to("loop")
+    for asked in (
+        lambda: migrate(str(source), str(loop), TransferOptions()),
+        lambda: migrate(str(loop), str(tmp_path / "v3.db"), TransferOptions()),
+        lambda: plan(str(source), str(loop), TransferOptions()),
+    ):
+        with pytest.raises(SessionliftError):
+            asked()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".reports") == ["loop", "v2.duckdb"]

@@ -11,6 +11,7 @@ import click
 from sessionlift import reports
 from sessionlift.cli._common import Group, emit_json, json_option
 from sessionlift.errors import EXIT_FINDINGS, EXIT_OK
+from sessionlift.stores import real_file
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 
@@ -51,7 +52,7 @@ def list_(directory: Path, as_json: bool) -> None:
     elif found:
         click.echo(reports.render_list(found), nl=False)
     else:
-        click.echo(f"No reports in {directory.resolve()}.")
+        click.echo(f"No reports in {real_file(directory)}.")
 
 
 def _entry(item: reports.ReportFile) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sessionlift.errors import StoreLockedError, UsageError
 from sessionlift.generations import over
 from sessionlift.runs._snapshot import file_of, open_file
-from sessionlift.stores import SqliteFileStore, StoreURL
+from sessionlift.stores import SqliteFileStore, StoreURL, real_file
 
 WAIT_SECONDS = 10.0
 _MOST_SECONDS = 3600
@@ -73,7 +73,7 @@ def commit(held: Held) -> None:
 def open_elsewhere(path: Path) -> list[int]:
     """The processes that have the file open besides this one, where the system tells (Linux, one's own)."""
     found = []
-    wanted = str(path.resolve())
+    wanted = str(real_file(path))
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue

@@ -13,7 +13,7 @@ from sessionlift.generations import Detection
 from sessionlift.ledger import Ledger
 from sessionlift.reports import Digest, Digests, Report, StoreInfo, digests_path, write, write_digests
 from sessionlift.runs._progress import Progress
-from sessionlift.stores import StoreURL, side_file
+from sessionlift.stores import StoreURL, real_file, side_file
 
 DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
@@ -75,7 +75,7 @@ def refuse_other_file(given: str | Path, *stores: StoreURL) -> None:
         raise UsageError(f"{str(path)!r} is no name for a report", hint=hint)
     for store in stores:
         for end in ("", ".wal", "-wal", "-shm", "-journal"):
-            if store.path is not None and path.resolve() == side_file(store.path, end):
+            if store.path is not None and real_file(path) == side_file(store.path, end):
                 raise UsageError(f"the report would take the place of the store {store.redacted}", hint=hint)
     if path.exists() and not _is_report(path):
         raise UsageError(f"{path} is there already and is no report", hint=hint, path=str(path))

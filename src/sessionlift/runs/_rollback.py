@@ -53,6 +53,7 @@ from sessionlift.stores import (
     StoreURL,
     open_store,
     parse_store_url,
+    real_file,
     side_file,
     sniff,
     through_stdlib,
@@ -221,7 +222,7 @@ class _Rollback:
         assert asked.path is not None  # noqa: S101 - asked before
         for named in self._origins.values():
             path = parse_store_url(named).path
-            if path is not None and path.resolve() == asked.path.resolve():
+            if path is not None and real_file(path) == real_file(asked.path):
                 return named
         return self._legacy.redacted
 

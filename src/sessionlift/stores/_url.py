@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sessionlift.errors import UsageError
+from sessionlift.stores._files import real_file
 from sessionlift.stores._registry import open_engine
 from sessionlift.stores._sniff import sniff
 
@@ -48,7 +49,7 @@ class StoreURL:
     @property
     def place(self) -> str:
         """Where the store lies: the same text for all ways to name it, by any engine and through any link."""
-        return str(self.url) if self.path is None else str(self.path.resolve())
+        return str(self.url) if self.path is None else str(real_file(self.path))
 
     def __str__(self) -> str:
         return self.redacted

@@ -17,7 +17,7 @@ from typing import Any
 from sessionlift.bridge.langswarm._new_store import Stored
 from sessionlift.bridge.langswarm._values import SessionContext
 from sessionlift.errors import StoreError, UsageError
-from sessionlift.stores import StoreURL
+from sessionlift.stores import StoreURL, real_file
 
 _FIELDS = ("max_messages", "auto_archive", "persist_messages", "provider_session_id", "provider_context")
 
@@ -29,7 +29,7 @@ class RealV2:
         self._manager = manager
         self._storage: Any = getattr(manager, "_storage", None)
         path = getattr(self._storage, "db_path", None)
-        if path is None or target.path is None or Path(path).resolve() != target.path.resolve():
+        if path is None or target.path is None or real_file(Path(path)) != real_file(target.path):
             raise UsageError(
                 f"the manager keeps its sessions in {path}, and the bridge moves them to {target.redacted}",
                 hint='give the manager storage of type "sqlite" with the target\'s path as db_path',
