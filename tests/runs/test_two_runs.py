@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support.made import make_moved
 from tests.support.moved import content, difference, query, session_ids
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Warm
+
+from sessionlift.ledger import Ledger
+from sessionlift.reports import utc_now
+from sessionlift.runs import _lone_file
+from sessionlift.stores import _sqlfile, open_store
 
 PROGRAM = "import sys; from sessionlift.cli import main; main(sys.argv[1:])"
 
@@ -75,3 +83,27 @@ def test_a_reader_does_not_keep_a_run_from_ending(sessionlift: Warm, legacy_stor
         assert json.loads(done.out)["code"] == "store_locked"
     assert sessionlift("migrate", source, target, "--json").code == 0
     assert query(target, "SELECT count(*) FROM session_traces") == [(8,)]
+
+
+def test_of_runs_that_end_together_the_last_one_waits_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "v2.duckdb", tmp_path / "v3.db"
+    make_moved(source, target, sessions=1, traps="none")
+    waits: list[float] = []
+    monkeypatch.setattr("sessionlift.runs._lone_file.time.sleep", waits.append)
+    monkeypatch.setattr(_sqlfile, "BUSY_SECONDS", 0.01)
+    with open_store(f"sqlite://{target}", mode="rw", role="target") as store:
+        store.begin_bulk()
+        with closing(sqlite3.connect(target)) as reader:
+            reader.execute("SELECT count(*) FROM session_traces").fetchall()
+            (told,) = _lone_file.left_alone(store, "mine")
+            assert "another program has it open" in told
+            last = len(waits)
+            Ledger(store).start_run(
+                "other", kind="migrate", tool="", source="", generations=("", ""), options={}, started_at=utc_now()
+            )
+            assert _lone_file.left_alone(store, "mine") == [told]
+        assert len(waits) - last < last / 5
+        assert _lone_file.left_alone(store, "mine") == []
+    assert query(target, "PRAGMA journal_mode") == [("delete",)]

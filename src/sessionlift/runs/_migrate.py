@@ -452,7 +452,7 @@ class _Run:
 
     def _leave(self, store: Store) -> None:
         with self.interrupts.held():
-            self._report.assumptions += left_alone(store)
+            self._report.assumptions += left_alone(store, self._run_id)
 
     # --- the report -------------------------------------------------------------------------------------------
 
