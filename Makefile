@@ -2,6 +2,7 @@
 #
 #   make demo     a made-up legacy store: planned, migrated, verified, reported (writes only into demo/)
 #   make test     the whole suite but the peers      make quick    without the slow ones
+#   make kills    a move of traces killed at each of its writes (three minutes; `make test` kills at a few)
 #   make torture  the proof in its long form: every kill, further searches, a sample of faults, crowds (about an hour
 #                 on two cores; TORTURE=20 takes more of everything but kills, and hours)
 #   make lint     ruff                               make types    mypy
@@ -38,7 +39,7 @@ TORTURE ?= 2
 # Every test that starts a process would compile our modules again: a sixth of the suite's time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick torture lint types peers bench clean
+.PHONY: demo test quick kills torture lint types peers bench clean
 
 # --- environments: made once, again when the metadata changes -------------------------------------------------
 
@@ -67,6 +68,9 @@ test: $(VENV)/.dev
 
 quick: $(VENV)/.dev
 	$(IN_ROOM) $(PYTEST) -m "not peers and not slow" $(PYTEST_ARGS)
+
+kills: $(VENV)/.dev
+	$(IN_ROOM) SESSIONLIFT_TORTURE=1 $(PYTEST) $(PYTEST_ARGS) tests/kills/test_killed_moves.py -k test_a_migration_killed
 
 torture: $(VENV)/.dev
 	$(IN_ROOM) SESSIONLIFT_TORTURE=$(TORTURE) $(PYTEST) -m "torture and not peers" $(PYTEST_ARGS)
