@@ -29,7 +29,7 @@ class LegacyWatch:
 
     def __init__(self, source: StoreURL) -> None:
         self._path = source.path
-        self._files = [f"{source.path}{end}" for end in _ENDS]
+        self._files = [] if source.path is None else [f"{source.path}{end}" for end in _ENDS]
         self._seen: OrderedDict[str, Signature] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -45,13 +45,13 @@ class LegacyWatch:
                 continue
             newest = max(newest, stat.st_mtime_ns)
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(found) if self._path is not None and abs(time.time_ns() - newest) > _SETTLED_NS else None
+        return tuple(found) if self._files and abs(time.time_ns() - newest) > _SETTLED_NS else None
 
     def _where(self) -> list[str]:
         """The store's files. A link may be given another end at any time; a name costs less than following it."""
-        if self._path is None:
-            return []
-        return [str(side_file(self._path, end)) for end in _ENDS] if os.path.islink(self._path) else self._files  # noqa: PTH114
+        if self._path is None or not os.path.islink(self._path):  # noqa: PTH114 - as above
+            return self._files
+        return [str(side_file(self._path, end)) for end in _ENDS]
 
     def fresh(self, session_id: str) -> bool:
         """Whether the store is as it was when the session was compared last."""

@@ -41,9 +41,7 @@ from sessionlift.generations import (
 from sessionlift.reports import (
     Digest,
     ErrorLine,
-    Loss,
     Report,
-    SourceFact,
     TableCounts,
     Throughput,
     current_environment,
@@ -62,6 +60,7 @@ from sessionlift.runs._in_place_check import (
     verify_change,
 )
 from sessionlift.runs._in_place_roads import InPlaceRoad, in_place_road
+from sessionlift.runs._in_place_told import loss_of, tell_own
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._kept_check import KEPT_TABLE, altered, unchecked
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
@@ -389,7 +388,9 @@ class InPlaceRun:
         left_out: list[str] = []
         for _, revision, told in steps_of_run(connection, self._run_id):
             for name, count in told.get("kept", {}).items():
-                report.losses.append(_loss(name, count, f"{step_of(revision).name} alone can hold these", "kept_aside"))
+                report.losses.append(
+                    loss_of(name, count, f"{step_of(revision).name} alone can hold these", "kept_aside")
+                )
             taken_out += told.get("taken_out", [])
             dangling += told.get("dangling", [])
             left_out += told.get("left_out", [])
@@ -400,7 +401,7 @@ class InPlaceRun:
                     tables[name] = TableCounts(read=count, written=count - aside, excluded=aside)
             for name, count in withheld.items():
                 report.losses.append(
-                    _loss(name, count, "what these belong to was deleted in between; they stay aside", "withheld")
+                    loss_of(name, count, "what these belong to was deleted in between; they stay aside", "withheld")
                 )
             replayed = told.get("replayed", {})
             for name, count in replayed.items():
@@ -411,7 +412,7 @@ class InPlaceRun:
                     f"{replayed['invocations']:,} invocations were written while the store was on an older generation: "
                     "they are counted in, each once"
                 )
-        _tell_own(report, taken_out, dangling, left_out)
+        tell_own(report, taken_out, dangling, left_out)
         report.losses.sort(key=lambda loss: (loss.code, loss.table, loss.column or ""))
         rows = sum(counts.read for counts in tables.values())
         self._throughput = (rows, store_size(self._where) or 0)
@@ -471,50 +472,3 @@ class InPlaceRun:
 
     def _write(self) -> Path | None:
         return write_report(self._report, self._path, self._report_file, self._progress)
-
-
-def _tell_own(report: Report, taken_out: list[str], dangling: list[str], left_out: list[str]) -> None:
-    """The user's own objects that need what went, each by its name."""
-    if taken_out:
-        report.losses.append(
-            Loss(
-                code="kept_aside",
-                table="sqlite_master",
-                count=len(taken_out),
-                meaning=f"your own triggers and indexes that need what went: {'; '.join(taken_out)}",
-                original_kept_in="sessionlift_kept, as they were made; they come back with the next upgrade",
-                examples=list(taken_out),
-            )
-        )
-    if left_out:
-        report.losses.append(
-            Loss(
-                code="withheld",
-                table="sqlite_master",
-                count=len(left_out),
-                meaning=f"your own triggers and indexes that the store refuses by now: {'; '.join(left_out)}",
-                original_kept_in="sessionlift_kept, as they were made (table_name 'sqlite_master', column_name 'sql'): "
-                "mend what stands against them, and a way down and up again brings them back",
-                examples=list(left_out),
-            )
-        )
-    if dangling:
-        meaning = "your own views and tables that need what went, and lead nowhere until the next upgrade: "
-        report.source_facts.append(
-            SourceFact(
-                code="dangling", count=len(dangling), meaning=meaning + "; ".join(dangling), examples=list(dangling)
-            )
-        )
-
-
-def _loss(name: str, count: int, meaning: str, code: str) -> Loss:
-    when = "with the next upgrade" if code == "kept_aside" else "with a later upgrade, once it is there again"
-    table, _, column = name.partition(".")
-    return Loss(
-        code=code,
-        table=table,
-        column=column or None,
-        count=count,
-        meaning=meaning,
-        original_kept_in=f"sessionlift_kept, value by value; they come back {when}",
-    )

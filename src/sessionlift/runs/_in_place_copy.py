@@ -87,7 +87,7 @@ class _Copying(InPlaceRun):
                 f"{self._goal.redacted} names another kind of store; the copy of a SQLite file is one, too",
                 hint=f"name a file such as {file_of(self._goal).with_suffix('.db')}",
             )
-        if real_file(file_of(self._goal)) == real_file(file_of(self._named)):
+        if self._goal.place == self._named.place:
             raise UsageError("source and target are the same file", hint="name a new file, or use sessionlift upgrade")
         self._keeps_backup = False
         self._there = False

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sessionlift.errors import OtherSourceError, UsageError
 from sessionlift.ledger import Ledger, LedgerRun
 from sessionlift.runs._options import TransferOptions
-from sessionlift.stores import StoreURL, parse_store_url, real_file
+from sessionlift.stores import StoreURL, parse_store_url
 
 
 def place_of(named: str) -> str:
@@ -128,7 +128,7 @@ def never_verified(
 
 def refuse_same(source: StoreURL, target: StoreURL) -> None:
     """Raise UsageError where both are one file."""
-    if source.path is not None and target.path is not None and real_file(source.path) == real_file(target.path):
+    if source.path is not None and source.place == target.place:
         raise UsageError("source and target are the same file", hint="name a new file as the target")
 
 

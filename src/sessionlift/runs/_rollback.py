@@ -53,7 +53,6 @@ from sessionlift.stores import (
     StoreURL,
     open_store,
     parse_store_url,
-    real_file,
     side_file,
     sniff,
     through_stdlib,
@@ -219,10 +218,8 @@ class _Rollback:
 
     def _legacy_name(self, asked: StoreURL) -> str:
         """The store's URL as the ledger has it, where it is one that sessions came from."""
-        assert asked.path is not None  # noqa: S101 - asked before
         for named in self._origins.values():
-            path = parse_store_url(named).path
-            if path is not None and real_file(path) == real_file(asked.path):
+            if parse_store_url(named).place == asked.place:
                 return named
         return self._legacy.redacted
 

@@ -103,27 +103,36 @@ def _still_waiting(waiting: Mapping[str, Any], now: Mapping[Path, str], own: set
 
 def _own(rows: SessionRows, again: SessionRows) -> list[list[Any]]:
     """Path, what a move makes, what V2 has (JSON texts; None for nothing), of each value that V1 does not give."""
-    now = _values(rows)
-    every = [(path, _at(again, path), _at(rows, path)) for path in dict.fromkeys((*now, *_values(again)))]
+    now, mine, theirs = _values(rows), _opened(rows), _opened(again)
+    every = [(path, _at(theirs, path), _at(mine, path)) for path in dict.fromkeys((*now, *_values(again)))]
     return [
         [list(path), was, value]
         for path, was, value in every
-        if was != value and _comes_back(path, path in now) and _has_room(rows, path)
+        if was != value and _comes_back(path, path in now) and _has_room(mine, path)
     ]
 
 
-def _has_room(rows: SessionRows, path: Path) -> bool:
+def _has_room(cells: Mapping[Path, Any], path: Path) -> bool:
     """False for a value in an object that V2 does not have, or has as something else: what V1 has there, stands."""
-    return len(path) <= len(_CONTEXT) or isinstance(json.loads(_at(rows, path[:-1]) or "null"), dict)
+    return len(path) <= len(_CONTEXT) or isinstance(_found(cells, path[:-1]), dict)
 
 
-def _at(rows: SessionRows, path: Path) -> str | None:
+def _opened(rows: SessionRows) -> dict[Path, Any]:
+    """The cells of the session's own two rows, with what its context holds in place of its text."""
+    cells = _columns(rows)
+    return {**cells, _CONTEXT: json.loads(cells[_CONTEXT])}
+
+
+def _found(cells: Mapping[Path, Any], path: Path) -> Any:
+    value = cells.get(path[: len(_CONTEXT)], _NOTHING)
+    for key in path[len(_CONTEXT) :]:
+        value = value.get(key, _NOTHING) if isinstance(value, dict) else _NOTHING
+    return value
+
+
+def _at(cells: Mapping[Path, Any], path: Path) -> str | None:
     """The value at ``path``, which may be a whole object, as JSON text; None where there is none."""
-    value = _columns(rows).get(path[: len(_CONTEXT)], _NOTHING)
-    if len(path) >= len(_CONTEXT) and path[: len(_CONTEXT)] == _CONTEXT:
-        value = json.loads(value)
-        for key in path[len(_CONTEXT) :]:
-            value = value.get(key, _NOTHING) if isinstance(value, dict) else _NOTHING
+    value = _found(cells, path)
     return None if value is _NOTHING else json.dumps(json_cell(value))
 
 
@@ -226,13 +235,13 @@ def _message_waits(given: GivenBack, entry: list[Any]) -> None:
 
 def _session(moved: Moved, kept: Kept, given: GivenBack, *, words: bool) -> bool:
     """Give the session's own rows their values; True where V1's counter of words is V2's again."""
-    own = kept.get("values", ())
+    own, there = kept.get("values", ()), _opened(moved.rows)
     paths = {tuple(path) for path, *_ in own}
     old = [each[:3] for each in kept.get(WAITING, {}).get("values", ()) if tuple(each[0]) not in paths]
     back: dict[Path, str | None] = {}
     for each, was, value in (*own, *old):
         path = tuple(each)
-        stands = _at(moved.rows, path)
+        stands = _at(there, path)
         if path == _ROOM:
             if _is_more(value, stands):
                 back[path] = value
@@ -262,8 +271,8 @@ def _value_waits(given: GivenBack, key: str, path: list[str], was: Any, value: A
 
 
 def _with(rows: SessionRows, back: Mapping[Path, str | None]) -> SessionRows:
-    cells = _columns(rows)
-    context = json.loads(cells[_CONTEXT])
+    cells = _opened(rows)
+    context = cells[_CONTEXT]
     for path, text in back.items():
         if len(path) == len(_CONTEXT):
             if path in cells and text is not None:
@@ -278,8 +287,8 @@ def _with(rows: SessionRows, back: Mapping[Path, str | None]) -> SessionRows:
             holder.pop(path[-1], None)
         else:
             holder[path[-1]] = json.loads(text)
-    if any(len(path) > len(_CONTEXT) for path in back):
-        cells[_CONTEXT] = json.dumps(context)
+    touched = any(len(path) > len(_CONTEXT) for path in back)
+    cells[_CONTEXT] = json.dumps(context) if touched else _columns(rows)[_CONTEXT]
     found = {table: tuple(cell for (of, *_), cell in cells.items() if of == table) for table in V2_COLUMNS}
     return replace(rows, session=found["sessions"], metrics=found["session_metrics"] or None)
 

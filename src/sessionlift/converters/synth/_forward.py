@@ -242,11 +242,12 @@ class SynthForward:
         unknown = _sql.event_type_unknown(MAPPED)
         self._quarantine("events", unknown, batch)
         self._child("events", _projection.events(f"NOT {unknown.sql}"), units, digests, sink)
-        self._message_rows(units, digests, sink)
+        envelopes = self._gathered.envelopes()
+        self._message_rows(units, digests, sink, envelopes=envelopes > 0)
         self._child("event_rewards", _projection.event_rewards(f"NOT {unknown.sql}"), units, digests, sink)
         self._outcomes(units, digests, sink)
         self._told.losses(batch)
-        self._told.facts(self._gathered, self._types_lost, units, batch)
+        self._told.facts(self._gathered, envelopes, self._types_lost, units, batch)
         self._told.exceptions(units)
         for session_id, digest in digests.hexdigests().items():
             units[session_id].target_digest = digest
@@ -441,8 +442,7 @@ class SynthForward:
             counts = units[session_id].written_counts
             counts[table] = counts.get(table, 0) + count
 
-    def _message_rows(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink) -> None:
-        envelopes = self._gathered.envelopes() > 0
+    def _message_rows(self, units: dict[str, Unit], digests: TargetDigests, sink: Sink, *, envelopes: bool) -> None:
         digests.table("messages")
         result = self._db.execute(_projection.messages(self.times, self._messages, envelopes=envelopes))
         while rows := result.fetchmany(CHUNK_ROWS):

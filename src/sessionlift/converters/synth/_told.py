@@ -73,8 +73,8 @@ class Told:
             return None
         return {"row": str(row[0])} if row[1] is None else {"row": str(row[0]), "value": row[1]}
 
-    def facts(self, gathered: Gathered, types_lost: int, units: dict[str, Unit], batch: Batch) -> None:
-        if envelopes := gathered.envelopes():
+    def facts(self, gathered: Gathered, envelopes: int, types_lost: int, units: dict[str, Unit], batch: Batch) -> None:
+        if envelopes:
             batch.facts.append(Fact(None, "early_dress", "messages", envelopes))
         if types_lost:
             batch.facts.append(Fact(None, "metadata_type_lost", "session_traces", types_lost))
