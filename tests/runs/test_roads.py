@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -10,8 +12,9 @@ from tests.support.made import make_synth_v2
 
 from sessionlift.errors import StoreError, UsageError
 from sessionlift.generations import MOVED
-from sessionlift.runs import TransferOptions, _roads, plan
+from sessionlift.runs import TransferOptions, _roads, migrate, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
+from sessionlift.runs.verifier import _synth_audit, open_reader, system_of
 from sessionlift.stores import open_store, parse_store_url
 
 
@@ -79,6 +82,23 @@ def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(_roads, "MEMORY_LIMIT", "12MB")
     cramped = plan(str(tmp_path / "old.duckdb"), None, TransferOptions())
     assert (cramped.migrated_sessions, cramped.tables) == (expected.migrated_sessions, expected.tables)
+
+
+def test_a_verifier_gets_the_room_that_it_needs_to_look_at_all_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it does not fit into the usual, as that of a million sessions does not."""
+    source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "new.db")
+    make_synth_v2(tmp_path / "old.duckdb", sessions=20, seed=3)
+    migrate(source, target, TransferOptions(), verify=False)
+    monkeypatch.setattr(_synth_audit, "MEMORY_LIMIT", "12MB")
+    reader = open_reader(parse_store_url(target))
+    with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
+        with closing(sqlite3.connect(target)) as db:
+            checker.check([str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")])
+        checker.finish()
+    reader.close()
+    assert (checker.result.sessions, checker.result.differences) == (20, [])
 
 
 def test_memory_that_is_short_is_told_as_that(tmp_path: Path) -> None:
