@@ -53,7 +53,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
         "ok", "store", "system", "generation", "engine", "dress", "evidence", "ledger", "rows", "lacks",
         "newer", "stamps", "beside", "moves_to",
     ]  # fmt: skip
-    assert found["stamps"] == ["ledger_1", "synth_v3"]
+    assert found["stamps"] == ["ledger_2", "synth_v3"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -211,7 +211,7 @@ def test_a_target_that_is_no_database(sessionlift: Warm, good: Path, target: Pat
 @pytest.mark.slow
 def test_a_target_newer_than_this_build(sessionlift: Warm, good: Path, target: Path) -> None:
     assert sessionlift("migrate", good, target, "--json").code == 0
-    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_1'")
+    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_2'")
     before = target.read_bytes()
     for command in (("migrate", good, target), ("plan", good, target)):
         assert_refused(sessionlift(*command), 4, "target_newer", "ledger_9")

@@ -21,9 +21,9 @@ def call(*arguments: object) -> Result:
 def test_up_current_verify_and_down(tmp_path: Path) -> None:
     store = tmp_path / "t.db"
     assert call("upgrade", store, "synth_v3").output == "synth_v3\n"
-    assert call("upgrade", store, "ledger_1").output == "ledger_1\nsynth_v3\n"
-    assert call("current", store).output == "ledger_1\nsynth_v3\n"
-    assert call("verify", store).output == "exactly ledger_1 and synth_v3\n"
+    assert call("upgrade", store, "ledger_2").output == "ledger_2\nsynth_v3\n"
+    assert call("current", store).output == "ledger_2\nsynth_v3\n"
+    assert call("verify", store).output == "exactly ledger_2 and synth_v3\n"
     assert call("downgrade", store, "ledger@base").output == "synth_v3\n"
     assert call("downgrade", store, "base").output == "no revision is stamped in this store\n"
 
@@ -35,7 +35,7 @@ def test_the_dress_of_synth_v2(tmp_path: Path) -> None:
 
 
 def test_a_dress_for_a_revision_that_has_none(tmp_path: Path) -> None:
-    for revision in ("langswarm_v2", "synth_v3", "ledger_1", "session_buddy_v4"):
+    for revision in ("langswarm_v2", "synth_v3", "ledger_2", "session_buddy_v4"):
         refused = call("upgrade", tmp_path / "t.db", revision, "--dress", "mid")
         assert refused.exit_code == 2
         assert "leave out --dress" in refused.stderr
@@ -54,14 +54,14 @@ def test_json_has_the_store_and_the_revisions(tmp_path: Path) -> None:
 def test_history_lists_every_revision_with_its_generation() -> None:
     buddies = [f"session_buddy_v{number}" for number in (1, 2, 3, 4)]
     lines = call("history").output.splitlines()
-    names = ["langswarm_v1", "langswarm_v2", "ledger_1", *buddies, "synth_v2", "synth_v3"]
+    names = ["langswarm_v1", "langswarm_v2", "ledger_1", "ledger_2", *buddies, "synth_v2", "synth_v3"]
     assert [line.split()[0] for line in lines] == names
-    after = dict(zip(buddies[1:], buddies, strict=False))
+    after = {**dict(zip(buddies[1:], buddies, strict=False)), "ledger_2": "ledger_1"}
     assert all(f"(after {after.get(line.split()[0], 'base')})" in line for line in lines)
     listed = json.loads(call("history", "--json").output)["revisions"]
     labels = [one.replace("_v", ".v") for one in buddies]
     assert [one["generation"] for one in listed] == [
-        "langswarm.v1", "langswarm.v2", "ledger", *labels, "synth.v2", "synth.v3"
+        "langswarm.v1", "langswarm.v2", "ledger", "ledger", *labels, "synth.v2", "synth.v3"
     ]  # fmt: skip
     assert [one["dialect"] for one in listed] == ["duckdb" if one == "synth_v2" else "sqlite" for one in names]
 

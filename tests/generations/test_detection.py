@@ -175,7 +175,7 @@ def test_a_target_of_ours_shows_its_ledger_and_its_stamps(tmp_path: Path) -> Non
     prepare_target(url, "synth.v3")
     found = detect(url)
     assert found.ledger
-    assert found.stamps == ["ledger_1", "synth_v3"]
+    assert found.stamps == ["ledger_2", "synth_v3"]
     assert "the ledger's tables" in found.evidence
 
 

@@ -20,7 +20,7 @@ from sessionlift.generations import (
 )
 
 RealCopy = Callable[[str], Path]
-READY = ["langswarm_v2", "ledger_1"]
+READY = ["langswarm_v2", "ledger_2"]
 NATIVE = (
     "INSERT INTO sessions (session_id, user_id, provider, model, backend, context_data) "
     "VALUES ('new', 'u', 'openai', 'gpt-4o', 'hybrid', '{}')",

@@ -91,7 +91,7 @@ def test_it_says_what_is_missing_without_a_traceback(alembic: Alembic) -> None:
 
 def test_history_needs_no_store(alembic: Alembic) -> None:
     said = alembic("history").out
-    assert all(revision in said for revision in ("synth_v2", "synth_v3", "ledger_1"))
+    assert all(revision in said for revision in ("synth_v2", "synth_v3", "ledger_2"))
 
 
 def test_sql_is_printed_as_one_transaction_and_makes_the_same_schema(alembic: Alembic, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sessionlift.errors import (
 )
 from sessionlift.generations import prepare_target, schema_current, schema_upgrade, schema_verify
 
-READY = ["ledger_1", "synth_v3"]
+READY = ["ledger_2", "synth_v3"]
 
 
 def change(path: Path, *statements: str) -> None:
@@ -84,7 +84,7 @@ def test_a_target_that_lacks_only_the_ledger_gets_it(v3: Path) -> None:
 
 def test_a_store_with_only_the_ledger_gets_the_generation(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    schema_upgrade(str(path), "ledger_1")
+    schema_upgrade(str(path), "ledger_2")
     assert prepare_target(str(path), "synth.v3").stamps == READY
 
 
@@ -162,7 +162,7 @@ def test_an_older_form_is_refused(v3: Path) -> None:
 def test_a_newer_target_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     prepare_target(str(path), "synth.v3")
-    change(path, "UPDATE sessionlift_version SET version_num = 'ledger_8' WHERE version_num = 'ledger_1'")
+    change(path, "UPDATE sessionlift_version SET version_num = 'ledger_8' WHERE version_num = 'ledger_2'")
     assert "ledger_8" in refused(path, TargetNewerError).what
 
 

@@ -37,10 +37,13 @@ REVISIONS = {
     "langswarm_v1": "libsql",
     "langswarm_v2": "libsql",
     "session_buddy_v4": "libsql",
-    "ledger_1": "libsql",
+    "ledger_2": "libsql",
 }
 # a chain: each is in the same file before the one after it
-BEFORE = {"session_buddy_v4": ["session_buddy_v1", "session_buddy_v2", "session_buddy_v3"]}
+BEFORE = {
+    "session_buddy_v4": ["session_buddy_v1", "session_buddy_v2", "session_buddy_v3"],
+    "ledger_2": ["ledger_1"],
+}
 LABELS = {
     "synth_v2": "synth.v2",
     "synth_v3": "synth.v3",
@@ -50,7 +53,9 @@ LABELS = {
     "session_buddy_v2": "session_buddy.v2",
     "session_buddy_v3": "session_buddy.v3",
     "session_buddy_v4": "session_buddy.v4",
+    # the same in another form
     "ledger_1": "ledger",
+    "ledger_2": "ledger",
 }
 
 
@@ -175,7 +180,7 @@ def test_up_down_up_ends_where_it_began(revision: str, url: str) -> None:
     assert objects(url) == []
     assert schema_current(url) == []
 
-    assert schema_upgrade(url, LABELS[revision]) == [revision]
+    assert schema_upgrade(url, f"{LABELS[revision]}@head") == [revision]
     assert objects(url) == first
 
 
@@ -190,7 +195,7 @@ def test_one_branch_goes_and_the_other_stays(tmp_path: Path) -> None:
     url = f"libsql://{tmp_path / 't.db'}"
     schema_upgrade(url, "synth_v3")
     alone = objects(url)
-    assert schema_upgrade(url, "ledger_1") == ["ledger_1", "synth_v3"]
+    assert schema_upgrade(url, "ledger_2") == ["ledger_2", "synth_v3"]
     assert schema_downgrade(url, "ledger@base") == ["synth_v3"]
     assert objects(url) == alone
     assert schema_verify(url) == ["synth_v3"]
@@ -198,8 +203,8 @@ def test_one_branch_goes_and_the_other_stays(tmp_path: Path) -> None:
 
 def test_the_ledger_works_through_the_standard_library_too(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path / 't.db'}"
-    schema_upgrade(url, "ledger_1")
-    assert schema_verify(url) == ["ledger_1"]
+    schema_upgrade(url, "ledger_2")
+    assert schema_verify(url) == ["ledger_2"]
 
 
 def test_a_rollback_journal_stays_and_no_file_lies_beside(tmp_path: Path) -> None:
@@ -229,7 +234,7 @@ def test_a_downgrade_refuses_while_rows_are_there_and_says_how_many(v3: Path) ->
 
 def test_a_downgrade_of_the_ledger_refuses_while_it_remembers(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
-    schema_upgrade(str(path), "ledger_1")
+    schema_upgrade(str(path), "ledger_2")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO sessionlift_runs (run_id, kind, status) VALUES ('r', 'migrate', 'running')")
     with pytest.raises(GenerationError, match=r"1 rows .sessionlift_runs 1"):
@@ -245,7 +250,7 @@ def test_a_downgrade_of_duckdb_refuses_while_rows_are_there(v2: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("revision", "name"), [("synth_v3", "t.duckdb"), ("ledger_1", "t.duckdb"), ("synth_v2", "t.db")]
+    ("revision", "name"), [("synth_v3", "t.duckdb"), ("ledger_2", "t.duckdb"), ("synth_v2", "t.db")]
 )
 def test_a_revision_of_another_engine_is_refused_before_a_file_is_made(
     revision: str, name: str, tmp_path: Path
@@ -291,7 +296,7 @@ def test_a_stamp_of_a_newer_build_is_refused(v3: Path) -> None:
         connection.execute("INSERT INTO sessionlift_version VALUES ('ledger_7')")
     for call in (
         schema_verify,
-        lambda url: schema_upgrade(url, "ledger_1"),
+        lambda url: schema_upgrade(url, "ledger_2"),
         lambda url: schema_downgrade(url, "base"),
     ):
         with pytest.raises(TargetNewerError, match="ledger_7"):
@@ -317,7 +322,7 @@ def test_a_failed_upgrade_takes_everything_back(v3: Path, monkeypatch: pytest.Mo
         connection.execute("CREATE VIEW sessionlift_quarantine_session AS SELECT 1")
     before = objects(str(v3))
     with pytest.raises(StoreError):
-        schema_upgrade(str(v3), "ledger_1")
+        schema_upgrade(str(v3), "ledger_2")
     assert objects(str(v3)) == before
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.sqld
 
 @pytest.mark.parametrize(("generation", "revision"), [("synth.v3", "synth_v3"), ("langswarm.v2", "langswarm_v2")])
 def test_a_target_is_made_verified_and_taken_away(sqld: str, generation: str, revision: str) -> None:
-    both = sorted(["ledger_1", revision])
+    both = sorted(["ledger_2", revision])
     found = prepare_target(sqld, generation)
     assert (found.engine, found.generation, found.ledger) == ("sqld", generation, True)
     assert schema_verify(sqld) == both

@@ -75,6 +75,18 @@ def applications_own(folder: Path) -> None:
         )
 
 
+def earlier_ledger(folder: Path) -> None:
+    """A target of an earlier build, with the largest rows of its ledger."""
+    schema_upgrade(str(folder / "t.db"), "ledger_1")
+    with closing(sqlite3.connect(folder / "t.db")) as db, db:
+        for session in ("b", "a"):
+            db.execute(
+                "INSERT INTO sessionlift_units (unit, session_id, run_id, state) VALUES ('session', ?, 'r', 'moved')",
+                (session,),
+            )
+            db.execute("INSERT INTO sessionlift_complement VALUES ('session', ?, '{}')", (session,))
+
+
 def without_ledger(folder: Path) -> None:
     schema_upgrade(str(folder / "t.db"), "synth_v3")
 
@@ -83,7 +95,14 @@ OPERATIONS = [
     upgrade("t.db", "synth_v3"),
     upgrade("t.db", "langswarm_v1"),
     upgrade("t.db", "langswarm_v2"),
-    upgrade("t.db", "ledger_1"),
+    upgrade("t.db", "ledger_2"),
+    Operation(
+        name="schema upgrade: ledger_1 to ledger_2",
+        make=earlier_ledger,
+        command=("schema", "upgrade", "t.db", "ledger_2"),
+        look=store,
+        reader=("schema", "current", "t.db"),
+    ),
     upgrade("t.duckdb", "synth_v2"),
     downgrade("t.db", "synth.v3"),
     downgrade("t.duckdb", "synth.v2"),

@@ -134,7 +134,7 @@ def test_v2_goes_on_in_a_target_of_ours(swarm_v2: SwarmV2, tmp_path: Path) -> No
     assert created["provider_session_id"].startswith("conv_u_")
     assert sent["answer"]["content"] == "echo of hello after 0"
     assert listed == ["s"]
-    assert schema_verify(str(path)) == ["langswarm_v2", "ledger_1"]
+    assert schema_verify(str(path)) == ["langswarm_v2", "ledger_2"]
     assert [one["role"] for one in swarm_v2.read(path)["s"]["messages"]] == ["user", "assistant"]
     swarm_v2.answers(path, {"do": "delete", "session_id": "s"})
     assert (count(path, "sessions"), count(path, "session_messages")) == (0, 2), "it leaves the messages behind"
@@ -146,7 +146,7 @@ def test_a_store_that_v2_wrote_is_adopted_with_its_sessions(swarm_v2: SwarmV2, t
     swarm_v2.answers(path, {"do": "create", **asked}, {"do": "send", "content": "hello", **asked})
     before = swarm_v2.read(path)
     found = prepare_target(str(path), "langswarm.v2")
-    assert (found.stamps, found.rows["sessions"]) == (["langswarm_v2", "ledger_1"], 1)
+    assert (found.stamps, found.rows["sessions"]) == (["langswarm_v2", "ledger_2"], 1)
     assert swarm_v2.read(path) == before
 
 

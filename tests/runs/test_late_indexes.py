@@ -104,7 +104,7 @@ def test_a_target_whose_indexes_came_last_is_the_same_as_another(legacy: Legacy,
     assert difference(content(other), content(late)) == ""
     assert indexes(late) == indexes(other)
     assert noted(late) == noted(other) == [None]
-    assert schema_verify(str(late)) == ["ledger_1", "synth_v3"]
+    assert schema_verify(str(late)) == ["ledger_2", "synth_v3"]
     assert query(late, "PRAGMA integrity_check") == [("ok",)]
 
 
@@ -171,7 +171,7 @@ def test_a_rollback_of_such_a_target_makes_them_before_it_writes(killed: Callabl
     target = killed().target
     rollback(str(target), RollbackOptions(everything=True))
     assert indexes(target) >= set(LATE)
-    assert schema_verify(str(target)) == ["ledger_1", "synth_v3"]
+    assert schema_verify(str(target)) == ["ledger_2", "synth_v3"]
 
 
 def test_a_run_that_fails_makes_them_all_the_same(legacy: Legacy, target: Path, monkeypatch: Any) -> None:
@@ -283,7 +283,7 @@ def test_a_ledger_of_another_form_is_told_as_what_it_is(killed: Callable[..., Le
     change(target, "ALTER TABLE sessionlift_runs RENAME COLUMN target_generation TO other")
     with pytest.raises(GenerationError, match="column target_generation: missing"):
         schema_verify(str(target))
-    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_1'")
+    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_2'")
     for command in ("plan", "migrate"):
         ended = sessionlift(command, source, target)
         assert (ended.code, "target_newer" in ended.err) == (4, True), ended.err
@@ -343,4 +343,4 @@ def test_tables_that_went_with_a_downgrade_come_back_with_their_indexes(killed: 
         db.execute("DELETE FROM sessionlift_version WHERE version_num = 'synth_v3'")
     moved(source, target)
     assert indexes(target) == indexes(calm)
-    assert schema_verify(str(target)) == ["ledger_1", "synth_v3"]
+    assert schema_verify(str(target)) == ["ledger_2", "synth_v3"]

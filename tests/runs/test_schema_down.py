@@ -118,7 +118,7 @@ def test_what_only_the_ledger_keeps_goes_only_when_that_is_said(sessionlift: War
 
     assert one in said["what"]
     assert "--drop-kept" in said["hint"]
-    assert downgrade_schema(str(v2), "langswarm.v2@base") == ["ledger_1"], "told to leave the ledger"
+    assert downgrade_schema(str(v2), "langswarm.v2@base") == ["ledger_2"], "told to leave the ledger"
     assert ("table", "sessions") not in query(v2, OBJECTS)
     moved(v1, v2)
     assert query(v2, "SELECT token_count FROM session_messages WHERE token_count IS NOT NULL") == [(3,)]
@@ -149,7 +149,7 @@ def test_what_the_legacy_store_cannot_hold_of_a_row_of_no_session_goes_only_when
         said = refused(v3, revision)
         assert said["values"] == {"systems.system_type": 1}
         assert "--drop-kept" in said["hint"]
-    assert downgrade_schema(str(v3), "synth.v3@base", drop_kept=True) == ["ledger_1"]
+    assert downgrade_schema(str(v3), "synth.v3@base", drop_kept=True) == ["ledger_2"]
 
 
 def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(sessionlift: Warm, target: Path) -> None:
@@ -168,7 +168,7 @@ def test_whoever_is_told_of_such_a_value_is_told_of_what_the_ledger_keeps_too(se
 def test_the_catalog_goes_when_nobody_has_changed_it(sessionlift: Warm, v3: Path) -> None:
     take_back(sessionlift, v3, "--all", "--no-backup")
     assert query(v3, "SELECT count(*) FROM systems") != [(0,)]
-    assert downgrade_schema(str(v3), "synth.v3@base") == ["ledger_1"]
+    assert downgrade_schema(str(v3), "synth.v3@base") == ["ledger_2"]
     assert downgrade_schema(str(v3), "base") == []
     assert query(v3, OBJECTS) == []
 

@@ -97,7 +97,7 @@ def _require_ledger(store: Store) -> None:
         raise WrongGenerationError(
             f"{where} has no ledger that could hold a rollout",
             hint="opening a bridge makes it, or, in a target of synth.v3 or langswarm.v2, `sessionlift schema upgrade "
-            "TARGET ledger_1`; name the target, not the source",
+            "TARGET ledger_2`; name the target, not the source",
             store=where,
             role="target",
         )

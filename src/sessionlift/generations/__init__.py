@@ -21,7 +21,15 @@ if _typing.TYPE_CHECKING:
         way_down,
     )
     from sessionlift.generations._connect import over
-    from sessionlift.generations._detect import LED_UP, MOVED, Detection, detect, require_generation
+    from sessionlift.generations._detect import (
+        LED_UP,
+        MOVED,
+        Detection,
+        detect,
+        has_earlier_ledger,
+        has_ledger_stamp,
+        require_generation,
+    )
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._kept_digests import KeptState, kept_state, refuse_altered
     from sessionlift.generations._late import late_indexes, leave_out_indexes, make_late_indexes
@@ -58,6 +66,8 @@ __all__ = [
     "check_target",
     "derive_hours",
     "detect",
+    "has_earlier_ledger",
+    "has_ledger_stamp",
     "kept_rows",
     "kept_state",
     "late_indexes",
@@ -101,6 +111,8 @@ _HOME = {
     "check_target": "_prepare",
     "derive_hours": "_series",
     "detect": "_detect",
+    "has_earlier_ledger": "_detect",
+    "has_ledger_stamp": "_detect",
     "kept_rows": "_kept",
     "kept_state": "_kept_digests",
     "late_indexes": "_late",

@@ -20,6 +20,7 @@ from sessionlift.stores import (
     Mode,
     PrivateDirectory,
     Role,
+    Store,
     StoreURL,
     copy_with_side_files,
     needs_recovery,
@@ -31,6 +32,7 @@ from sessionlift.stores import (
 )
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
+LEDGER_REVISION = "ledger_2"
 LEDGER_TABLES = frozenset(
     f"sessionlift_{name}"
     for name in (
@@ -287,6 +289,19 @@ def read_shape(query: Query, engine: str) -> Shape:
     for table, column in rows:
         shape.setdefault(table, set()).add(column)
     return {table: frozenset(columns) for table, columns in sorted(shape.items())}
+
+
+def has_ledger_stamp(stamps: Sequence[str]) -> bool:
+    """Whether a store with these stamps has our ledger, of whichever form."""
+    return any(stamp.startswith("ledger_") for stamp in stamps)
+
+
+def has_earlier_ledger(store: Store) -> bool:
+    """Whether ``prepare_target`` would lead the store's ledger up to the form of today. Read-only."""
+    if not store.query("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)):
+        return False
+    stamps = [str(stamp) for (stamp,) in store.query(f"SELECT version_num FROM {VERSION_TABLE}")]
+    return has_ledger_stamp(stamps) and LEDGER_REVISION not in stamps
 
 
 def read_stamps(query: Query, shape: Shape) -> list[str]:

@@ -63,7 +63,7 @@ def make_late_indexes(store: Store, *, told: Callable[[Sequence[str]], None] | N
     indexes = {name: _index(store, name, generation) for name, generation in noted.items()}
     if told is not None:
         told(sorted(indexes))
-    store.expect_indexes()
+    store.expect_indexes(max(_rows(store, table) for table, _ in indexes.values()))
     for name, (table, statement) in indexes.items():
         begun = time.monotonic()
         with store.transaction():
@@ -72,6 +72,13 @@ def make_late_indexes(store: Store, *, told: Callable[[Sequence[str]], None] | N
                 _make(store, name, table, statement)
         # who waits for the lock looks for it from time to time only
         time.sleep(min(_PAUSE, (time.monotonic() - begun) / 10))
+
+
+def _rows(store: Store, table: str) -> int:
+    """About how many rows the table has, at most. Counting them would read it."""
+    there = store.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    last = store.query(f"SELECT max(rowid) FROM {quote_identifier(table)}") if there else []
+    return int(str(last[0][0] or 0)) if last else 0
 
 
 def _make(store: Store, name: str, table: str, statement: str) -> None:

@@ -8,9 +8,11 @@ from sessionlift.errors import GenerationError, StoreNotFoundError, UsageError, 
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import over
 from sessionlift.generations._detect import (
+    LEDGER_REVISION,
     LEDGER_TABLES,
     Detection,
     detect_in,
+    has_ledger_stamp,
     read_shape,
     read_stamps,
     require_generation,
@@ -30,7 +32,6 @@ _REVISIONS = {
 }
 # an application that changes over step by step has new sessions in its store before the first old one comes
 _ADOPTED = {"langswarm.v2"}
-LEDGER_REVISION = "ledger_1"
 
 
 def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True, size: int = 0) -> Detection:
@@ -142,7 +143,7 @@ def _adopted(found: Detection, stamps: list[str]) -> list[str]:
 
 
 def _is_ours(found: Detection, stamps: list[str]) -> bool:
-    return found.ledger and LEDGER_REVISION in stamps
+    return found.ledger and has_ledger_stamp(stamps)
 
 
 def _require_engine(where: StoreURL, generation: str) -> None:

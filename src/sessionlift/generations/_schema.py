@@ -264,9 +264,10 @@ def _refuse_another_system(connection: Connection, where: StoreURL, revision: st
 
 
 def _label(script: Script) -> str:
-    """The generation that a revision makes, or the ledger. Alembic hands the labels of a chain on to all of it; each
-    file says which one is its own."""
-    return str((script.module.branch_labels or (script.revision,))[0])
+    """The generation that a revision makes, or the ledger. Alembic hands the labels of a chain on to all of it; a file
+    that says which one is its own makes another generation than the one before, and one that does not makes the same
+    in another form."""
+    return str((script.module.branch_labels or sorted(script.branch_labels) or [script.revision])[0])
 
 
 def _refused(verb: str, revision: str, error: CommandError) -> UsageError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sessionlift.converters import CATALOG, SESSION, load_zone, same_clock
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError, WrongGenerationError
-from sessionlift.generations import Detection, detect, require_generation
+from sessionlift.generations import Detection, detect, has_earlier_ledger, require_generation
 from sessionlift.ledger import Ledger, LedgerRun, Retry
 from sessionlift.runs._auto_backup import holds_data
 from sessionlift.runs._options import TransferOptions
@@ -24,9 +24,10 @@ class Known:
     rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why). ``sessions`` counts those
     that the ledger names, whether they live in the target or have left it; ``revived`` are the runs that took some
     back into this source, ``others`` those that moved some from another store where they live since, ``elsewhere`` says
-    which were taken back into others."""
+    which were taken back into others. ``earlier``: the ledger has the form of an earlier build."""
 
     filled: bool = False
+    earlier: bool = False
     digests: Path | None = None
     catalog: str | None = None
     runs: Sequence[LedgerRun] = ()
@@ -98,6 +99,7 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
     filled = holds_data(store)
     if not has_ledger(store):
         return Known(filled)
+    earlier = has_earlier_ledger(store)
     ledger = Ledger(store)
     runs = ledger.runs()
     refuse_other_zone(ledger, options, store.url)
@@ -114,6 +116,7 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
     revived = taken_back_into(source, runs, options)
     return Known(
         filled,
+        earlier,
         write_pairs(temporary / "known.jsonl", ledger.digests(SESSION, retry=retry, revive=revived)),
         next((digest for _, digest in ledger.digests(CATALOG)), None),
         runs,

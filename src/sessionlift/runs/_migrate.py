@@ -212,10 +212,11 @@ class _Run:
         self._take_inventory(self._first_word())
         if self._dry_run:
             self._target = parse_store_url(f"libsql://{self._temporary / 'dry-run.db'}")
-        elif self._known.filled and not self._known.runs:
-            # the application's own, that is taken as it is: refused before it is copied, and copied before it changes
+        elif self._known.filled and (self._known.earlier or not self._known.runs):
+            # the application's own, that is taken as it is, or with a ledger that is led up: refused before it is
+            # copied, and copied before it changes
             generations.check_target(self._target, self._road.target)
-            self._backup.before_writing(self._target, ())
+            self._backup.before_writing(self._target, self._known.runs)
         with self.interrupts.held():
             made = generations.prepare_target(self._target, self._road.target, size=self._bytes)
         self._report.target = store_info(self._asked_target, made)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 from sessionlift.converters import CATALOG, KEPT
 from sessionlift.errors import NotTakenBackError
-from sessionlift.generations import Settled, schema_downgrade
+from sessionlift.generations import Settled, has_ledger_stamp, schema_downgrade
 from sessionlift.ledger import Ledger, LedgerRun
 from sessionlift.runs._roads import road_to
 from sessionlift.runs._rollback_leave import DISCARDED
 from sessionlift.runs._ways_back import TARGETS, way_back_from
 from sessionlift.stores import Store, StoreURL, parse_store_url, quote_identifier
 
-_LEDGER_REVISION = "ledger_1"
 _LEDGER = "the ledger"
 _TAKE_BACK = (
     "`sessionlift rollback STORE --all` takes it back to the legacy store, or says what it leaves and why; with --to "
@@ -40,7 +39,7 @@ def downgrade_schema(store: StoreURL | str, revision: str, *, drop_kept: bool = 
 def _forget_catalog(store: Store, stamps: Sequence[str]) -> None:
     """A ledger that is left alone must not say that the rows of no session are there: they went with their tables, and
     a move forward brings them again."""
-    if _LEDGER_REVISION in stamps and not any(each.replace(".", "_") in stamps for each in TARGETS):
+    if has_ledger_stamp(stamps) and not any(each.replace(".", "_") in stamps for each in TARGETS):
         Ledger(store).forget(CATALOG, [""])
 
 
@@ -61,7 +60,7 @@ class _Left:
 
 def _settled(store: Store, stamps: Sequence[str], drop_kept: bool) -> Settled:
     """Which parts may go with the rows that they still have, and why the others may not. Reads only."""
-    if _LEDGER_REVISION not in stamps:
+    if not has_ledger_stamp(stamps):
         return Settled()
     # the ledger may have been left alone, by an earlier downgrade
     generation = next((each for each in TARGETS if each.replace(".", "_") in stamps), "")

@@ -114,8 +114,8 @@ class Store(abc.ABC):
     def expect_changes(self) -> None:  # noqa: B027 - a server knows by itself
         """Say that many rows all over the store are about to be changed."""
 
-    def expect_indexes(self) -> None:  # noqa: B027 - a server, and DuckDB, know by themselves
-        """Say that rows all over the store are about to be sorted for indexes."""
+    def expect_indexes(self, rows: int) -> None:  # noqa: B027 - a server, and DuckDB, know by themselves
+        """Say that rows all over the store are about to be sorted for indexes, at most so many for one."""
 
     def begin_bulk(self) -> None:  # noqa: B027 - most engines need nothing
         """Get ready for many large transactions. May be called on a store that a killed run left so."""

@@ -132,7 +132,7 @@ CREATE TABLE sessionlift_shadow (
 ) WITHOUT ROWID
 """
 
-_REVISION = Revision(
+REVISION = Revision(
     name="the ledger",
     dialect=dialect,
     tables={
@@ -157,14 +157,14 @@ _REVISION = Revision(
 
 def upgrade() -> None:
     """Make the ledger's tables."""
-    _REVISION.upgrade()
+    REVISION.upgrade()
 
 
 def downgrade() -> None:
     """Drop the ledger's tables; refuses while they hold rows, for they are all that knows the way back."""
-    _REVISION.downgrade()
+    REVISION.downgrade()
 
 
 def verify(connection: Connection) -> None:
     """Raise GenerationError with every difference between the store and this ledger."""
-    _REVISION.verify(connection)
+    REVISION.verify(connection)
