@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 _EVERY = 0.2  # seconds between two looks at memory: a look takes milliseconds of a core that the contestants need
+_PIECE = 60_000  # additions: some three milliseconds
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Measured:
     counts a shared page once, else RSS. ``max_rss_mb`` is the kernel's own high-water mark of the largest
     single process, and misses nothing between two looks. Where nobody looked, ``peak_mb`` is 0.
     ``cpu_seconds`` are those of all its processes; other work on the machine lengthens them less than the wall time.
+    ``piece_ms`` is the mean CPU time of one small piece of work, always the same, done beside it again and again: how
+    slow the machine was meanwhile. 0 where nobody looked.
     """
 
     seconds: float
@@ -30,6 +33,7 @@ class Measured:
     exit_code: int
     output: str
     cpu_seconds: float
+    piece_ms: float
 
 
 def measure(command: list[str], *, folder: Path, env: dict[str, str], look: bool = True) -> Measured:
@@ -59,6 +63,7 @@ def measure(command: list[str], *, folder: Path, env: dict[str, str], look: bool
         process.returncode,
         log.read_text(errors="replace"),
         usage.ru_utime + usage.ru_stime,
+        watch.piece_ms,
     )
 
 
@@ -70,6 +75,7 @@ class _Watch(threading.Thread):
         self.root = pid
         self.kind = "pss" if Path("/proc/self/smaps_rollup").exists() else "rss"
         self.peak = 0
+        self._pieces: list[float] = []
         self._done = threading.Event()
 
     def run(self) -> None:
@@ -79,6 +85,11 @@ class _Watch(threading.Thread):
             except (OSError, psutil.Error):
                 return
             self.peak = max(self.peak, sum(map(self._bytes, tree)))
+            self._pieces.append(_piece())
+
+    @property
+    def piece_ms(self) -> float:
+        return 1000 * sum(self._pieces) / len(self._pieces) if self._pieces else 0.0
 
     def _bytes(self, pid: int) -> int:
         try:
@@ -94,6 +105,14 @@ class _Watch(threading.Thread):
     def stop(self) -> None:
         self._done.set()
         self.join()
+
+
+def _piece() -> float:
+    """The CPU seconds that a small piece of work takes now."""
+    started, found = time.thread_time(), 0
+    for number in range(_PIECE):
+        found += number * number
+    return time.thread_time() - started
 
 
 def _tree(root: int) -> list[int]:

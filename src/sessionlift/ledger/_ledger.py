@@ -245,7 +245,7 @@ class Ledger:
             ("unit", "session_id", "source_digest", "target_digest", "state"),
             where="run_id = ?",
             params=(run_id,),
-            # that of the table's key, so that nothing is sorted; the catalog's id is empty, and it is the first unit
+            # the catalog is the first unit
             order_by=("unit", "session_id"),
         ):
             session_id, source, target, state = map(str, texts)
