@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 from tests.support.made import make_moved
 from tests.support.moved import change, query
 
-from sessionlift.errors import GenerationError
+from sessionlift._demo import make_langswarm_v1
+from sessionlift.errors import GenerationError, SessionliftError
 from sessionlift.generations import schema_current, schema_downgrade, schema_upgrade, schema_verify
-from sessionlift.runs import RollbackOptions, TransferOptions, downgrade_schema, migrate, rollback, status, verify
+from sessionlift.runs import (
+    RollbackOptions,
+    SessionMover,
+    TransferOptions,
+    catch_up,
+    downgrade_schema,
+    migrate,
+    rollback,
+    status,
+    verify,
+)
 
 TABLES = ("sessionlift_units", "sessionlift_complement")
 # no lone surrogates, which the driver refuses
@@ -96,6 +107,42 @@ def test_a_broken_view_of_the_users_is_in_nobodys_way(tmp_path: Path) -> None:
     assert schema_upgrade(str(path), "ledger_2") == ["ledger_2"]
 
 
+@pytest.mark.parametrize("asked", ["ledger_1", "ledger_2", "ledger"])
+def test_a_ledger_of_today_that_has_lost_its_stamp_is_taken_as_it_is(tmp_path: Path, asked: str) -> None:
+    path = tmp_path / "t.db"
+    assert schema_upgrade(str(path), "ledger") == ["ledger_2"]
+    change(
+        path, "INSERT INTO sessionlift_units (unit, session_id, run_id, state) VALUES ('session', 'a', 'r', 'moved')"
+    )
+    change(path, "INSERT INTO sessionlift_complement VALUES ('session', 'a', '{}')")
+    before = held(path)
+    change(path, "DROP TABLE sessionlift_version")
+    (stamp,) = schema_upgrade(str(path), asked)
+    assert stamp == ("ledger_1" if asked == "ledger_1" else "ledger_2")
+    assert schema_verify(str(path)) == [stamp]
+    assert held(path) == before
+
+
+def test_an_index_of_the_users_stays(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    schema_upgrade(str(path), "ledger_1")
+    change(path, "CREATE INDEX mine ON sessionlift_units (moved_at) WHERE moved_at IS NOT NULL")
+    change(path, "CREATE INDEX yours ON sessionlift_complement (length(data))")
+    made = "SELECT name, sql FROM sqlite_master WHERE name IN ('mine', 'yours') ORDER BY name"
+    before = query(path, made)
+    schema_upgrade(str(path), "ledger_2")
+    assert (query(path, made), schema_verify(str(path))) == (before, ["ledger_2"])
+    schema_downgrade(str(path), "ledger_1")
+    assert (query(path, made), schema_verify(str(path))) == (before, ["ledger_1"])
+
+
+def test_a_changed_ledger_that_nobody_needs_goes_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    schema_upgrade(str(path), "ledger_2")
+    change(path, "ALTER TABLE sessionlift_units ADD COLUMN more TEXT")
+    assert schema_downgrade(str(path), "base") == []
+
+
 @pytest.fixture
 def earlier(tmp_path: Path) -> tuple[Path, Path]:
     """A store and its target as an earlier build has left it."""
@@ -118,6 +165,28 @@ def test_the_next_run_leads_the_ledger_of_an_earlier_build_up_and_finds_nothing_
     assert schema_current(f"{copy.path}/store.db") == ["ledger_1", "synth_v3"]
     assert schema_verify(str(target)) == ["ledger_2", "synth_v3"]
     assert held(target) == before
+
+
+@pytest.mark.parametrize("lost", ["DROP TABLE sessionlift_version", "DELETE FROM sessionlift_version"])
+def test_an_earlier_ledger_without_a_stamp_is_copied_before_it_is_led_up(tmp_path: Path, lost: str) -> None:
+    source, target = tmp_path / "old.db", tmp_path / "new.db"
+    make_moved(source, target, make=make_langswarm_v1, sessions=3)
+    schema_downgrade(str(target), "ledger_1")
+    change(target, lost)
+    (copy,) = migrate(str(source), str(target), TransferOptions()).report.backups
+    assert schema_verify(str(target)) == ["langswarm_v2", "ledger_2"]
+    assert by_session(Path(f"{copy.path}/store.db")) == [True, True]
+
+
+def test_who_is_refused_leaves_an_earlier_ledger_as_it_is(earlier: tuple[Path, Path]) -> None:
+    source, target = earlier
+    content = target.read_bytes()
+    zone = TransferOptions(timezone="Europe/Berlin", timezone_given=True)
+    with pytest.raises(SessionliftError, match="Europe/Berlin"):
+        catch_up(str(source), str(target), zone)
+    with pytest.raises(SessionliftError, match="Europe/Berlin"), SessionMover(str(source), str(target), zone):
+        pass
+    assert target.read_bytes() == content
 
 
 def test_an_earlier_ledger_is_read_and_written_as_it_is_by_all_that_makes_no_target(

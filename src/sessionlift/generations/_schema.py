@@ -206,6 +206,8 @@ def run(
 ) -> None:
     """One Alembic command on a connection whose transaction is the caller's. The revisions see ``attributes``."""
     refuse_newer(stamps_in(connection), store=store)
+    if verb == "upgrade" and revision == _LEDGER:
+        revision = f"{_LEDGER}@head"  # to Alembic a label is the revision that declares it, and its forms have none
     config = _config()
     config.attributes["connection"] = connection
     config.attributes.update(attributes or {})

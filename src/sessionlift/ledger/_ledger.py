@@ -239,14 +239,12 @@ class Ledger:
 
     def units_of_run(self, run_id: str) -> Iterator[tuple[UnitKind, str, str, str, str]]:
         """(kind, session id, source digest, target digest, state) of every unit that ``run_id`` moved and no later run
-        has moved again, in the order of their ids."""
+        has moved again, in the order in which they lie: nothing is sorted."""
         for kind, *texts in self._store.read_table(
             "sessionlift_units",
             ("unit", "session_id", "source_digest", "target_digest", "state"),
             where="run_id = ?",
             params=(run_id,),
-            # the catalog is the first unit
-            order_by=("unit", "session_id"),
         ):
             session_id, source, target, state = map(str, texts)
             yield (SESSION if kind == SESSION else CATALOG), session_id, source, target, state

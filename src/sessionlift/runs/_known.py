@@ -82,11 +82,8 @@ def what_is_known(source: StoreURL, target: StoreURL, options: TransferOptions, 
 
     Raises UsageError where it was filled under another zone than ``options`` has.
     """
-    if is_blank(target):
+    if not holds_something(target):
         return Known()
-    _roll_back(target)
-    if is_blank(target):
-        return Known()  # what was half written was all there was
     try:
         with open_store(target, mode="ro", role="target") as store:
             return known_in(store, source, options, temporary)
@@ -128,6 +125,15 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
         moved_from_others(source, runs),
         live_elsewhere(ledger, runs, revived),
     )
+
+
+def holds_something(url: StoreURL) -> bool:
+    """Whether the store is more than an empty file, once what a killed writer left half-done is taken back: it may have
+    been all there was. True for one that is not there, too: whoever opens it is told."""
+    if is_blank(url):
+        return False
+    _roll_back(url)
+    return not is_blank(url)
 
 
 def _roll_back(url: StoreURL) -> None:

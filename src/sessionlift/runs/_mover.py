@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -11,13 +11,13 @@ from typing import Any, Literal, cast
 
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Group, Quarantined, RowKeys, Unit, UnitKind
-from sessionlift.errors import StoreLockedError
+from sessionlift.errors import StoreLockedError, StoreNotFoundError
 from sessionlift.generations import Detection, detect, make_late_indexes, prepare_target, require_generation
-from sessionlift.ledger import Ledger, LedgerUnit
+from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._free_ids import keep_ids_free
-from sessionlift.runs._known import refuse_other_zone
+from sessionlift.runs._known import has_ledger, holds_something, refuse_other_zone
 from sessionlift.runs._memory_stage import MemoryRows, MemoryStage
 from sessionlift.runs._options import TransferOptions
 from sessionlift.runs._places import (
@@ -122,14 +122,14 @@ class SessionMover:
             self.road: Road = chosen_road(self.found.generation, self.options)
             self.fidelity: Fidelity = probe_fidelity(self.target)
             self.fidelity.refuse_if_changed()
+            # whatever is refused is refused before the target is made, or changed
+            self._refuse_another_origin()
             self.made: Detection = prepare_target(self.target, self.road.target)
             self._legacy: Source = stack.enter_context(self.road.open_live(self.source))
             self.store: Store = stack.enter_context(open_store(self.target, mode="rw", role="target"))
             self.store.be_patient(self.wait)
             self.ledger = Ledger(self.store)
-            refuse_other_zone(self.ledger, self.options, self.target)
-            runs = self.ledger.runs()
-            refuse_unknown_place(self.source, self.ledger, runs, self.options, self.target)
+            runs = self._refuse_origin_of(self.ledger)
             make_late_indexes(self.store)
             self.notes = live_elsewhere(self.ledger, runs, taken_back_into(self.source, runs, self.options))
             self.ledger.start_run(
@@ -160,6 +160,20 @@ class SessionMover:
             self._catalog_moved = False
             self._stack = stack.pop_all()
         return self
+
+    def _refuse_another_origin(self) -> None:
+        """Where the target is there and has a ledger. Reads only."""
+        if not holds_something(self.target):
+            return
+        with suppress(StoreNotFoundError), open_store(self.target, mode="ro", role="target") as store:
+            if has_ledger(store):
+                self._refuse_origin_of(Ledger(store))
+
+    def _refuse_origin_of(self, ledger: Ledger) -> list[LedgerRun]:
+        refuse_other_zone(ledger, self.options, self.target)
+        runs = ledger.runs()
+        refuse_unknown_place(self.source, ledger, runs, self.options, self.target)
+        return runs
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,8 +6,10 @@ commit together. Their names all begin with ``sessionlift_``; the real programs 
 
 from __future__ import annotations
 
+from alembic import context, op
 from sqlalchemy import Connection
 
+from sessionlift.generations._ledger_form import as_they_came, lay_out
 from sessionlift.generations._revision import Revision
 
 revision = "ledger_1"
@@ -155,8 +157,13 @@ REVISION = Revision(
 )
 
 
+AS_THEY_CAME = as_they_came(REVISION)
+
+
 def upgrade() -> None:
-    """Make the ledger's tables."""
+    """Make the ledger's tables. One of the later form that has lost its stamp is led to this one."""
+    if not context.is_offline_mode() and not AS_THEY_CAME.differences(op.get_bind()):
+        lay_out(AS_THEY_CAME, REVISION)
     REVISION.upgrade()
 
 
