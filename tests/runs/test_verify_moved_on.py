@@ -110,7 +110,7 @@ def test_a_langswarm_session_that_the_old_program_went_on_with_is_not_blamed_on_
     path = migrate(str(source), str(target), TransferOptions()).path
     assert path is not None
     road = Road(source, target, path)
-    one = "(SELECT session_id FROM sessionlift_units WHERE state = 'moved' LIMIT 1)"
+    one = "(SELECT session_id FROM sessionlift_units WHERE state = 'moved' ORDER BY session_id LIMIT 1)"
     (key,) = query(target, f"SELECT session_id FROM session_messages WHERE session_id = {one} LIMIT 1")[0]
     (text,) = query(source, "SELECT history FROM sessions WHERE session_id = ?", key)[0]
     history = json.loads(text)
