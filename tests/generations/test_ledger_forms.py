@@ -28,6 +28,7 @@ from sessionlift.runs import (
     verify,
 )
 
+pytestmark = pytest.mark.slow
 TABLES = ("sessionlift_units", "sessionlift_complement")
 # no lone surrogates, which the driver refuses
 texts = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -84,6 +84,7 @@ def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest
     assert (cramped.migrated_sessions, cramped.tables) == (expected.migrated_sessions, expected.tables)
 
 
+@pytest.mark.slow
 def test_a_verifier_gets_the_room_that_it_needs_to_look_at_all_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
