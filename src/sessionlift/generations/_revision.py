@@ -46,6 +46,15 @@ def option(name: str, allowed: set[str], *, default: str) -> str:
     return str(value)
 
 
+def refuse_offline_downgrade() -> None:
+    """Raise UsageError where Alembic was asked for a downgrade's SQL."""
+    if context.is_offline_mode():
+        raise UsageError(
+            "a downgrade looks at the store before it drops anything, so it has no --sql form",
+            hint="run it against the store itself",
+        )
+
+
 def differs(found: list[str], name: str, *, store: str | None = None) -> GenerationError:
     """The error for a store whose structure is not the one of ``name``, with every difference in it."""
     listed = "\n  - ".join(found[:_LISTED])
@@ -144,11 +153,7 @@ class Revision:
 
         Rows that are settled (``config.attributes``) go with their tables.
         """
-        if context.is_offline_mode():
-            raise UsageError(
-                "a downgrade looks at the store before it drops anything, so it has no --sql form",
-                hint="run it against the store itself",
-            )
+        refuse_offline_downgrade()
         connection = op.get_bind()
         self._require_engine(connection.dialect.name)
         self._refuse_rows(connection)

@@ -16,12 +16,12 @@ from alembic import context, op
 from sqlalchemy import Connection
 
 from sessionlift._version import __version__
-from sessionlift.errors import DependentObjectsError, GenerationError, StoreConstraintError, StoreError, UsageError
+from sessionlift.errors import DependentObjectsError, GenerationError, StoreConstraintError, StoreError
 from sessionlift.generations import _leftovers, _sqltext, _structure
 from sessionlift.generations._dependents import Dependent, dependents
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE, Kept, drop_if_empty, kept_rows, note_step
 from sessionlift.generations._kept_digests import NOTE, complement_of, refuse_altered
-from sessionlift.generations._revision import Revision, _children_first, table_exists
+from sessionlift.generations._revision import Revision, _children_first, refuse_offline_downgrade, table_exists
 from sessionlift.stores import quote_identifier
 
 Replay = Callable[[Connection, int], dict[str, int]]
@@ -316,11 +316,7 @@ class Step(Revision):
         return [f"{kind} {name}" for name, kind in sorted(names_in(connection).items()) if name in wanted]
 
     def _downgrade_first(self) -> None:
-        if context.is_offline_mode():
-            raise UsageError(
-                "a downgrade looks at the store before it drops anything, so it has no --sql form",
-                hint="run it against the store itself",
-            )
+        refuse_offline_downgrade()
         connection = op.get_bind()
         waiting = kept_rows(_structure.queries(connection))
         data = {name: count for name, count in waiting.items() if self.record is None or name != self.record.table}

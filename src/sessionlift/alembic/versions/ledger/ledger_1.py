@@ -10,7 +10,7 @@ from alembic import context, op
 from sqlalchemy import Connection
 
 from sessionlift.generations._ledger_form import as_they_came, lay_out
-from sessionlift.generations._revision import Revision
+from sessionlift.generations._revision import Revision, table_exists
 
 revision = "ledger_1"
 down_revision = None
@@ -162,8 +162,10 @@ AS_THEY_CAME = as_they_came(REVISION)
 
 def upgrade() -> None:
     """Make the ledger's tables. One of the later form that has lost its stamp is led to this one."""
-    if not context.is_offline_mode() and not AS_THEY_CAME.differences(op.get_bind()):
-        lay_out(AS_THEY_CAME, REVISION)
+    if not context.is_offline_mode():
+        connection = op.get_bind()
+        if table_exists(connection, "sessionlift_units") and not AS_THEY_CAME.differences(connection):
+            lay_out(AS_THEY_CAME, REVISION)
     REVISION.upgrade()
 
 

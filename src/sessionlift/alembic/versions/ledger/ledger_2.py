@@ -10,8 +10,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from sessionlift.alembic.versions.ledger import ledger_1
-from sessionlift.errors import UsageError
 from sessionlift.generations._ledger_form import lay_out
+from sessionlift.generations._revision import refuse_offline_downgrade
 
 revision = "ledger_2"
 down_revision = "ledger_1"
@@ -27,8 +27,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Lay the tables out by session again, with every row that they have; where they are to go, leave them to that."""
-    if context.is_offline_mode():
-        raise UsageError("a downgrade has no --sql form", hint="run it against the store itself")
+    refuse_offline_downgrade()
     if context.get_revision_argument() is not None:
         lay_out(ledger_1.AS_THEY_CAME, ledger_1.REVISION)
 
