@@ -54,7 +54,7 @@ def test_a_temporary_file_that_somebody_removed_is_not_told_as_damage_of_the_sto
         converter = SynthForward(store, SynthOptions())
         converter.inventory()
         (place,) = store.query("SELECT current_setting('temp_directory')")[0]
-        for each in Path(str(place)).glob("units-*"):
+        for each in Path(str(place)).glob("sl_units-*"):
             each.unlink()
         with (
             pytest.raises(StoreError, match="a temporary file of the engine is") as told,

@@ -4,6 +4,7 @@ from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._files import real_file, side_file
+from sessionlift.stores._kept_rows import keep_rows
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store, through_stdlib
 from sessionlift.stores._private import PrivateDirectory, file_size_limit, no_room
@@ -37,6 +38,7 @@ __all__ = [
     "Value",
     "copy_with_side_files",
     "file_size_limit",
+    "keep_rows",
     "listed",
     "may_write",
     "needs_recovery",

@@ -122,6 +122,12 @@ class DuckdbStore(Store):
             raise UsageError(f"{self.url.redacted} is closed")
         return _duckdb_room.with_room(self.connection, self._key, self._usual, work)
 
+    def tidy(self) -> None:
+        """Say that a piece of work begins, as ``with_room`` does by itself, so that what those before it have left in
+        memory is given back from time to time."""
+        if self._key is not None:
+            _duckdb_room.tidy(self.connection, self._key)
+
     def close(self) -> None:
         if self._connection is None:
             return

@@ -278,6 +278,8 @@ class SqliteFileStore(Store):
         # the libsql driver keeps all of it in memory, up to twice; that takes a third less time
         if rows > _SORTED_IN_MEMORY:
             self._rows("PRAGMA temp_store = FILE")
+            # what is read is sorted beside the reading
+            self._rows("PRAGMA threads = 1")
 
     def begin_bulk(self) -> None:
         mode = self._rows("PRAGMA journal_mode = WAL")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from sessionlift.converters._forward import Inventory
-from sessionlift.converters.synth._sql import bind_texts, literal, texts
+from sessionlift.converters.synth._sql import bind_texts, texts
+from sessionlift.stores import keep_rows
 
 CHILD_BYTES = {
     "session_timesteps": "coalesce(strlen(step_metadata::VARCHAR), 0) + 60",
@@ -24,9 +23,6 @@ CHILD_BYTES = {
 
 MAX_ROWS = 45_000
 MAX_BYTES = 12_000_000
-
-_READ_TOGETHER = 4_096
-"""Units of one group of the file that has those of a whole store: about as many sessions as move in some batches."""
 
 
 @dataclass(frozen=True)
@@ -78,42 +74,14 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, metadata "
         f"FROM session_traces {chosen}) AS t " + " ".join(joins)
     )
-    _keep(connection, units, whole=only is None)
+    keep_rows(connection, "sl_units", f"{units} ORDER BY n", many=only is None)
     return count_units(connection, whole=only is None)
-
-
-def _keep(connection: duckdb.DuckDBPyConnection, units: str, *, whole: bool) -> None:
-    """Keep the rows of the query ``units`` for the view ``sl_units``.
-
-    Those of a whole store lie in a file of the engine's own temporary directory, of which a batch reads the few groups
-    that it needs: a table of so many would be in the way of the batches in memory, and be spilled and read for each.
-    """
-    place = str(_row(connection, "SELECT current_setting('temp_directory')")[0]) if whole else ""
-    # the engine would take a name with magic for a pattern
-    if whole and not glob.has_magic(place):
-        # the same file each time that this connection counts: what it counted before is in nobody's way
-        path = Path(place) / f"units-{id(connection):x}.parquet"
-        connection.execute(
-            f"COPY ({units} ORDER BY n) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})"
-        )
-        # a directory named a=b is no column
-        _show(connection, f"read_parquet({literal(str(path))}, hive_partitioning = false)")
-    else:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE sl_chosen AS {units}")
-        _show(connection, "sl_chosen")
-
-
-def _show(connection: duckdb.DuckDBPyConnection, origin: str) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW sl_units AS SELECT * FROM {origin}")
 
 
 def leave_out(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> None:
     """Take sessions out of ``sl_units`` again."""
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sl_chosen AS SELECT * FROM sl_units WHERE session_id NOT IN ({texts()})",
-        [bind_texts(ids)],
-    )
-    _show(connection, "sl_chosen")
+    rest = f"SELECT * FROM sl_units WHERE session_id NOT IN ({texts()}) ORDER BY n"
+    keep_rows(connection, "sl_units", rest, [bind_texts(ids)])
 
 
 def count_units(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Inventory:

@@ -32,8 +32,7 @@ _CANONICAL_STRING = (
 
 
 def literal(text: str) -> str:
-    """``text`` as an SQL string literal. For constants of this package, checked mapping files, and names
-    of temporary files only."""
+    """``text`` as an SQL string literal. For constants of this package and checked mapping files only."""
     return "'" + text.replace("'", "''") + "'"
 
 

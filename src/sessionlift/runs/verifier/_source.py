@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import duckdb
 
 from sessionlift.runs.verifier._readers import Rows
+from sessionlift.stores import keep_rows
 
 CHILDREN = ("session_timesteps", "events", "messages")
 """The tables of a session's rows."""
@@ -19,6 +21,8 @@ MAX_CHUNK_ROWS = 512
 """Rows held at once: both sides of them fit into a processor's cache, which counts more than the calls."""
 CHUNK_BYTES = 1_000_000
 """And about how much text, so that few rows are held where rows are large."""
+_NEAR = 4
+"""Sessions are looked for first among so many times as many that follow those before them."""
 _AS_MANY_AGAIN = 4
 """Rows of other sessions are read, and passed over, where they are at most so many times as many as a batch's own."""
 
@@ -53,7 +57,7 @@ class Batch:
 
 
 class SourceIndex:
-    """The temporary tables ``v_index`` (one row a session) and ``v_ids`` (the sessions of the batch)."""
+    """The temporary view ``v_index`` (one row a session) and table ``v_ids`` (the sessions of the batch)."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._db = connection
@@ -66,10 +70,9 @@ class SourceIndex:
             columns.append(
                 f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, {table}_i.hi AS {table}_hi"
             )
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE v_index AS SELECT t.rowid AS n, t.session_id, "
-            f"{', '.join(columns)} FROM session_traces AS t {' '.join(joins)} ORDER BY n"
-        )
+        index = f"SELECT t.rowid AS n, t.session_id, {', '.join(columns)} FROM session_traces AS t {' '.join(joins)}"
+        keep_rows(connection, "v_index", f"{index} ORDER BY n", many=True)
+        self._next = 0
         self.ordered = {table: self._is_ordered(table) for table in CHILDREN}
 
     def _is_ordered(self, table: str) -> bool:
@@ -81,15 +84,9 @@ class SourceIndex:
 
     def batches(self, ids: Sequence[str]) -> Iterator[Batch]:
         """``ids`` in batches of about ``MAX_ROWS`` rows; while one is out, ``v_ids`` has its sessions."""
-        columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi" for t in CHILDREN)
-        found = self._db.execute(
-            f"SELECT w.id, i.n, {columns} FROM (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w "
-            "LEFT JOIN v_index AS i ON i.session_id = w.id ORDER BY i.n",
-            [json.dumps(list(ids))],
-        ).fetchall()
         some: list[tuple[Any, ...]] = []
         rows = 0
-        for row in found:
+        for row in self._lines(ids):
             own = 1 + sum(row[2::3]) if row[1] is not None else 1
             if some and rows + own > MAX_ROWS:
                 yield self._batch(some)
@@ -98,6 +95,28 @@ class SourceIndex:
             rows += own
         if some:
             yield self._batch(some)
+
+    def _lines(self, ids: Sequence[str]) -> Rows:
+        """What the index has of ``ids``, in the source's order; of what it has not the id and nothing."""
+        asked = list(dict.fromkeys(ids))
+        # whoever asks in the order of the source, as a run does, finds them where those before them ended
+        near = self._look(asked, "WHERE i.n BETWEEN ? AND ?", [self._next, self._next + _NEAR * len(asked)])
+        there = {row[0] for row in near}
+        others = [session for session in asked if session not in there]
+        found = sorted(near + self._look(others, "", []), key=itemgetter(1)) if others else near
+        there.update(row[0] for row in found)
+        if found:
+            self._next = int(found[-1][1]) + 1
+        return [*found, *((session, None) for session in asked if session not in there)]
+
+    def _look(self, ids: Sequence[str], which: str, params: Sequence[int]) -> Rows:
+        columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi" for t in CHILDREN)
+        return self._db.execute(
+            f"SELECT i.session_id, i.n, {columns} FROM v_index AS i "
+            "JOIN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w ON w.id = i.session_id "
+            f"{which} ORDER BY i.n",
+            [json.dumps(list(ids)), *params],
+        ).fetchall()
 
     def _batch(self, rows: list[tuple[Any, ...]]) -> Batch:
         ids = [str(row[0]) for row in rows]

@@ -39,16 +39,17 @@ class DuckdbUnits(UnitTable):
 class SynthChecker(Checker):
     """synth.v2 against synth.v3."""
 
-    def __init__(self, source: duckdb.DuckDBPyConnection, target: TargetReader, options: Mapping[str, Any]) -> None:
-        self._source, self._target = source, target
-        self.verifier = SynthVerifier(source, target, zone=zone_of(options), **mappings_of(options))
+    def __init__(self, store: DuckdbStore, target: TargetReader, options: Mapping[str, Any]) -> None:
+        self._store, self._source, self._target = store, store.connection, target
+        self.verifier = SynthVerifier(store.connection, target, zone=zone_of(options), **mappings_of(options))
         self.result = self.verifier.result
 
     def take(self, options: Mapping[str, Any]) -> None:
         self.verifier.rules(zone_of(options), **mappings_of(options))
 
-    def check(self, ids: Sequence[str]) -> None:
-        self.verifier.check(ids)
+    def check(self, ids: Sequence[str], after: Callable[[Batch], None] | None = None) -> None:
+        self._store.tidy()
+        self.verifier.check(ids, after)
 
     def wait_for_indexes(self) -> None:
         self.verifier.late = True
@@ -80,7 +81,7 @@ def open_synth(url: StoreURL, target: TargetReader, options: Mapping[str, Any]) 
         try:
             with source.mapped():
                 # it looks at every row's session first, which takes more where there are many
-                yield source.with_room(lambda: SynthChecker(source.connection, target, options))
+                yield source.with_room(lambda: SynthChecker(source, target, options))
         except duckdb.InterruptException as error:
             raise KeyboardInterrupt from error
 
@@ -113,7 +114,7 @@ class SynthAuditor(Auditor):
         only: Sequence[str] | None,
         progress: Callable[[int, int], None],
     ) -> None:
-        self._db, self._verifier = source, checker.verifier
+        self._db, self._verifier, self._compare = source, checker.verifier, checker.check
         self._catalog_orphans = False
         self._moved_by_table: dict[str, int] = {}
         super().__init__(target, checker, DuckdbUnits(source), only=only, progress=progress)
@@ -127,7 +128,7 @@ class SynthAuditor(Auditor):
                 return call()
 
     def _check(self, ids: Sequence[str]) -> None:
-        self._verifier.check(ids, self._compare_digests)
+        self._compare(ids, self._compare_digests)
 
     def _compare_digests(self, batch: Batch) -> None:
         known = self._units.known(batch.ids)
