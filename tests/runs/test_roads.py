@@ -15,6 +15,7 @@ from sessionlift.generations import MOVED
 from sessionlift.runs import TransferOptions, _roads, migrate, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
 from sessionlift.runs.verifier import _synth_audit, open_reader, system_of
+from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.stores import open_store, parse_store_url
 
 
@@ -75,6 +76,29 @@ def test_what_does_not_fit_into_half_of_the_machine_is_an_error(tmp_path: Path) 
     assert len(tries) == 4
 
 
+def test_what_follows_begins_with_the_memory_that_the_work_before_needed_and_after_a_while_with_the_usual(
+    tmp_path: Path,
+) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1, seed=3)
+    limits: list[str] = []
+    with road_from("synth.v2").open_source(parse_store_url(str(tmp_path / "old.duckdb")), 1) as source:
+        connection = source._store.connection  # type: ignore[attr-defined]
+
+        def work(least: int) -> None:
+            limits.append(connection.execute("SELECT current_setting('memory_limit')").fetchone()[0])
+            if len(limits) < least:
+                raise duckdb.OutOfMemoryException("not enough")
+
+        source.with_room(lambda: work(3))
+        usual, _, enough = limits
+        limits.clear()
+        for _ in range(64):
+            source.with_room(lambda: work(0))
+        assert set(limits) == {usual, enough}
+        assert limits.count(enough) < 32, "not for ever"
+        assert limits == sorted(limits, key=lambda each: each == usual), "and then no more"
+
+
 @pytest.mark.slow
 def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_synth_v2(tmp_path / "old.duckdb", sessions=300, seed=3)
@@ -100,6 +124,28 @@ def test_a_verifier_gets_the_room_that_it_needs_to_look_at_all_sessions(
         checker.finish()
     reader.close()
     assert (checker.result.sessions, checker.result.differences) == (20, [])
+
+
+@pytest.mark.slow
+def test_sessions_with_large_metadata_are_compared_together_where_they_need_more_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, each of them reads what lies beside it as well: minutes in place of seconds."""
+    source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "new.db")
+    make_synth_v2(tmp_path / "old.duckdb", sessions=80, seed=3)
+    with duckdb.connect(source) as db:
+        large = """'[{"metadata_type": "x", "data": {"a": "' || repeat(md5(session_id), 12_000) || '"}}]'"""
+        db.execute(f"UPDATE session_traces SET metadata = {large}")
+    migrate(source, target, TransferOptions(), verify=False)
+    monkeypatch.setattr(_synth_audit, "MEMORY_LIMIT", "16MB")
+    monkeypatch.setattr(SynthVerifier, "_one_by_one", lambda *_: pytest.fail("compared one by one"))
+    reader = open_reader(parse_store_url(target))
+    with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
+        with closing(sqlite3.connect(target)) as db:
+            checker.check([str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")])
+        checker.finish()
+    reader.close()
+    assert (checker.result.sessions, checker.result.differences) == (80, [])
 
 
 def test_memory_that_is_short_is_told_as_that(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.made import make_synth_v2
 
+from sessionlift.runs.verifier import _source
 from sessionlift.runs.verifier._source import CHILDREN, SourceIndex
 from sessionlift.stores import DuckdbStore, parse_store_url
 
@@ -40,6 +41,15 @@ def counted(source: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[int,
         for session, *numbers in source.execute(rows).fetchall():
             found[session][table] = (numbers[0], numbers[1], numbers[2])
     return found
+
+
+def test_sessions_with_large_metadata_are_given_a_few_at_a_time(
+    index: SourceIndex, counted: dict[str, dict[str, tuple[int, int, int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_source, "MAX_BYTES", 1)
+    batches = [batch.ids for batch in index.batches(list(counted))]
+    assert [session for ids in batches for session in ids] == list(counted)
+    assert len(batches) > 1
 
 
 @given(st.lists(st.lists(st.integers(0, SESSIONS + 5), max_size=12), max_size=5))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-MEMORY_LIMIT = "56MB"
+MEMORY_LIMIT = "36MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
 

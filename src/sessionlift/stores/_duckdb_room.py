@@ -27,6 +27,8 @@ _OFTEN = 32
 _lock = threading.Lock()
 _wishes: dict[Key, Counter[int]] = {}
 _pieces: Counter[Key] = Counter()
+_steps: dict[Key, int] = {}
+"""which of the limits the work before came to need"""
 
 
 def ask(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> None:
@@ -47,6 +49,7 @@ def release(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> 
             _apply(connection, key)
         else:
             del _wishes[key], _pieces[key]
+            _steps.pop(key, None)
 
 
 def tidy(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
@@ -58,8 +61,11 @@ def tidy(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
     """
     with _lock:
         _pieces[key] += 1
-        # else another's work could need memory just now
-        if _pieces[key] % _OFTEN or _wishes[key].total() > 1:
+        if _pieces[key] % _OFTEN:
+            return
+        _steps.pop(key, None)
+        if _wishes[key].total() > 1:
+            # another's work could need memory just now
             return
         # more than it can, so that it looks through all; then nothing is set
         with suppress(duckdb.OutOfMemoryException):
@@ -74,26 +80,29 @@ def _apply(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
 
 
 def with_room(connection: duckdb.DuckDBPyConnection, key: Key, usual: int, work: Callable[[], Made]) -> Made:
-    """Do ``work``; where ``usual`` megabytes are too few, do it again with more, at last with half the machine's."""
+    """Do ``work``; where ``usual`` megabytes are too few, do it again with more, at last with half the machine's.
+
+    What follows begins with what this came to need, for a while: rows that are as large lie together.
+    """
     tidy(connection, key)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
     # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
-    for limit in (usual, 2 * usual, 4 * usual):
-        ask(connection, key, limit)
+    limits = (usual, 2 * usual, 4 * usual, max(physical // 2, usual))
+    step = _steps.get(key, 0)
+    while True:
+        ask(connection, key, limits[step])
         try:
             return work()
         except (duckdb.OutOfMemoryException, StoreError) as error:
             # what the store itself reads comes as ours
-            if not isinstance(error, duckdb.Error) and not isinstance(error.__cause__, duckdb.OutOfMemoryException):
+            is_ours = not isinstance(error, duckdb.Error)
+            if step + 1 == len(limits) or (is_ours and not isinstance(error.__cause__, duckdb.OutOfMemoryException)):
                 raise
         finally:
-            release(connection, key, limit)
-    most = max(physical // 2, usual)
-    ask(connection, key, most)
-    try:
-        return work()
-    finally:
-        release(connection, key, most)
+            release(connection, key, limits[step])
+        step += 1
+        with _lock:
+            _steps[key] = step
 
 
 def megabytes(limit: str) -> int:

@@ -17,6 +17,8 @@ CHILDREN = ("session_timesteps", "events", "messages")
 """The tables of a session's rows."""
 
 MAX_ROWS = 65_000
+MAX_BYTES = 12_000_000
+"""Of the sessions' own metadata, which is compared at once. Rows of theirs are held a few at a time."""
 MAX_CHUNK_ROWS = 512
 """Rows held at once: both sides of them fit into a processor's cache, which counts more than the calls."""
 CHUNK_BYTES = 1_000_000
@@ -70,6 +72,7 @@ class SourceIndex:
             columns.append(
                 f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, {table}_i.hi AS {table}_hi"
             )
+        columns.append("coalesce(strlen(t.metadata::VARCHAR), 0) AS size")
         index = f"SELECT t.rowid AS n, t.session_id, {', '.join(columns)} FROM session_traces AS t {' '.join(joins)}"
         keep_rows(connection, "v_index", f"{index} ORDER BY n", many=True)
         self._next = 0
@@ -83,16 +86,17 @@ class SourceIndex:
         return row is not None and row[0] == 0
 
     def batches(self, ids: Sequence[str]) -> Iterator[Batch]:
-        """``ids`` in batches of about ``MAX_ROWS`` rows; while one is out, ``v_ids`` has its sessions."""
+        """``ids`` in batches of about ``MAX_ROWS`` and ``MAX_BYTES``; while one is out, ``v_ids`` has its sessions."""
         some: list[tuple[Any, ...]] = []
-        rows = 0
+        rows = size = 0
         for row in self._lines(ids):
-            own = 1 + sum(row[2::3]) if row[1] is not None else 1
-            if some and rows + own > MAX_ROWS:
+            own, large = (1 + sum(row[2:-1:3]), row[-1]) if row[1] is not None else (1, 0)
+            if some and (rows + own > MAX_ROWS or size + large > MAX_BYTES):
                 yield self._batch(some)
-                some, rows = [], 0
+                some, rows, size = [], 0, 0
             some.append(row)
             rows += own
+            size += large
         if some:
             yield self._batch(some)
 
@@ -112,7 +116,7 @@ class SourceIndex:
     def _look(self, ids: Sequence[str], which: str, params: Sequence[int]) -> Rows:
         columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi" for t in CHILDREN)
         return self._db.execute(
-            f"SELECT i.session_id, i.n, {columns} FROM v_index AS i "
+            f"SELECT i.session_id, i.n, {columns}, i.size FROM v_index AS i "
             "JOIN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w ON w.id = i.session_id "
             f"{which} ORDER BY i.n",
             [json.dumps(list(ids)), *params],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import duckdb
@@ -133,16 +133,21 @@ class SynthVerifier:
                         self.result.value(session, "sessionlift_units", session, column, want, have)
 
     def _tried(self, batch: Batch, after: Callable[[Batch], None] | None) -> bool:
-        """Compare a batch; False, and nothing counted, where that could not be done."""
+        """Compare a batch, with more memory if it needs it. Where that cannot be done: False, and nothing counted."""
         before = self._state()
-        try:
-            self._compare(batch, after)
-        except _PASSED_ON:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, it must not end the whole comparison
-            self._restore(before)
-            return False
-        return True
+        for room in (nullcontext, self.room):
+            try:
+                with room():
+                    self._compare(batch, after)
+            except _PASSED_ON:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the whole comparison
+                self._restore(before)
+                if not isinstance(error, duckdb.OutOfMemoryException):
+                    return False
+            else:
+                return True
+        return False
 
     def _compare(self, batch: Batch, after: Callable[[Batch], None] | None) -> None:
         self._check(batch)

@@ -19,7 +19,7 @@ from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.runs.verifier._units import ASIDE, UnitTable
 from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
 
-MEMORY_LIMIT = "48MB"
+MEMORY_LIMIT = "28MB"
 """What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
 T = TypeVar("T")
 
