@@ -16,7 +16,7 @@ from sessionlift.runs import TransferOptions, _roads, migrate, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
 from sessionlift.runs.verifier import _synth_audit, open_reader, system_of
 from sessionlift.runs.verifier._synth import SynthVerifier
-from sessionlift.stores import open_store, parse_store_url
+from sessionlift.stores import Need, open_store, parse_store_url
 
 
 def test_every_generation_that_is_said_to_move_has_a_road() -> None:
@@ -89,11 +89,15 @@ def test_what_follows_begins_with_the_memory_that_the_work_before_needed_and_aft
             if len(limits) < least:
                 raise duckdb.OutOfMemoryException("not enough")
 
-        source.with_room(lambda: work(3))
+        need = Need()
+        source.with_room(lambda: work(3), need)
         usual, _, enough = limits
         limits.clear()
+        source.with_room(lambda: work(0))
+        assert limits == [usual], "of another kind"
+        limits.clear()
         for _ in range(64):
-            source.with_room(lambda: work(0))
+            source.with_room(lambda: work(0), need)
         assert set(limits) == {usual, enough}
         assert limits.count(enough) < 32, "not for ever"
         assert limits == sorted(limits, key=lambda each: each == usual), "and then no more"

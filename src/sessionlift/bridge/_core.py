@@ -411,7 +411,7 @@ class BridgeCore:
 
         def read(source: Source) -> list[str]:
             forward = source.forward(self.options)
-            source.with_room(forward.inventory)
+            source.inventory(forward)
             return list(forward.session_ids())
 
         return self.legacy(read)

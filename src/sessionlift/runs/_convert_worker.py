@@ -26,7 +26,7 @@ from sessionlift.runs._pairs import read_pairs
 from sessionlift.runs._protocol import Message, leave, receive, say, send
 from sessionlift.runs._roads import Source, road_from
 from sessionlift.runs._stage import StageWriter
-from sessionlift.stores import no_room, parse_store_url
+from sessionlift.stores import Need, no_room, parse_store_url
 
 AHEAD = 2
 """How many staged batches may wait for the writer."""
@@ -64,9 +64,10 @@ class ConvertWorker:
         self._todo: deque[Task] = deque()
         self._waiting: deque[Task] = deque()
         self._number = 0
+        self._need = Need()
 
     def run(self) -> None:
-        inventory = self._source.with_room(self._converter.inventory)
+        inventory = self._source.inventory(self._converter)
         snapshot = self._stages / SNAPSHOT
         send(
             sys.stdout,
@@ -129,7 +130,7 @@ class ConvertWorker:
 
     def _make(self, task: Task) -> None:
         self._number += 1
-        self._source.with_room(lambda: self._stage(task))
+        self._source.with_room(lambda: self._stage(task), self._need)
 
     def _stage(self, task: Task) -> None:
         path = self._stages / f"batch-{self._number:06d}.db"

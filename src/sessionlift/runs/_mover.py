@@ -256,7 +256,7 @@ class SessionMover:
         """
         forward = self._legacy.forward(replace(self.options, only=None))
         with self._legacy.mapped():
-            self._legacy.with_room(forward.inventory)
+            self._legacy.inventory(forward)
             forward.know(known)
             try:
                 for group in forward.groups(max_bytes=_BYTES):

@@ -76,7 +76,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         whole = store.forward(replace(options, only=None))
         catalog = _catalog(store, whole, before)
         converter = store.forward(options, dict(read_pairs(known.kept)))
-        inventory = store.with_room(converter.inventory)
+        inventory = store.inventory(converter)
         missing = converter.missing(options.only or ())
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")

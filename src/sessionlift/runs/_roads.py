@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sessionlift.converters import Continuation, Forward, TargetRows
+from sessionlift.converters import Continuation, Forward, Inventory, TargetRows
 from sessionlift.errors import UsageError
 from sessionlift.runs._options import TransferOptions, refuse_choices
-from sessionlift.stores import StoreURL
+from sessionlift.stores import Need, StoreURL
 
 if TYPE_CHECKING:
     from sessionlift.converters.langswarm import LegacySource, LiveSource
@@ -23,6 +23,9 @@ Made = TypeVar("Made")
 MEMORY_LIMIT = "36MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
+_COUNTED = 650
+"""About so many bytes for each session while all of them are counted."""
+
 
 class Source(Protocol):
     """An opened legacy store, ready for its converter."""
@@ -30,10 +33,13 @@ class Source(Protocol):
     def forward(self, options: TransferOptions, kept: Mapping[str, Any] | None = None) -> Forward:
         """A converter of this store. ``kept`` has by session id what an earlier way back kept for it."""
 
-    def with_room(self, work: Callable[[], Made]) -> Made:
+    def inventory(self, forward: Forward) -> Inventory:
+        """What ``forward``, a converter of this store, counts, with the memory that it takes."""
+
+    def with_room(self, work: Callable[[], Made], need: Need | None = None) -> Made:
         """Do ``work``; if it needs more memory than a run should take, do it again with what the machine has.
 
-        So it may be begun more than once: what it fills, it makes itself.
+        So it may be begun more than once: what it fills, it makes itself. ``need`` is what such work has needed.
         """
 
     def mapped(self) -> AbstractContextManager[None]:
@@ -87,10 +93,14 @@ class _SynthSource:
 
         return SynthForward(self._store, options.synth())
 
-    def with_room(self, work: Callable[[], Made]) -> Made:
+    def inventory(self, forward: Forward) -> Inventory:
+        ((sessions,),) = self._store.query("SELECT count(*) FROM session_traces")
+        return self._store.with_room(forward.inventory, Need.of(int(str(sessions)), _COUNTED))
+
+    def with_room(self, work: Callable[[], Made], need: Need | None = None) -> Made:
         """Most stores fit into very little. A session with texts of many megabytes does not, and is moved all the
         same."""
-        return self._store.with_room(work)
+        return self._store.with_room(work, need)
 
     @contextmanager
     def mapped(self) -> Iterator[None]:
@@ -137,7 +147,10 @@ class _LangswarmSource:
 
         return LangswarmForward(self._source, options.langswarm(), kept)
 
-    def with_room(self, work: Callable[[], Made]) -> Made:
+    def inventory(self, forward: Forward) -> Inventory:
+        return forward.inventory()
+
+    def with_room(self, work: Callable[[], Made], need: Need | None = None) -> Made:  # noqa: ARG002 - see below
         return work()  # one session at a time is in memory, however large
 
     @contextmanager

@@ -131,5 +131,5 @@ def _left(store: Store, generation: str, source: str) -> int:
     known = {str(key) for (key,) in store.query("SELECT session_id FROM sessionlift_units WHERE unit = 'session'")}
     with road.open_live(parse_store_url(source)) as legacy, legacy.mapped():
         forward = legacy.forward(TransferOptions())
-        legacy.with_room(forward.inventory)
+        legacy.inventory(forward)
         return sum(1 for session_id in forward.session_ids() if session_id not in known)

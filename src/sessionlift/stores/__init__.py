@@ -2,6 +2,7 @@
 
 from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
+from sessionlift.stores._duckdb_room import Need
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._files import real_file, side_file
 from sessionlift.stores._kept_rows import keep_rows
@@ -26,6 +27,7 @@ __all__ = [
     "Found",
     "LibsqlStore",
     "Mode",
+    "Need",
     "PrivateDirectory",
     "Role",
     "Row",

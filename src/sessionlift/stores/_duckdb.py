@@ -113,14 +113,15 @@ class DuckdbStore(Store):
                 raise
             raise refused from error
 
-    def with_room(self, work: Callable[[], Made]) -> Made:
-        """Do ``work``; if it needs more memory than this store was opened with, do it again with more.
+    def with_room(self, work: Callable[[], Made], need: _duckdb_room.Need | None = None) -> Made:
+        """Do ``work``; if it needs more memory than this store was opened with, or than ``need`` says, do it again with
+        more.
 
         What it gave away before it failed is its own affair: it begins anew each time.
         """
         if self._key is None:
             raise UsageError(f"{self.url.redacted} is closed")
-        return _duckdb_room.with_room(self.connection, self._key, self._usual, work)
+        return _duckdb_room.with_room(self.connection, self._key, self._usual, work, need)
 
     def tidy(self) -> None:
         """Say that a piece of work begins, as ``with_room`` does by itself, so that what those before it have left in

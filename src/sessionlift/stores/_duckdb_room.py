@@ -23,12 +23,38 @@ Key = tuple[int, int] | str
 
 _OFTEN = 32
 """After so many pieces of work the engine is made to forget what it no longer has."""
+_SPILLED = 300
+"""With so many megabytes a million sessions can be counted."""
 
 _lock = threading.Lock()
 _wishes: dict[Key, Counter[int]] = {}
 _pieces: Counter[Key] = Counter()
-_steps: dict[Key, int] = {}
-"""which of the limits the work before came to need"""
+
+
+class Need:
+    """What pieces of one kind of work need, in megabytes: as far as that is known before, then what the last one took.
+
+    So the next one begins with that, and is not begun in vain where rows that are as large lie together.
+    """
+
+    def __init__(self, megabytes: int = 0) -> None:
+        self._known = self._now = megabytes
+        self._pieces = 0
+
+    @classmethod
+    def of(cls, count: int, each: int) -> Need:
+        """That of ``count`` things of ``each`` bytes that are looked at together; of very many the rest is spilled."""
+        return cls(min(count * each // 10**6, _SPILLED))
+
+    def begin(self) -> int:
+        self._pieces += 1
+        # what was large may be long past
+        if self._pieces % _OFTEN == 0:
+            self._now = self._known
+        return self._now
+
+    def learn(self, megabytes: int) -> None:
+        self._now = megabytes
 
 
 def ask(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> None:
@@ -49,7 +75,6 @@ def release(connection: duckdb.DuckDBPyConnection, key: Key, megabytes: int) -> 
             _apply(connection, key)
         else:
             del _wishes[key], _pieces[key]
-            _steps.pop(key, None)
 
 
 def tidy(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
@@ -61,11 +86,8 @@ def tidy(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
     """
     with _lock:
         _pieces[key] += 1
-        if _pieces[key] % _OFTEN:
-            return
-        _steps.pop(key, None)
-        if _wishes[key].total() > 1:
-            # another's work could need memory just now
+        # else another's work could need memory just now
+        if _pieces[key] % _OFTEN or _wishes[key].total() > 1:
             return
         # more than it can, so that it looks through all; then nothing is set
         with suppress(duckdb.OutOfMemoryException):
@@ -79,30 +101,30 @@ def _apply(connection: duckdb.DuckDBPyConnection, key: Key) -> None:
         connection.execute("SET memory_limit = ?", [f"{max(_wishes[key])}MB"])
 
 
-def with_room(connection: duckdb.DuckDBPyConnection, key: Key, usual: int, work: Callable[[], Made]) -> Made:
-    """Do ``work``; where ``usual`` megabytes are too few, do it again with more, at last with half the machine's.
-
-    What follows begins with what this came to need, for a while: rows that are as large lie together.
-    """
+def with_room(
+    connection: duckdb.DuckDBPyConnection, key: Key, usual: int, work: Callable[[], Made], need: Need | None = None
+) -> Made:
+    """Do ``work``; where ``usual`` megabytes, or those of ``need``, are too few, do it again with more, at last with
+    half the machine's."""
     tidy(connection, key)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
-    # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
-    limits = (usual, 2 * usual, 4 * usual, max(physical // 2, usual))
-    step = _steps.get(key, 0)
+    most = max(physical // 2, usual)
+    need = need or Need()
+    limit = min(max(usual, need.begin()), most)
     while True:
-        ask(connection, key, limits[step])
+        ask(connection, key, limit)
         try:
             return work()
         except (duckdb.OutOfMemoryException, StoreError) as error:
             # what the store itself reads comes as ours
             is_ours = not isinstance(error, duckdb.Error)
-            if step + 1 == len(limits) or (is_ours and not isinstance(error.__cause__, duckdb.OutOfMemoryException)):
+            if limit == most or (is_ours and not isinstance(error.__cause__, duckdb.OutOfMemoryException)):
                 raise
         finally:
-            release(connection, key, limits[step])
-        step += 1
-        with _lock:
-            _steps[key] = step
+            release(connection, key, limit)
+        # a little more first: counting many sessions takes twice the usual, a huge text takes what it takes
+        limit = min(2 * limit, most) if limit < 4 * usual else most
+        need.learn(limit)
 
 
 def megabytes(limit: str) -> int:

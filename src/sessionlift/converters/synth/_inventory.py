@@ -56,23 +56,21 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         connection.execute("CREATE OR REPLACE TEMP TABLE sl_only (session_id VARCHAR)")
         connection.execute(f"INSERT INTO sl_only {texts()}", [bind_texts(only)])
         chosen = "WHERE session_id IN (SELECT session_id FROM sl_only)"
-    joins, columns, rows, size = [], [], [], []
+    # one table of all sessions in memory, not one for each of theirs
+    parts, counts, columns = [], [], []
     for table, weight in CHILD_BYTES.items():
-        joins.append(
-            f"LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi, sum({weight}) AS b "
-            f"FROM {table} GROUP BY session_id) AS {table}_c ON {table}_c.session_id = t.session_id"
-        )
-        columns.append(
-            f"coalesce({table}_c.c, 0)::BIGINT AS {table}_rows, {table}_c.lo AS {table}_lo, {table}_c.hi AS {table}_hi"
-        )
-        rows.append(f"coalesce({table}_c.c, 0)")
-        size.append(f"coalesce({table}_c.b, 0)")
+        places = ", ".join(f"{'id' if each == table else 'NULL::BIGINT'} AS {each}" for each in CHILD_BYTES)
+        parts.append(f"SELECT session_id, {places}, {weight} AS size FROM {table} {chosen}")
+        counts.append(f"count({table}) AS {table}_rows, min({table}) AS {table}_lo, max({table}) AS {table}_hi")
+        columns.append(f"coalesce(c.{table}_rows, 0) AS {table}_rows, c.{table}_lo, c.{table}_hi")
     units = (
         f"SELECT t.n, t.place, t.session_id, {', '.join(columns)}, "
-        f"({' + '.join(rows)} + 1)::BIGINT AS all_rows, "
-        f"({' + '.join(size)} + coalesce(strlen(t.metadata::VARCHAR), 0) * 2 + 150)::BIGINT AS all_bytes "
-        "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, metadata "
-        f"FROM session_traces {chosen}) AS t " + " ".join(joins)
+        f"({' + '.join(f'coalesce(c.{table}_rows, 0)' for table in CHILD_BYTES)} + 1)::BIGINT AS all_rows, "
+        "(coalesce(c.size, 0) + t.size)::BIGINT AS all_bytes "
+        "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, "
+        f"coalesce(strlen(metadata::VARCHAR), 0) * 2 + 150 AS size FROM session_traces {chosen}) AS t "
+        f"LEFT JOIN (SELECT session_id, {', '.join(counts)}, sum(size) AS size "
+        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY session_id) AS c ON c.session_id = t.session_id"
     )
     keep_rows(connection, "sl_units", f"{units} ORDER BY n", many=only is None)
     return count_units(connection, whole=only is None)

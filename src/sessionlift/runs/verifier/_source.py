@@ -63,17 +63,19 @@ class SourceIndex:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._db = connection
-        joins, columns = [], []
+        # one table of all sessions in memory, not one for each of theirs
+        parts, counts, columns = [], [], []
         for table in CHILDREN:
-            joins.append(
-                f"LEFT JOIN (SELECT session_id, count(*) AS c, min(id) AS lo, max(id) AS hi FROM {table} "
-                f"GROUP BY session_id) AS {table}_i ON {table}_i.session_id = t.session_id"
-            )
-            columns.append(
-                f"coalesce({table}_i.c, 0)::BIGINT AS {table}_c, {table}_i.lo AS {table}_lo, {table}_i.hi AS {table}_hi"
-            )
-        columns.append("coalesce(strlen(t.metadata::VARCHAR), 0) AS size")
-        index = f"SELECT t.rowid AS n, t.session_id, {', '.join(columns)} FROM session_traces AS t {' '.join(joins)}"
+            places = ", ".join(f"{'id' if each == table else 'NULL::BIGINT'} AS {each}" for each in CHILDREN)
+            parts.append(f"SELECT session_id, {places} FROM {table}")
+            counts.append(f"count({table}) AS {table}_c, min({table}) AS {table}_lo, max({table}) AS {table}_hi")
+            columns.append(f"coalesce(i.{table}_c, 0) AS {table}_c, i.{table}_lo, i.{table}_hi")
+        index = (
+            f"SELECT t.rowid AS n, t.session_id, {', '.join(columns)}, "
+            "coalesce(strlen(t.metadata::VARCHAR), 0) AS size FROM session_traces AS t "
+            f"LEFT JOIN (SELECT session_id, {', '.join(counts)} FROM ({' UNION ALL '.join(parts)}) GROUP BY session_id)"
+            " AS i ON i.session_id = t.session_id"
+        )
         keep_rows(connection, "v_index", f"{index} ORDER BY n", many=True)
         self._next = 0
         self.ordered = {table: self._is_ordered(table) for table in CHILDREN}

@@ -17,10 +17,12 @@ from sessionlift.runs.verifier._readers import TargetReader, id_list
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.runs.verifier._units import ASIDE, UnitTable
-from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
+from sessionlift.stores import DuckdbStore, Need, StoreURL, quote_identifier
 
 MEMORY_LIMIT = "28MB"
 """What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
+_COUNTED = 420
+"""About so many bytes for each session while all of them are looked at."""
 T = TypeVar("T")
 
 
@@ -81,7 +83,9 @@ def open_synth(url: StoreURL, target: TargetReader, options: Mapping[str, Any]) 
         try:
             with source.mapped():
                 # it looks at every row's session first, which takes more where there are many
-                yield source.with_room(lambda: SynthChecker(source, target, options))
+                ((sessions,),) = source.query("SELECT count(*) FROM session_traces")
+                need = Need.of(int(str(sessions)), _COUNTED)
+                yield source.with_room(lambda: SynthChecker(source, target, options), need)
         except duckdb.InterruptException as error:
             raise KeyboardInterrupt from error
 
