@@ -23,7 +23,7 @@ Key = tuple[int, int] | str
 
 _OFTEN = 32
 """After so many pieces of work the engine is made to forget what it no longer has."""
-_SPILLED = 300
+_SPILLED = 160
 """With so many megabytes a million sessions can be counted."""
 
 _lock = threading.Lock()
