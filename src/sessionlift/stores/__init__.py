@@ -17,7 +17,7 @@ from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._sqlite_errors import may_write
 from sessionlift.stores._stage import listed
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
-from sessionlift.stores._value import Row, Value, quote_identifier
+from sessionlift.stores._value import Row, Value, literal, quote_identifier
 
 __all__ = [
     "BUSY_SECONDS",
@@ -42,6 +42,7 @@ __all__ = [
     "file_size_limit",
     "keep_rows",
     "listed",
+    "literal",
     "may_write",
     "needs_recovery",
     "no_room",

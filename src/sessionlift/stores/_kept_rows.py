@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.stores._value import quote_identifier
+from sessionlift.stores._value import literal, quote_identifier
 
 _READ_TOGETHER = 4_096
 """Rows of one group of such a file: about as many sessions as move in some batches."""
@@ -31,11 +31,14 @@ def keep_rows(
     # the engine would take a name with magic for a pattern
     if place and not glob.has_magic(place):
         # the same file each time that this connection keeps them: what it kept before is in nobody's way
-        path = "'" + str(Path(place) / f"{view}-{id(connection):x}.parquet").replace("'", "''") + "'"
-        connection.execute(f"COPY ({query}) TO {path} (FORMAT parquet, ROW_GROUP_SIZE {_READ_TOGETHER})")
+        path = Path(place) / f"{view}-{id(connection):x}.parquet"
+        connection.execute(
+            f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, ROW_GROUP_SIZE {int(_READ_TOGETHER)})"
+        )
         # a directory named a=b is no column
-        origin = f"read_parquet({path}, hive_partitioning = false)"
+        shown = f"SELECT * FROM read_parquet({literal(str(path))}, hive_partitioning = false)"
     else:
-        origin = quote_identifier(f"{view}_rows")
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {origin} AS {query}", list(params))
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote_identifier(view)} AS SELECT * FROM {origin}")
+        table = quote_identifier(f"{view}_rows")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", list(params))
+        shown = f"SELECT * FROM {table}"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote_identifier(view)} AS {shown}")

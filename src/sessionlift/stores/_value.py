@@ -24,6 +24,12 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """``text`` as an SQL string literal of DuckDB, for constants, checked files and names of temporary files: where a
+    statement takes no parameter, or is made once for many rows."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def column_list(columns: Iterable[str]) -> str:
     """Column names as they stand between the brackets of an INSERT."""
     return ", ".join(quote_identifier(column) for column in columns)

@@ -10,7 +10,7 @@ from sessionlift.converters._batch import Loss
 from sessionlift.converters._forward import Forecast, Inventory
 from sessionlift.converters.synth import _sql
 from sessionlift.converters.synth._metadata import reshape
-from sessionlift.stores import quote_identifier
+from sessionlift.stores import literal, quote_identifier
 
 _DOUBTFUL = (r",\s*[\]}]", r"(?i)[:,\[]\s*-?(nan|inf)", "[0-9]{1000}")
 """What the engine's JSON reader lets pass and Python's may not: trailing commas, odd spellings, huge integers."""
@@ -115,7 +115,7 @@ def _ailing(connection: duckdb.DuckDBPyConnection, event_type_unknown: _sql.Cond
 
 def _unreadable(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """Sessions whose metadata Python cannot read: the engine picks those in doubt, and each of them is tried."""
-    doubts = " OR ".join(f"regexp_matches(m, {_sql.literal(pattern)})" for pattern in _DOUBTFUL)
+    doubts = " OR ".join(f"regexp_matches(m, {literal(pattern)})" for pattern in _DOUBTFUL)
     result = connection.cursor().execute(
         "SELECT session_id, m FROM (SELECT session_id, metadata::VARCHAR AS m FROM session_traces) "
         f"WHERE {doubts} OR strlen(m) - strlen(replace(replace(m, '[', ''), '{{', '')) > {_DEEP}"

@@ -13,7 +13,7 @@ from sessionlift.converters.synth import _projection, _sql
 from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.converters.synth._inventory import Group
 from sessionlift.errors import ConversionError
-from sessionlift.stores import quote_identifier
+from sessionlift.stores import literal, quote_identifier
 
 TEMP = {"session_timesteps": "sl_ts", "events": "sl_ev", "messages": "sl_ms"}
 """By legacy table the temporary one that has the group's rows of it; those of session_traces are in ``sl_t``."""
@@ -98,7 +98,7 @@ class Gathered:
         )
         self._db.execute(
             f"UPDATE sl_t SET created = coalesce((SELECT e.created FROM sl_earliest AS e WHERE e.n = sl_t.n), "
-            f"{_sql.literal(NO_TIME)}) WHERE created IS NULL"
+            f"{literal(NO_TIME)}) WHERE created IS NULL"
         )
 
     def check_slots(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from sessionlift.converters.synth import _sql
-from sessionlift.stores import Store, quote_identifier
+from sessionlift.stores import Store, literal, quote_identifier
 
 SEQUENCES = {"session_timesteps": "timestep_id_seq", "events": "event_id_seq", "messages": "message_id_seq"}
 """The sequence from which the old program draws the ids of a table."""
@@ -46,7 +45,7 @@ def advance(db: duckdb.DuckDBPyConnection, table: str, want: int, *, least_sure:
     least, sure = least_sure
     if want < least or (want == least and (sure or not least)):
         return
-    sequence = _sql.literal(SEQUENCES[table])
+    sequence = literal(SEQUENCES[table])
     # where it really stands only a draw tells
     row = db.execute(f"SELECT nextval({sequence})").fetchone()
     if row is not None and row[0] < want:

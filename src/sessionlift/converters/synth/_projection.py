@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from sessionlift.converters._times import LocalTime
 from sessionlift.converters.synth import _sql
-from sessionlift.stores import quote_identifier
+from sessionlift.stores import literal, quote_identifier
 
 TURN_NUMBER = (
     "CASE WHEN json_type(r.step_metadata, '$.turn_number') IN ('UBIGINT', 'BIGINT') "
@@ -165,8 +165,7 @@ def exceptions(times: LocalTime) -> list[str]:
         # one pass over all rows for any of the conditions; the branches then look at the few rows it finds
         anything = " OR ".join(f"({when})" for _, when, _ in found)
         branches = " UNION ALL ".join(
-            f"SELECT r.session_id, {_sql.literal(table)}, r.id, {_sql.literal(column)}, {text} "
-            f"FROM odd AS r WHERE {when}"
+            f"SELECT r.session_id, {literal(table)}, r.id, {literal(column)}, {text} FROM odd AS r WHERE {when}"
             for column, when, text in found
         )
         queries.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sessionlift.converters._times import LocalTime
 from sessionlift.converters.synth._columns import V2_COLUMNS, V2_TEXT
-from sessionlift.stores import quote_identifier
+from sessionlift.stores import literal, quote_identifier
 
 _WHITE_CHARACTERS = ("' '", "chr(9)", "chr(10)", "chr(13)")
 _WHITE = " || ".join(_WHITE_CHARACTERS)
@@ -29,11 +29,6 @@ _CANONICAL_STRING = (
     r"|\\u(00(0[0-7be-f]|1[0-9a-f]|7f|[89a-f][0-9a-f])|0[1-9a-f][0-9a-f]{2}|[1-9a-f][0-9a-f]{3}))*"
     r'"'
 )
-
-
-def literal(text: str) -> str:
-    """``text`` as an SQL string literal. For constants of this package and checked mapping files only."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def iso(utc: str) -> str:
