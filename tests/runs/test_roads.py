@@ -5,18 +5,23 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 import pytest
 from tests.support.made import make_synth_v2
 
-from sessionlift.errors import StoreError, UsageError
+from sessionlift.errors import StoreError, StoreFullError, UsageError
 from sessionlift.generations import MOVED
 from sessionlift.runs import TransferOptions, _roads, migrate, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
 from sessionlift.runs.verifier import _synth_audit, open_reader, system_of
+from sessionlift.runs.verifier._audit import Unit
+from sessionlift.runs.verifier._room import RoomyEngine
+from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
-from sessionlift.stores import Need, open_store, parse_store_url
+from sessionlift.runs.verifier._units import THERE
+from sessionlift.stores import DuckdbStore, Need, open_store, parse_store_url
 
 
 def test_every_generation_that_is_said_to_move_has_a_road() -> None:
@@ -150,6 +155,71 @@ def test_sessions_with_large_metadata_are_compared_together_where_they_need_more
         checker.finish()
     reader.close()
     assert (checker.result.sessions, checker.result.differences) == (80, [])
+
+
+def test_a_batch_that_cannot_be_compared_twice_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "new.db")
+    make_synth_v2(tmp_path / "old.duckdb", sessions=6, seed=3)
+    migrate(source, target, TransferOptions(), verify=False)
+    with closing(sqlite3.connect(target)) as db:
+        db.execute("UPDATE messages SET content = 'changed' WHERE id IN (SELECT id FROM messages LIMIT 2)")
+        db.commit()
+        ids = [str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")]
+    compare = SynthVerifier._compare
+    tries: list[int] = []
+    broken = [False]
+
+    def fail(self: SynthVerifier, batch: Batch, after: Any) -> None:
+        compare(self, batch, after)
+        tries.append(len(batch.ids))
+        if broken[0] and len(batch.ids) > 1:
+            raise duckdb.OutOfMemoryException("not enough")
+
+    monkeypatch.setattr(SynthVerifier, "_compare", fail)
+    counted = []
+    for broken[0] in (False, True):
+        reader = open_reader(parse_store_url(target))
+        with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
+            checker.check(ids)
+            checker.finish()
+        reader.close()
+        result = checker.result
+        assert len(result.differences) == 2
+        counted.append((result.sessions, result.rows, result.values, result.by_table, result.differing))
+    assert counted[0] == counted[1]
+    assert tries == [6, 6, 6, 1, 1, 1, 1, 1, 1], "once, once with more memory, then each alone"
+
+
+@pytest.mark.slow
+def test_an_audit_of_many_sessions_gets_the_memory_that_it_needs(tmp_path: Path) -> None:
+    sessions = 40_000
+    config: dict[str, Any] = {"temp_directory": str(tmp_path / "spill"), "threads": 1}
+    with duckdb.connect(str(tmp_path / "some.duckdb"), config=config) as db:
+        db.execute(
+            f"CREATE TABLE v_index AS SELECT range AS n, md5(range::VARCHAR) AS session_id FROM range({sessions})"
+        )
+        ids = [str(key) for (key,) in db.execute("SELECT session_id FROM v_index ORDER BY n").fetchall()]
+        db.execute("SET memory_limit = '8MB'")
+        before = db.execute("SELECT current_setting('memory_limit')").fetchone()
+        engine = RoomyEngine(db)
+        units = _synth_audit.DuckdbUnits(engine)
+        units.load(Unit("session", key, "run", key * 2, key * 2, "moved") for key in sorted(ids))
+        assert [key for chunk in units.chunks("run", THERE) for key in chunk] == ids
+        units.meet([ids[: sessions // 2]])
+        assert (units.sessions(), units.lost(), units.unmoved(None)[0], units.native()[0]) == (sessions, 0, 0, 0)
+        assert db.execute("SELECT current_setting('memory_limit')").fetchone() == before, "again and again"
+
+
+def test_a_temporary_file_that_grows_too_large_is_told_as_that(tmp_path: Path) -> None:
+    make_synth_v2(tmp_path / "old.duckdb", sessions=1, seed=3)
+    said = 'IO Error: Could not write file "/tmp/x/duckdb_temp_storage_DEFAULT-0.tmp": File too large'
+    with (
+        open_store(str(tmp_path / "old.duckdb"), mode="ro", role="source") as store,
+        pytest.raises(StoreFullError, match="larger than this process may write") as told,
+        cast("DuckdbStore", store).mapped(),
+    ):
+        raise duckdb.IOException(said)
+    assert "ulimit -f" in told.value.hint
 
 
 def test_memory_that_is_short_is_told_as_that(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class ConvertWorker:
                 "rows": inventory.rows,
                 "orphans": inventory.orphans,
                 "bytes": inventory.bytes,
-                "missing": self._converter.missing(self._options.only or ()),
+                "missing": self._source.with_room(lambda: self._converter.missing(self._options.only or ())),
                 "next_ids": self._converter.next_ids(),
                 "snapshot": str(snapshot) if self._source.snapshot(snapshot) else None,
                 "foreign": list(self._converter.foreign()),

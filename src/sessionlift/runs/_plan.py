@@ -77,7 +77,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         catalog = _catalog(store, whole, before)
         converter = store.forward(options, dict(read_pairs(known.kept)))
         inventory = store.inventory(converter)
-        missing = converter.missing(options.only or ())
+        missing = store.with_room(lambda: converter.missing(options.only or ()))
         if missing:
             raise UsageError(f"the source has no session {missing[0]!r}", hint="check the ids given with --only")
         report.total_sessions = inventory.sessions

@@ -123,6 +123,13 @@ class DuckdbStore(Store):
             raise UsageError(f"{self.url.redacted} is closed")
         return _duckdb_room.with_room(self.connection, self._key, self._usual, work, need)
 
+    def allow(self, megabytes: int) -> None:
+        """Let this store have so much memory from now on."""
+        if self._key is not None:
+            _duckdb_room.ask(self.connection, self._key, megabytes)
+            _duckdb_room.release(self.connection, self._key, self._usual)
+            self._usual = megabytes
+
     def tidy(self) -> None:
         """Say that a piece of work begins, as ``with_room`` does by itself, so that what those before it have left in
         memory is given back from time to time."""

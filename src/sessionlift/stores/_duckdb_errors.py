@@ -51,6 +51,12 @@ def map_duckdb_error(
             holder_pid=os.getpid(),
             **common,
         )
+    if "file too large" in low:
+        return StoreFullError(
+            f"a file of {path}, or of its temporary ones, would become larger than this process may write",
+            hint="raise the limit (`ulimit -f`), then run the same command again",
+            **common,
+        )
     if "no space left" in low or "disk quota" in low or "could not write all bytes" in low:
         return StoreFullError(
             f"no space is left on the disk that holds {path} or its temporary files",

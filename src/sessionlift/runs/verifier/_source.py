@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from sessionlift.runs.verifier._readers import Rows
+from sessionlift.runs.verifier._room import roomy
 from sessionlift.stores import keep_rows
 
 CHILDREN = ("session_timesteps", "events", "messages")
@@ -117,12 +118,13 @@ class SourceIndex:
 
     def _look(self, ids: Sequence[str], which: str, params: Sequence[int]) -> Rows:
         columns = ", ".join(f"i.{t}_c, i.{t}_lo, i.{t}_hi" for t in CHILDREN)
-        return self._db.execute(
+        query = (
             f"SELECT i.session_id, i.n, {columns}, i.size FROM v_index AS i "
             "JOIN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')) AS id) AS w ON w.id = i.session_id "
-            f"{which} ORDER BY i.n",
-            [json.dumps(list(ids)), *params],
-        ).fetchall()
+            f"{which} ORDER BY i.n"
+        )
+        bound = [json.dumps(list(ids)), *params]
+        return roomy(self._db, lambda: self._db.execute(query, bound).fetchall())
 
     def _batch(self, rows: list[tuple[Any, ...]]) -> Batch:
         ids = [str(row[0]) for row in rows]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -18,6 +19,7 @@ from sessionlift.runs.verifier._given_back import CANNOT_SEE as GIVEN_BACK
 from sessionlift.runs.verifier._given_back import given_back, rows_of
 from sessionlift.runs.verifier._outside import Outside
 from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._room import room, roomy
 from sessionlift.runs.verifier._source import Batch, SourceIndex
 
 METHOD = (
@@ -44,8 +46,6 @@ CANNOT_SEE = [
     GIVEN_BACK,
 ]
 
-ROOM = "4GB"
-"""What the engine may use where a session's rows do not fit into the process's own limit."""
 _PASSED_ON = (SessionliftError, duckdb.IOException, duckdb.InterruptException, duckdb.FatalException, BrokenPipeError)
 """What ends the comparison: the store itself cannot be read. Anything else is told of the session it comes from."""
 
@@ -124,7 +124,7 @@ class SynthVerifier:
             if after is not None:
                 after(batch)
                 continue
-            source = _digests.source_digests(self._source, batch)
+            source = self._source_digests(batch)
             target = _digests.target_digests(self._target, batch.ids)
             for session in batch.ids:
                 found = (source.get(session), target[session])
@@ -135,9 +135,9 @@ class SynthVerifier:
     def _tried(self, batch: Batch, after: Callable[[Batch], None] | None) -> bool:
         """Compare a batch, with more memory if it needs it. Where that cannot be done: False, and nothing counted."""
         before = self._state()
-        for room in (nullcontext, self.room):
+        for memory in (nullcontext(), room(self._source)):
             try:
-                with room():
+                with memory:
                     self._compare(batch, after)
             except _PASSED_ON:
                 raise
@@ -161,7 +161,7 @@ class SynthVerifier:
             for batch in self._batches([session]):
                 before = self._state()
                 try:
-                    with self.room():
+                    with room(self._source):
                         self._compare(batch, after)
                 except _PASSED_ON:
                     raise
@@ -193,20 +193,9 @@ class SynthVerifier:
         result.sessions, result.rows, result.values, kept, result.more, waiting = state[:6]
         del result.differences[kept:]
         self._outside.cut(waiting)
-        result.differing, result.by_table = state[6:8]
+        # the state may be gone back to more than once
+        result.differing, result.by_table = dict(state[6]), dict(state[7])
         self.unlinked.update(state[8])
-
-    @contextmanager
-    def room(self) -> Iterator[None]:
-        """Within this the engine may use more memory, for rows that do not fit otherwise."""
-        row = self._source.execute("SELECT current_setting('memory_limit')").fetchone()
-        self._source.execute(f"SET memory_limit = '{ROOM}'")
-        try:
-            yield
-        finally:
-            if row is not None:
-                with suppress(duckdb.Error):
-                    self._source.execute("SET memory_limit = ?", [str(row[0])])
 
     def check_catalog(self) -> None:
         """Compare every row of systems, versions, experiments and links; the target may have its own."""
@@ -262,16 +251,20 @@ class SynthVerifier:
         """
         for batch in self.index.batches(ids):
             codes = _reasons.codes(self._target, batch.ids)
+            traces = roomy(self._source, partial(_quarantine.traces, self._source, batch))
             wrong = {
                 session: why
-                for session, created, moment, metadata in _quarantine.traces(self._source, batch)
+                for session, created, moment, metadata in traces
                 if (why := self._could_move(codes.get(session, set()), created, moment, metadata)) is not None
             }
             if not wrong:
                 continue
-            for session, digest in _digests.source_digests(self._source, batch).items():
+            for session, digest in self._source_digests(batch).items():
                 if session in wrong and digest == known[session]:
                     _quarantine.out_of_place(self.result, session, "session_traces", session, wrong[session])
+
+    def _source_digests(self, batch: Batch) -> dict[str, str]:
+        return roomy(self._source, lambda: _digests.source_digests(self._source, batch))
 
     def _could_move(self, codes: set[str], created: bool, moment: int | None, metadata: str | None) -> str | None:
         """What is wrong with ``codes``, by which all rows of a session are in quarantine; None where nothing is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 
@@ -14,6 +14,7 @@ from sessionlift.runs.verifier._audit import Finding, Unit, parsed
 from sessionlift.runs.verifier._auditor import Auditor, Checker
 from sessionlift.runs.verifier._carried import LeftAlone, carried, catalog_complement
 from sessionlift.runs.verifier._readers import TargetReader, id_list
+from sessionlift.runs.verifier._room import RoomyEngine, room, roomy
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
 from sessionlift.runs.verifier._units import ASIDE, UnitTable
@@ -21,9 +22,9 @@ from sessionlift.stores import DuckdbStore, Need, StoreURL, quote_identifier
 
 MEMORY_LIMIT = "28MB"
 """What DuckDB may use in the verifier's process; it reads block by block, and spills what it sorts."""
+_AUDIT_MEGABYTES = 64
 _COUNTED = 420
 """About so many bytes for each session while all of them are looked at."""
-T = TypeVar("T")
 
 
 class DuckdbUnits(UnitTable):
@@ -62,7 +63,7 @@ class SynthChecker(Checker):
     def as_moved(self, units: Sequence[tuple[str, str, str]]) -> list[str]:
         known = {session: (source, target) for session, source, target in units}
         found: list[str] = []
-        with self.verifier.room():
+        with room(self._source):
             for batch in self.verifier.index.batches(list(known)):
                 source = _digests.source_digests(self._source, batch)
                 target = _digests.target_digests(self._target, batch.ids)
@@ -73,6 +74,8 @@ class SynthChecker(Checker):
         self.verifier.check_catalog()
 
     def auditor(self, *, only: Sequence[str] | None, progress: Callable[[int, int], None]) -> Auditor:
+        # nobody else works beside it, and it asks for all sessions again and again
+        self._store.allow(_AUDIT_MEGABYTES)
         return SynthAuditor(self._source, self._target, self, only=only, progress=progress)
 
 
@@ -121,15 +124,7 @@ class SynthAuditor(Auditor):
         self._db, self._verifier, self._compare = source, checker.verifier, checker.check
         self._catalog_orphans = False
         self._moved_by_table: dict[str, int] = {}
-        super().__init__(target, checker, DuckdbUnits(source), only=only, progress=progress)
-
-    def _roomy(self, call: Callable[[], T]) -> T:
-        """Call again with more memory for the engine where a row does not fit into what it has."""
-        try:
-            return call()
-        except duckdb.OutOfMemoryException:
-            with self._verifier.room():
-                return call()
+        super().__init__(target, checker, DuckdbUnits(RoomyEngine(source)), only=only, progress=progress)
 
     def _check(self, ids: Sequence[str]) -> None:
         self._compare(ids, self._compare_digests)
@@ -169,7 +164,7 @@ class SynthAuditor(Auditor):
         return _digests.target_digests(self._target, ids)
 
     def _quarantine(self, claim: str | None, catalog: Unit | None) -> None:
-        with self._verifier.room():
+        with room(self._db):
             self._compare_quarantine(claim, catalog is not None)
 
     def _compare_quarantine(self, claim: str | None, with_catalog: bool) -> None:
@@ -209,7 +204,7 @@ class SynthAuditor(Auditor):
 
     def _catalog(self, unit: Unit) -> None:
         self._verifier.check_catalog()
-        source = self._roomy(lambda: _digests.source_catalog_digests(self._db))
+        source = roomy(self._db, lambda: _digests.source_catalog_digests(self._db))
         # a run that chose sessions left the rows of none alone
         only = self._options.get(unit.run_id, {}).get("only")
         self._catalog_orphans = only is None
@@ -269,8 +264,8 @@ class SynthAuditor(Auditor):
             mapping = mappings_of(self._options[run_id])
             # nobody has counted which of these are of sessions that have changed in the source
             unlinked = {} if self._moved_on else self._verifier.unlinked
-            audit.losses = self._roomy(
-                lambda: _losses.count(self._db, run_id, **mapping, unlinked=unlinked, versions=versions)
+            audit.losses = roomy(
+                self._db, lambda: _losses.count(self._db, run_id, **mapping, unlinked=unlinked, versions=versions)
             )
         mine = "WHERE session_id IN (SELECT session_id FROM v_units)"
         for table in _digests.SESSION_TABLES:
