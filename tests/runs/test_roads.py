@@ -17,6 +17,7 @@ from sessionlift.runs import TransferOptions, _roads, migrate, plan
 from sessionlift.runs._roads import SOURCES, road_from, road_to
 from sessionlift.runs.verifier import _synth_audit, open_reader, system_of
 from sessionlift.runs.verifier._audit import Unit
+from sessionlift.runs.verifier._compare import Comparison
 from sessionlift.runs.verifier._room import RoomyEngine
 from sessionlift.runs.verifier._source import Batch
 from sessionlift.runs.verifier._synth import SynthVerifier
@@ -117,6 +118,17 @@ def test_a_plan_gets_the_room_that_a_run_has(tmp_path: Path, monkeypatch: pytest
     assert (cramped.migrated_sessions, cramped.tables) == (expected.migrated_sessions, expected.tables)
 
 
+def compared(source: str, target: str) -> Comparison:
+    """What the verifier finds in all sessions of the target."""
+    reader = open_reader(parse_store_url(target))
+    with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
+        with closing(sqlite3.connect(target)) as db:
+            checker.check([str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")])
+        checker.finish()
+    reader.close()
+    return checker.result
+
+
 @pytest.mark.slow
 def test_a_verifier_gets_the_room_that_it_needs_to_look_at_all_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -126,13 +138,8 @@ def test_a_verifier_gets_the_room_that_it_needs_to_look_at_all_sessions(
     make_synth_v2(tmp_path / "old.duckdb", sessions=20, seed=3)
     migrate(source, target, TransferOptions(), verify=False)
     monkeypatch.setattr(_synth_audit, "MEMORY_LIMIT", "12MB")
-    reader = open_reader(parse_store_url(target))
-    with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
-        with closing(sqlite3.connect(target)) as db:
-            checker.check([str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")])
-        checker.finish()
-    reader.close()
-    assert (checker.result.sessions, checker.result.differences) == (20, [])
+    result = compared(source, target)
+    assert (result.sessions, result.differences) == (20, [])
 
 
 @pytest.mark.slow
@@ -148,13 +155,8 @@ def test_sessions_with_large_metadata_are_compared_together_where_they_need_more
     migrate(source, target, TransferOptions(), verify=False)
     monkeypatch.setattr(_synth_audit, "MEMORY_LIMIT", "16MB")
     monkeypatch.setattr(SynthVerifier, "_one_by_one", lambda *_: pytest.fail("compared one by one"))
-    reader = open_reader(parse_store_url(target))
-    with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
-        with closing(sqlite3.connect(target)) as db:
-            checker.check([str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")])
-        checker.finish()
-    reader.close()
-    assert (checker.result.sessions, checker.result.differences) == (80, [])
+    result = compared(source, target)
+    assert (result.sessions, result.differences) == (80, [])
 
 
 def test_a_batch_that_cannot_be_compared_twice_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +166,6 @@ def test_a_batch_that_cannot_be_compared_twice_is_counted_once(tmp_path: Path, m
     with closing(sqlite3.connect(target)) as db:
         db.execute("UPDATE messages SET content = 'changed' WHERE id IN (SELECT id FROM messages LIMIT 2)")
         db.commit()
-        ids = [str(key) for (key,) in db.execute("SELECT session_id FROM session_traces")]
     compare = SynthVerifier._compare
     tries: list[int] = []
     broken = [False]
@@ -178,12 +179,7 @@ def test_a_batch_that_cannot_be_compared_twice_is_counted_once(tmp_path: Path, m
     monkeypatch.setattr(SynthVerifier, "_compare", fail)
     counted = []
     for broken[0] in (False, True):
-        reader = open_reader(parse_store_url(target))
-        with system_of("synth.v2").open(parse_store_url(source), reader, {}) as checker:
-            checker.check(ids)
-            checker.finish()
-        reader.close()
-        result = checker.result
+        result = compared(source, target)
         assert len(result.differences) == 2
         counted.append((result.sessions, result.rows, result.values, result.by_table, result.differing))
     assert counted[0] == counted[1]
