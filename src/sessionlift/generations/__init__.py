@@ -33,6 +33,7 @@ if _typing.TYPE_CHECKING:
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._kept_digests import KeptState, kept_state, refuse_altered
     from sessionlift.generations._late import late_indexes, leave_out_indexes, make_late_indexes
+    from sessionlift.generations._place import is_vacant
     from sessionlift.generations._prepare import check_target, prepare_target
     from sessionlift.generations._revision import Settled
     from sessionlift.generations._schema import (
@@ -68,6 +69,7 @@ __all__ = [
     "detect",
     "has_earlier_ledger",
     "has_ledger_stamp",
+    "is_vacant",
     "kept_rows",
     "kept_state",
     "late_indexes",
@@ -113,6 +115,7 @@ _HOME = {
     "detect": "_detect",
     "has_earlier_ledger": "_detect",
     "has_ledger_stamp": "_detect",
+    "is_vacant": "_place",
     "kept_rows": "_kept",
     "kept_state": "_kept_digests",
     "late_indexes": "_late",

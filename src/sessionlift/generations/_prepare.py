@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from sessionlift.errors import GenerationError, StoreNotFoundError, UsageError, WrongGenerationError
+from sessionlift.errors import GenerationError, WrongGenerationError
 from sessionlift.generations import _structure
 from sessionlift.generations._connect import over
 from sessionlift.generations._detect import (
@@ -18,18 +18,11 @@ from sessionlift.generations._detect import (
     require_generation,
 )
 from sessionlift.generations._late import late_indexes
-from sessionlift.generations._revision import wrong_engine
+from sessionlift.generations._place import TARGET_REVISIONS, is_vacant, require_engine
 from sessionlift.generations._schema import refuse_newer, run, verify_stamped
 from sessionlift.generations._signatures import VERSION_TABLE
-from sessionlift.stores import Store, StoreURL, open_store, parse_store_url, real_file, sniff
+from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
 
-# generation -> its revision, and whether it lives on DuckDB
-_REVISIONS = {
-    "synth.v2": ("synth_v2", True),
-    "synth.v3": ("synth_v3", False),
-    "langswarm.v1": ("langswarm_v1", False),
-    "langswarm.v2": ("langswarm_v2", False),
-}
 # an application that changes over step by step has new sessions in its store before the first old one comes
 _ADOPTED = {"langswarm.v2"}
 
@@ -53,7 +46,7 @@ def prepare_target(url: StoreURL | str, generation: str, *, create: bool = True,
     errors, all with exit code 4.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
-    _require_engine(where, generation)
+    require_engine(where, generation)
     with (
         open_store(where, mode="create" if create else "rw", role="target") as store,
         over(store) as connection,
@@ -76,17 +69,8 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
     None for a store that is not there yet, or empty. Whether it can be written to is not tried.
     """
     where = parse_store_url(url) if isinstance(url, str) else url
-    _require_engine(where, generation)
-    if where.path is not None:
-        if not (parent := real_file(where.path).parent).is_dir():
-            raise StoreNotFoundError(
-                f"there is no directory {parent}",
-                hint="create it, or check the path",
-                store=where.redacted,
-                role="target",
-            )
-        if sniff(where.path) in ("missing", "empty"):
-            return None
+    if is_vacant(where, generation):
+        return None
     with open_store(where, mode="ro", role="target") as store, over(store) as connection:
         try:
             found, stamps = _looked_at(store, connection, where, generation)
@@ -99,7 +83,7 @@ def check_target(url: StoreURL | str, generation: str) -> Detection | None:
 
 def _prepared(store: Store, connection: Connection, where: StoreURL, generation: str) -> Detection:
     found, stamps = _looked_at(store, connection, where, generation)
-    wanted = [_REVISIONS[generation][0]]
+    wanted = [TARGET_REVISIONS[generation][0]]
     if where.engine != "duckdb":
         wanted.append(LEDGER_REVISION)
     lacking = [revision for revision in wanted if revision not in stamps]
@@ -130,7 +114,8 @@ def _looked_at(
         if generation not in _ADOPTED:
             _refuse_foreign_rows(found, stamps, named)
         # what the real program made has no stamp yet, and has to be exact all the same
-        verify_stamped(connection, sorted({*stamps, _REVISIONS[generation][0]}), store=named, late=late_indexes(store))
+        exact = sorted({*stamps, TARGET_REVISIONS[generation][0]})
+        verify_stamped(connection, exact, store=named, late=late_indexes(store))
     return found, stamps
 
 
@@ -144,18 +129,6 @@ def _adopted(found: Detection, stamps: list[str]) -> list[str]:
 
 def _is_ours(found: Detection, stamps: list[str]) -> bool:
     return found.ledger and has_ledger_stamp(stamps)
-
-
-def _require_engine(where: StoreURL, generation: str) -> None:
-    # before the store is opened, for opening makes the file
-    if generation not in _REVISIONS:
-        raise UsageError(f"no target of {generation} can be made", hint=f"one of {', '.join(_REVISIONS)}")
-    if where.engine == "duckdb" and where.path is not None and where.path.exists():
-        return
-    if where.engine == "json" or (where.engine == "duckdb") != _REVISIONS[generation][1]:
-        dialect = "duckdb" if _REVISIONS[generation][1] else "sqlite"
-        found = where.engine if where.engine in ("duckdb", "json") else "sqlite"
-        raise wrong_engine(generation, dialect, found, store=where.redacted)
 
 
 def _refuse_foreign_rows(found: Detection, stamps: list[str], named: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from alembic import context, op
 from sqlalchemy import Connection
 
-from sessionlift.errors import GenerationError, UsageError, WrongGenerationError
+from sessionlift.errors import GenerationError, UsageError
 from sessionlift.generations import _sqltext, _structure
+from sessionlift.generations._place import wrong_engine
 from sessionlift.generations._signatures import VERSION_TABLE
 from sessionlift.stores import quote_identifier
 
 _LISTED = 20  # of the differences in a message; all of them are in the error's fields
-_ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
 
 
 def drop_empty_version_table(connection: Connection) -> None:
@@ -68,18 +68,6 @@ def differs(found: list[str], name: str, *, store: str | None = None) -> Generat
         store=store,
         generation=name,
         found=found,
-    )
-
-
-def wrong_engine(name: str, dialect: str, found: str, *, store: str | None = None) -> WrongGenerationError:
-    """The error for a revision that was asked for on an engine where it does not live."""
-    on = _ENGINES.get(found, "a JSON file")
-    return WrongGenerationError(
-        f"{name} lives on {_ENGINES[dialect]}, and {store or 'this store'} is on {on}",
-        hint=f"name a store on {_ENGINES[dialect]}",
-        store=store,
-        role="target",
-        generation=name,
     )
 
 

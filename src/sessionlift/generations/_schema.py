@@ -28,7 +28,8 @@ from sessionlift.generations import _structure
 from sessionlift.generations._connect import connect, over
 from sessionlift.generations._detect import detect_in, read_shape, read_stamps
 from sessionlift.generations._late import late_indexes
-from sessionlift.generations._revision import Settled, differs, wrong_engine
+from sessionlift.generations._place import wrong_engine
+from sessionlift.generations._revision import Settled, differs
 from sessionlift.stores import Store, StoreURL, open_store, parse_store_url
 
 _LEDGER = "ledger"

@@ -6,15 +6,16 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from sessionlift import generations
-from sessionlift.converters import SESSION, Forecast, Forward, Inventory, Quarantined
-from sessionlift.errors import StoreNotFoundError, UsageError
+from sessionlift.converters import SESSION, Forecast, Forward, Group, Inventory, Quarantined
+from sessionlift.errors import UsageError
 from sessionlift.generations import detect, require_generation
 from sessionlift.reports import Report, Throughput, write
 from sessionlift.runs._batches import ERRORS as NAMED
-from sessionlift.runs._known import Known, is_blank, known_in
+from sessionlift.runs._known import Known, known_in
 from sessionlift.runs._moved_before import Counted, MovedBefore, offered_catalog
 from sessionlift.runs._options import TransferOptions, assumptions
 from sessionlift.runs._pairs import read_pairs
@@ -23,10 +24,10 @@ from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id, refuse_other_file, store_info
 from sessionlift.runs._roads import SOURCES, Source, chosen_road
 from sessionlift.runs._tally import ERRORS, Tally
-from sessionlift.stores import PrivateDirectory, Store, StoreURL, open_store, parse_store_url
+from sessionlift.stores import PrivateDirectory, open_store, parse_store_url
 
-SAMPLE_ROWS = 10_000
-# of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting is this share of it
+SAMPLE_ROWS = 8_000
+# of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting its rows is this share of it
 _CONVERTING = 0.55
 _START = 0.8
 # bytes of a finished target, its indexes and ledger included, for each byte of a source row's values
@@ -63,9 +64,9 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     tally.beside(found.beside)
     with ExitStack() as stack:
         there, known, before = None, Known(), None
-        if goal is not None:
+        if goal is not None and not generations.is_vacant(goal, road.target):
             generations.check_target(goal, road.target)
-            there = _opened(goal, stack)
+            there = stack.enter_context(open_store(goal, mode="ro", role="target"))
         if there is not None:
             known = known_in(there, where, options, stack.enter_context(PrivateDirectory("plan")))
             before = MovedBefore(where, there, road, known, options) if known.sessions else None
@@ -109,16 +110,6 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     if report_file is not None:
         write(report, report_file)
     return report
-
-
-def _opened(goal: StoreURL, stack: ExitStack) -> Store | None:
-    """The target, if there is one."""
-    if is_blank(goal):
-        return None
-    try:
-        return stack.enter_context(open_store(goal, mode="ro", role="target"))
-    except StoreNotFoundError:
-        return None
 
 
 def _catalog(store: Source, whole: Forward, before: MovedBefore | None) -> Message:
@@ -169,12 +160,23 @@ def _sessions(
 
 
 def _estimate(converter: Forward, inventory: Inventory) -> float:
-    """Seconds that a run takes, from converting the store's first few sessions."""
-    first = next(iter(converter.groups(max_rows=SAMPLE_ROWS)), None)
-    if first is None or first.rows == 0:
+    """Seconds that a run takes, from converting some of the store's first sessions.
+
+    What a batch takes however few its rows are, is no part of what a row takes: a run's batches are larger than the
+    sample. One session on its own tells it.
+    """
+    # of many batches the first is a small one
+    sample = list(islice(converter.groups(max_rows=SAMPLE_ROWS), 2))[-1:]
+    if not sample:
         return _START
+    alone = next(iter(converter.singles(sample[0])))
+    for_one, for_all = (_seconds(converter, group) for group in (alone, *sample))
+    rows, more = sample[0].rows, sample[0].rows - alone.rows
+    each = (for_all - for_one) / more if for_all > for_one and more > 0 else for_all / max(rows, 1)
+    return _START + for_one + each * sum(inventory.rows.values()) / _CONVERTING
+
+
+def _seconds(converter: Forward, group: Group) -> float:
     begun = time.perf_counter()
-    converter.convert(first, Counted())
-    seconds = time.perf_counter() - begun
-    rows = sum(inventory.rows.values())
-    return _START + seconds * (rows / first.rows) / _CONVERTING if rows > first.rows else _START + seconds
+    converter.convert(group, Counted())
+    return time.perf_counter() - begun
