@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import trace_bridge
 from benchmarks.contestants._mapping import COLUMNS
 
 from sessionlift._demo import make_synth_v2
@@ -49,3 +50,17 @@ def test_no_table_of_the_store_is_left_out_of_the_naive_work() -> None:
         "events",
         "messages",
     }
+
+
+@pytest.mark.slow
+def test_the_bare_way_that_a_first_use_is_compared_with_moves_the_session(tmp_path: Path) -> None:
+    made = make_synth_v2(tmp_path / "v2.duckdb", sessions=4)
+    (tmp_path / "work").mkdir()
+
+    took = trace_bridge.measured(made.path, tmp_path / "work", 2)
+
+    assert set(took) == {"bare", "first use", "stays", "shadow", "later use"}
+    assert all(took.values())
+    count = [sys.executable, "-c", COUNT, str(tmp_path / "work" / "bare.db"), "session_traces"]
+    done = subprocess.run(count, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["3"]  # those of two uses, and the first, which is not timed
