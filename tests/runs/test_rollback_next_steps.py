@@ -18,8 +18,18 @@ from tests.support.moved import change, query, snapshot
 from tests.support.roads_back import SWARM, SYNTH, System
 from tests.support.taken_back import V2_MESSAGE, ledger
 
+from sessionlift.errors import NotTakenBackError
+from sessionlift.generations import known_columns
+from sessionlift.ledger import Ledger
 from sessionlift.reports import Report, render_text
-from sessionlift.runs import RollbackOptions, TransferOptions, _rollback_rounds, migrate, rollback
+from sessionlift.runs import (
+    RollbackOptions,
+    TransferOptions,
+    _rollback_rounds,
+    downgrade_schema,
+    migrate,
+    rollback,
+)
 from sessionlift.runs._readable import UNREADABLE
 from sessionlift.runs._rollback_check import Check
 from sessionlift.runs._rollback_rows import Watched
@@ -263,6 +273,42 @@ def test_a_text_that_is_not_utf8_keeps_its_own_session_alone(moved: Moved) -> No
     assert moved.has_taken_back(moved.take_back(), one, moved.source)
 
 
+def test_what_the_application_wrote_into_a_column_that_it_has_added_stays_in_the_ledger(moved: Moved) -> None:
+    """No legacy store has a place for it, and it leaves the target with the rows."""
+    one, other, *_ = moved.ids
+    table = "session_messages" if moved.system is SWARM else "messages"
+    change(moved.target, f"ALTER TABLE {moved.system.home} ADD COLUMN note TEXT")
+    change(moved.target, f"ALTER TABLE {table} ADD COLUMN score REAL")
+    change(moved.target, f"UPDATE {moved.system.home} SET note = 'kept' WHERE session_id = ?", one)
+    change(moved.target, f"UPDATE {table} SET score = -0.5 WHERE session_id = ?", other)
+    ((many,),) = query(moved.target, f"SELECT count(score) FROM {table}")
+    told = sorted([("added_column_kept", moved.system.home, "note", 1), ("added_column_kept", table, "score", many)])
+
+    dry = rollback(str(moved.target), RollbackOptions(everything=True), dry_run=True).report
+    report = moved.take_back()
+
+    for each in (dry, report):
+        assert [(loss.code, loss.table, loss.column, loss.count) for loss in each.losses] == told
+        assert each.migrated_sessions == len(moved.ids)
+    with open_store(str(moved.target), mode="ro", role="target") as store:
+        kept = {key: Ledger(store).complement(key).get("discarded", {}) for key in moved.ids}
+    assert [row["note"] for row in kept[one][moved.system.home]] == ["kept"]
+    assert [row["score"] for row in kept[other][table]] == [-0.5] * many
+    assert [key for key in moved.ids if kept[key]] == [one, other]
+    with pytest.raises(NotTakenBackError, match="2 sessions"):
+        downgrade_schema(str(moved.target), "base")
+
+
+def test_so_does_a_session_with_a_text_there_that_is_not_utf8(moved: Moved) -> None:
+    one = moved.ids[0]
+    change(moved.target, f"ALTER TABLE {moved.system.home} ADD COLUMN note TEXT")
+    change(moved.target, f"UPDATE {moved.system.home} SET note = {NO_TEXT} WHERE session_id = ?", one)
+    report = moved.take_back()
+    assert codes(report) == [(one, "target_unreadable")]
+    assert f"{moved.system.home}.note is a text that is not UTF-8" in report.errors[0].error
+    assert [key for key, state in ledger(moved.target).items() if state == "moved"] == [one]
+
+
 @pytest.mark.torture
 def test_so_it_does_in_every_column_of_every_table(moved: Moved) -> None:
     one, others = moved.ids[0], moved.ids[1:]
@@ -282,7 +328,11 @@ def test_so_it_does_in_every_column_of_every_table(moved: Moved) -> None:
                 change(moved.target, f"UPDATE {table} SET {column} = {NO_TEXT} WHERE rowid = ?", whole[0][0])
                 where = f"{('libsql', 'sqlite')[tried % 2]}://{moved.target}"
                 with open_store(where, mode="ro", role="target") as store:
-                    watched = Watched(store, moved.system.tables)
+                    watched = Watched(
+                        store,
+                        moved.system.tables,
+                        known_columns("langswarm.v2" if moved.system is SWARM else "synth.v3"),
+                    )
                     seen, why = watched.digests(moved.ids), watched.unreadable(moved.ids)
                 assert [key for key in moved.ids if seen[key] == UNREADABLE] == [one] == [*why], f"{table}.{column}"
                 assert f"{table}.{column} is" in why[one]

@@ -186,3 +186,14 @@ def test_the_next_move_brings_what_no_session_owns_again_though_the_ledger_was_l
     assert query(target, "SELECT * FROM systems ORDER BY 1") == systems
     verified = sessionlift("verify", source, target)
     assert verified.code == 0, verified.out
+
+
+def test_a_value_in_a_column_that_the_application_has_added_is_not_dropped_unasked(sessionlift: Warm, v3: Path) -> None:
+    change(v3, "ALTER TABLE systems ADD COLUMN note TEXT")
+    change(v3, "UPDATE systems SET note = 'mine' WHERE rowid = 1")
+    assert take_back(sessionlift, v3, "--all", "--no-backup").code == 0
+    said = refused(v3)
+    assert said["values"] == {"systems.note": 1}
+    assert "save what is wanted of it" in said["hint"]
+    change(v3, "UPDATE systems SET note = NULL")
+    assert downgrade_schema(str(v3), "base") == []

@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
         detect,
         has_earlier_ledger,
         has_ledger_stamp,
+        known_columns,
         require_generation,
     )
     from sessionlift.generations._kept import kept_rows
@@ -72,6 +73,7 @@ __all__ = [
     "is_vacant",
     "kept_rows",
     "kept_state",
+    "known_columns",
     "late_indexes",
     "leave_out_indexes",
     "make_late_indexes",
@@ -118,6 +120,7 @@ _HOME = {
     "is_vacant": "_place",
     "kept_rows": "_kept",
     "kept_state": "_kept_digests",
+    "known_columns": "_detect",
     "late_indexes": "_late",
     "leave_out_indexes": "_late",
     "make_late_indexes": "_late",

@@ -213,11 +213,16 @@ def _beside(
         place = f"{quote_identifier(schema)}.{quote_identifier(table)}"
         found[f"{schema}.{table}", None] = int(query(f"SELECT count(*) FROM {place}")[0][0])
     for table in sorted(signature.tables & shape.keys()):
-        known = {*signature.needs.get(table, ()), *signature.whole.get(table, ()), *signature.later.get(table, ())}
-        for column in sorted(shape[table] - known):
+        for column in sorted(shape[table] - signature.columns(table)):
             values = query(f"SELECT count({quote_identifier(column)}) FROM {quote_identifier(table)}")
             found[table, column] = int(values[0][0])
     return {place: count for place, count in found.items() if count}
+
+
+def known_columns(generation: str) -> dict[str, frozenset[str]]:
+    """By table of ``generation`` the columns that its program makes, in whichever form; others are somebody else's."""
+    found = [signature for signature in SIGNATURES if signature.generation == generation]
+    return {table: signature.columns(table) for signature in found for table in sorted(signature.tables)}
 
 
 def _elsewhere(query: Query) -> list[tuple[str, str]]:

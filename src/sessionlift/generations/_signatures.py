@@ -43,6 +43,10 @@ class Signature:
         """Every table that belongs to this generation."""
         return {*self.needs, *self.whole}
 
+    def columns(self, table: str) -> frozenset[str]:
+        """Every column that some form of it has in ``table``."""
+        return frozenset().union(*(part.get(table, frozenset()) for part in (self.needs, self.whole, self.later)))
+
     def against(self, shape: Shape) -> list[str]:
         """What speaks against it, one line each; empty when the structure fits."""
         said = []

@@ -9,6 +9,10 @@ LOSSES: dict[str, tuple[str, str]] = {
         "new store",
         "sessionlift_complement, discarded",
     ),
+    "added_column_kept": (
+        "on the way back: the application has added this column, and the legacy store has none",
+        "sessionlift_complement, discarded",
+    ),
     "new_writes_discarded": (
         "sessions whose new writes were not carried back, as was asked for",
         "sessionlift_complement, discarded",

@@ -17,7 +17,7 @@ from sessionlift.errors import (
     StoreTextError,
     UsageError,
 )
-from sessionlift.generations import detect, make_late_indexes, require_generation, schema_upgrade
+from sessionlift.generations import detect, known_columns, make_late_indexes, require_generation, schema_upgrade
 from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
@@ -39,7 +39,7 @@ from sessionlift.runs._rollback_choice import (
     refuse_without_directory,
     store_of,
 )
-from sessionlift.runs._rollback_leave import Leaver, left_aside
+from sessionlift.runs._rollback_leave import Leaver, left_behind
 from sessionlift.runs._rollback_options import RollbackOptions, RollbackResult
 from sessionlift.runs._rollback_rounds import Rounds, carried
 from sessionlift.runs._rollback_rows import Watched
@@ -254,7 +254,7 @@ class _Rollback:
     # --- session by session -----------------------------------------------------------------------------------
 
     def _take_back(self, store: Store, back: Backward) -> None:
-        watched = Watched(store, self._way.tables)
+        watched = Watched(store, self._way.tables, known_columns(self._road.target))
         carrier = Carrier(
             store,
             self._way,
@@ -272,7 +272,7 @@ class _Rollback:
                 legacy = None if self._is_new else stack.enter_context(self._legacy_store(write=False))
                 self._carry_catalog(store, back, legacy)
                 for batch in carried(carrier, self._chosen.ids, legacy, self._interrupts, write=False):
-                    self._tally.settle(batch.turns, [*batch.losses, *left_aside(batch.turns)])
+                    self._tally.settle(batch.turns, [*batch.losses, *left_behind(batch.turns, watched)])
             self._tally.into(self._report)
             return
         if carrier.may_write:

@@ -129,7 +129,9 @@ class Carrier:
     def _look(self, ids: Sequence[str], legacy: Store | None) -> _Ready:
         # what is looked at again at the end comes first: what comes after it is no older
         mark = self._watched.mark()
-        units, seen = self._ledger.units(SESSION, ids), self._watched.digests(ids) if mark is None else {}
+        units = self._ledger.units(SESSION, ids)
+        # a digest tells of a text that cannot be read, too, and no converter reads what the application has added
+        seen = self._watched.digests(ids) if mark is None or self._watched.added else {}
         memory = self._ledger.remembered(SESSION, ids)
         there = {} if legacy is None else self._way.rows.digests(legacy, SESSION, ids)
         made = self._make(ids, memory, legacy, there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from sessionlift.converters import KEPT, SESSION, Loss, TargetRows
@@ -16,6 +17,7 @@ from sessionlift.stores import Store
 DISCARDED = "discarded"
 DISCARD_CODE = "new_writes_discarded"
 ASIDE_CODE = "aside_kept"
+ADDED_CODE = "added_column_kept"
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Leaver:
             units = self._look_again(turns, mark, left)
             left.losses = [*losses(left.done), *self._discard(left.done)]
             if not self._keep:
-                left.losses += left_aside(left.done)
+                left.losses += left_behind(left.done, self._watched)
             going = [turn for turn in left.done if turn.action in ("carry", "there", "remove", "discard")]
             staying = {turn.session_id for turn in going} - self._deleted(going) if self._keep else set()
             self._stay([turn for turn in going if turn.session_id in staying], units)
@@ -150,7 +152,27 @@ class Leaver:
                 )
 
 
-def left_aside(turns: Iterable[Turn]) -> list[Loss]:
+def left_behind(turns: Sequence[Turn], watched: Watched) -> list[Loss]:
+    """The losses of what leaves the target and has no place in the legacy store, whatever the session is: rows in
+    quarantine, and columns that the application has added. The turns get what of these the ledger is to keep."""
+    return [*_left_aside(turns), *_left_in_added(turns, watched)]
+
+
+def _left_in_added(turns: Sequence[Turn], watched: Watched) -> list[Loss]:
+    # of what is discarded whole rows are kept
+    going = [turn for turn in turns if turn.action in ("carry", "there", "remove")] if watched.added else []
+    found = watched.rows_with_added([turn.session_id for turn in going])
+    counts: dict[tuple[str, str], list[Any]] = {}
+    for turn in going:
+        turn.added = found.get(turn.session_id, {})
+        for table, rows in turn.added.items():
+            for row, name in product(rows, watched.added[table]):
+                if row[name] is not None:
+                    counts.setdefault((table, name), [0, {"session_id": turn.session_id}])[0] += 1
+    return [Loss(ADDED_CODE, *place, count, example) for place, (count, example) in sorted(counts.items())]
+
+
+def _left_aside(turns: Iterable[Turn]) -> list[Loss]:
     """The losses of rows in quarantine that the legacy store does not get, and that leave the quarantine."""
     found: dict[str, list[Any]] = {}
     for turn in turns:
@@ -176,8 +198,11 @@ def with_discarded(complement: dict[str, Any], before: Mapping[str, Any]) -> dic
 def _complement(turn: Turn, before: Mapping[str, Any]) -> dict[str, Any]:
     if DISCARDED not in turn.kept:
         kept = {KEPT: turn.kept} if turn.kept else {}
+        discarded: dict[str, Any] = dict(turn.added)
         if turn.aside and _leaves_aside(turn):
-            kept[DISCARDED] = {"sessionlift_quarantine": [{"table": table, "row": row} for table, row in turn.aside]}
+            discarded["sessionlift_quarantine"] = [{"table": table, "row": row} for table, row in turn.aside]
+        if discarded:
+            kept[DISCARDED] = discarded
         return with_discarded(kept, before)
     # the rows that the legacy store has still were given back what an earlier way back had kept of them: it is no
     # part of the new writes, and the next move gives it back again

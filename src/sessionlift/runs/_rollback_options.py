@@ -86,8 +86,8 @@ class Turn:
     ``before`` is the ledger's word at the beginning, ``seen`` a digest of all its rows in the target then. ``digest``
     is what the legacy store has to hold at the end (None: nothing), ``state`` what the ledger will say. ``rows``
     counts the rows that were made, by legacy table, and ``size`` the bytes of their values; ``aside``: see
-    ``BackUnit``. ``rebuilt``: it was moved from elsewhere and written to since, and this legacy store has none of it,
-    so that what of its rows is new cannot be told.
+    ``BackUnit``; ``added``: see ``Watched``. ``rebuilt``: it was moved from elsewhere and written to since, and this
+    legacy store has none of it, so that what of its rows is new cannot be told.
     """
 
     session_id: str
@@ -99,6 +99,7 @@ class Turn:
     state: str = "rolled_back"
     kept: dict[str, Any] = field(default_factory=dict)
     aside: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    added: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     rows: Mapping[str, int] = field(default_factory=dict)
     size: int = 0

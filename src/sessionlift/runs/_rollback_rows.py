@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from sessionlift.errors import StoreTextError
@@ -16,13 +16,21 @@ _MANY = 500
 
 
 class Watched:
-    """The tables of a target of which sessions have rows, with every column that they have there."""
+    """The tables of a target of which sessions have rows, with every column that they have there.
 
-    def __init__(self, store: Store, tables: Sequence[str]) -> None:
+    ``known`` has by table the columns that the new program makes; ``added`` those that are there beside them.
+    """
+
+    def __init__(self, store: Store, tables: Sequence[str], known: Mapping[str, Set[str]]) -> None:
         self._store = store
         self._columns = {
             table: [str(row[1]) for row in store.query(f"PRAGMA table_info({quote_identifier(table)})")]
             for table in tables
+        }
+        self.added = {
+            table: more
+            for table, columns in self._columns.items()
+            if (more := [name for name in columns if name not in known[table]])
         }
         self._by_digest = False
 
@@ -55,6 +63,17 @@ class Watched:
             ]
             if rows:
                 found[table] = rows
+        return found
+
+    def rows_with_added(self, ids: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """By session and table the rows that hold a value in an added column, whole and ready for JSON."""
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for table, added in self.added.items():
+            columns = self._columns[table]
+            for key, row in self._rows(table, columns, ids):
+                values = dict(zip(columns, map(_plain, row), strict=True))
+                if any(values[name] is not None for name in added):
+                    found.setdefault(key, {}).setdefault(table, []).append(values)
         return found
 
     def unreadable(self, ids: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sessionlift.converters import CATALOG, KEPT
 from sessionlift.errors import NotTakenBackError
-from sessionlift.generations import Settled, has_ledger_stamp, schema_downgrade
+from sessionlift.generations import Settled, has_ledger_stamp, known_columns, schema_downgrade
 from sessionlift.ledger import Ledger, LedgerRun
 from sessionlift.runs._roads import road_to
 from sessionlift.runs._rollback_leave import DISCARDED
@@ -133,6 +133,7 @@ def _left(store: Store, generation: str) -> _Left:
         found.sessions = [str(key) for (key,) in store.query(f"SELECT session_id FROM {quote_identifier(road.home)}")]
         found.strays = _strays(store, road.home, way_back_from(generation).tables)
         found.catalog, found.unheld = _catalog_of_its_own(store, ledger, runs, generation)
+        found.unheld.update(_in_added_columns(store, generation))
     lying = set(found.sessions)
     for unit in ledger.sessions():
         # one that was deleted here is to be deleted there, too
@@ -142,6 +143,17 @@ def _left(store: Store, generation: str) -> _Left:
         elif gone and ledger.complement(unit.session_id).keys() & {KEPT, DISCARDED}:
             found.kept.append(unit.session_id)
     return found
+
+
+def _in_added_columns(store: Store, generation: str) -> dict[str, int]:
+    """By table and column the values in columns that the application has added: they go with their tables."""
+    found = {}
+    for table, known in known_columns(generation).items():
+        for _, name, *_ in store.query(f"PRAGMA table_info({quote_identifier(table)})"):
+            if name not in known:
+                counted = store.query(f"SELECT count({quote_identifier(str(name))}) FROM {quote_identifier(table)}")
+                found[f"{table}.{name}"] = int(counted[0][0])
+    return {place: count for place, count in found.items() if count}
 
 
 def _strays(store: Store, home: str, tables: Sequence[str]) -> list[str]:
