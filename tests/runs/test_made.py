@@ -25,6 +25,7 @@ def contents(target: Path) -> dict[str, list[dict[str, object]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [make_synth_v2, _demo.make_langswarm_v1], ids=["synth", "langswarm"])
 def test_a_copied_move_is_the_move_of_the_copy(make: object, tmp_path: Path) -> None:
     assert callable(make)

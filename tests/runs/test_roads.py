@@ -159,6 +159,7 @@ def test_sessions_with_large_metadata_are_compared_together_where_they_need_more
     assert (result.sessions, result.differences) == (80, [])
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_compared_twice_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = str(tmp_path / "old.duckdb"), str(tmp_path / "new.db")
     make_synth_v2(tmp_path / "old.duckdb", sessions=6, seed=3)

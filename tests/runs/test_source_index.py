@@ -52,6 +52,7 @@ def test_sessions_with_large_metadata_are_given_a_few_at_a_time(
     assert len(batches) > 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, SESSIONS + 5), max_size=12), max_size=5))
 def test_every_session_is_given_once_with_all_of_its_rows(
     index: SourceIndex, counted: dict[str, dict[str, tuple[int, int, int]]], asked: list[list[int]]

@@ -36,6 +36,7 @@ def in_use() -> int:
     return int(library.mallinfo2().n7)
 
 
+@pytest.mark.slow
 def test_pieces_of_work_leave_nothing_behind_in_memory(store: DuckdbStore) -> None:
     with store:
         # to the end of a round, so that both looks come at the same place of one
