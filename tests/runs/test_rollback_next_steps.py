@@ -284,9 +284,11 @@ def test_what_the_application_wrote_into_a_column_that_it_has_added_stays_in_the
     ((many,),) = query(moved.target, f"SELECT count(score) FROM {table}")
     told = sorted([("added_column_kept", moved.system.home, "note", 1), ("added_column_kept", table, "score", many)])
 
+    stays = rollback(str(moved.target), RollbackOptions(everything=True, keep_target=True), dry_run=True).report
     dry = rollback(str(moved.target), RollbackOptions(everything=True), dry_run=True).report
     report = moved.take_back()
 
+    assert stays.losses == []
     for each in (dry, report):
         assert [(loss.code, loss.table, loss.column, loss.count) for loss in each.losses] == told
         assert each.migrated_sessions == len(moved.ids)

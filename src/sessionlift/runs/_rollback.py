@@ -272,7 +272,8 @@ class _Rollback:
                 legacy = None if self._is_new else stack.enter_context(self._legacy_store(write=False))
                 self._carry_catalog(store, back, legacy)
                 for batch in carried(carrier, self._chosen.ids, legacy, self._interrupts, write=False):
-                    self._tally.settle(batch.turns, [*batch.losses, *left_behind(batch.turns, watched)])
+                    behind = [] if self._options.keep_target else left_behind(batch.turns, watched)
+                    self._tally.settle(batch.turns, [*batch.losses, *behind])
             self._tally.into(self._report)
             return
         if carrier.may_write:
