@@ -27,6 +27,7 @@ def test_versions_of_one_commit_do_not_collide_and_keep_branch_and_description(l
     assert json.loads(versions["v2"]["metadata"]) == {"branch": "main"}
     assert versions["v3"]["metadata"] is None
     assert done.loss_counts == {("column_to_metadata", "system_versions", "branch, description"): 2}
+    assert done.losses[0].example == {"row": "v1"}
 
 
 def test_columns_that_v2_lacks_are_null_and_links_get_ids_of_their_own(legacy: LegacyStore) -> None:

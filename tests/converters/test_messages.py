@@ -162,6 +162,8 @@ def test_an_envelope_gives_its_content_its_type_and_the_rest(
             "time_record": {"event_time": 1.5, "message_time": None},
         },
     }
+    loss = next(loss for loss in done.losses if loss.code == "message_type_mapped")
+    assert loss.example == {"row": str(row["id"]), "value": "llm_prompt"}, "not the type that was mapped"
     assert "cells" not in done.unit.complement
     assert ("early_dress", 1) in [(fact.code, fact.count) for fact in done.facts]
 

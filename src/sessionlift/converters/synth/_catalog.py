@@ -94,7 +94,8 @@ def convert_catalog(
     unit.complement = {"sequences": _sequences(connection), "owned": owned, "rows": each}
     moved = [row for row in rows["system_versions"] if row[6] is not None and row[0] not in left["system_versions"]]
     if moved:
-        batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", len(moved)))
+        example = {"row": moved[0][0]}
+        batch.losses.append(Loss("column_to_metadata", "system_versions", "branch, description", len(moved), example))
     cells = _odd_times(connection, batch, left)
     if cells:
         unit.complement["cells"] = cells

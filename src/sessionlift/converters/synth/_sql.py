@@ -236,7 +236,7 @@ def message_losses(times: LocalTime, overrides: Mapping[str, str]) -> list[Condi
             "message_type_mapped",
             "message_type",
             f"(({message_type(real, overrides)}) <> {real})",
-            "r.message_type",
+            real,
         ),
         *_time_losses("timestamp", times, text=True),
         *_time_losses("event_time", times, text=False),
