@@ -65,11 +65,12 @@ def test_a_time_that_no_text_of_four_digit_years_holds_is_kept_in_the_complement
 
 def test_rows_of_no_session_go_to_quarantine_with_the_catalog(legacy: LegacyStore) -> None:
     legacy.session("s", messages=[{}])
-    legacy.add("messages", {"session_id": "gone", "message_type": "user", "content": '"hi"'})
+    cells = {"id": 7, "session_id": "gone", "message_type": "user", "content": '"hi"', "message_time": 5}
+    legacy.add("messages", cells)
     done = legacy.convert()
     (row,) = done.quarantine
     assert (row.kind, row.session_id, row.table, row.code) == ("catalog", "gone", "messages", "orphan_row")
-    assert row.row["content"] == '"hi"'
+    assert (row.row["id"], row.row["content"], row.row["message_time"]) == ("7", '"hi"', 5), "integers, but for the id"
     assert done.units[""].state == "partial"
     assert_accounted(legacy, done)
 

@@ -1,4 +1,4 @@
-"""Source rows whole, for the quarantine: every column as the engine's text of it, integers as integers."""
+"""Source rows whole, for the quarantine: integers as such, every other column and the id as the engine's text of it."""
 
 from __future__ import annotations
 
