@@ -96,8 +96,10 @@ def test_results_whose_reward_is_no_number_leave_the_sum_of_rewards(legacy: Lega
     assert json.loads(row["reward_metadata"])["sessionlift"] == {"derived_from": "sum of events.reward"}
 
 
-def test_a_session_with_neither_gets_no_outcome(legacy: LegacyStore) -> None:
-    legacy.session("s", events=[{"reward": None}])
+@pytest.mark.parametrize("rewards", [[None], [float("inf")], [float("inf"), float("-inf")], [1.7e308, 1.7e308]])
+def test_a_session_with_neither_gets_no_outcome(legacy: LegacyStore, rewards: list[float | None]) -> None:
+    """A sum that is not finite is none."""
+    legacy.session("s", events=[{"reward": each} for each in rewards])
     assert legacy.convert().tables["outcome_rewards"] == []
 
 
