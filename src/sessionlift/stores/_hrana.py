@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -172,6 +173,13 @@ class HranaReader:
         return StoreError(f"the server refused to read: {error.get('message')}", store=self._shown, role=_ROLE)
 
     def _gone(self, error: BaseException) -> StoreUnavailableError:
+        if isinstance(error, SSLCertVerificationError):
+            return StoreUnavailableError(
+                f"the server's certificate is not trusted: {error.verify_message}",
+                hint="name a file with its certificate authority in SSL_CERT_FILE, or have the server's mended",
+                store=self._shown,
+                role=_ROLE,
+            )
         return StoreUnavailableError(
             f"the server cannot be reached or went away: {error}", store=self._shown, role=_ROLE
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from sessionlift.errors import (
@@ -98,6 +99,15 @@ def map_http_error(status: int, body: bytes, *, store: str, role: str | None, ha
 
 def unreachable(error: BaseException, *, store: str, role: str | None, during: str) -> StoreUnavailableError:
     """Our error for a connection that failed or broke."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        # it runs: what is to be mended is not the server
+        return StoreUnavailableError(
+            f"the server's certificate is not trusted: {error.verify_message}",
+            hint="set SSL_CERT_FILE to a file with the certificate authority that signed it, if you trust that; "
+            "one that is for another host, or has expired, is mended at the server",
+            store=store,
+            role=role,
+        )
     return StoreUnavailableError(
         f"the server cannot be reached or went away while {during}: {error or type(error).__name__}",
         hint="check that it runs; then run the same command again: what was committed stays",
