@@ -28,7 +28,7 @@ class Progress:
     def count(self, verb: str, done: int, total: int, rows: int) -> None:
         """Sessions and rows done; tells at most five times a second on a terminal, every five seconds in a pipe.
 
-        Nothing is said of rows while there are none.
+        Nothing is said of rows while there are none, nor of the time left while nothing is done that it could rest on.
         """
         now = time.monotonic()
         if self._quiet or (now - self._told < (0.2 if self._terminal else 5.0) and done < total):
@@ -37,12 +37,11 @@ class Progress:
             return
         self._told = now
         seconds = max(now - self._begun, 1e-6)
-        left = (total - done) * seconds / done if done else 0.0
         text = f"{verb} {done:,} of {total:,} sessions"
         if rows:
             text += f", {rows:,} rows, {rows / seconds:,.0f} rows/s"
-        if done < total:
-            text += f", about {left:.0f} s left"
+        if 0 < done < total:
+            text += f", about {(total - done) * seconds / done:.0f} s left"
         if self._terminal:
             self._stream.write(f"\r\x1b[K{text}")
             self._open = True
