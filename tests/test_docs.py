@@ -175,6 +175,13 @@ def leaf_commands(command: click.Command, name: str) -> list[tuple[str, click.Co
     ]
 
 
+def test_readme_and_help_give_the_exit_codes_the_same_meanings() -> None:
+    told = re.search(r"Exit codes: .*", " ".join(str(main.help).split()))
+    assert told is not None
+    assert "`--on-error stop`" in told[0]
+    assert told[0] in " ".join((REPOSITORY / "README.md").read_text("utf-8").split())
+
+
 @pytest.mark.parametrize(("name", "command"), leaf_commands(main, "sessionlift"))
 def test_every_command_and_option_has_help(name: str, command: click.Command) -> None:
     if isinstance(command, click.Group):

@@ -16,9 +16,11 @@ PAGES = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glo
 SOURCES = [path.read_text("utf-8") for path in sorted((ROOT / "src" / "sessionlift").rglob("*.py"))]
 
 
-@pytest.mark.parametrize(
-    "code", [*LOSSES, *FACTS, "orphan_row", "metadata_unreadable", "event_type_unknown", "target_refused"]
-)
+ASIDE = ("orphan_row", "metadata_unreadable", "event_type_unknown", "target_refused")
+ENDS = ("run_stopped", "fidelity", "verification", "worker_lost", "interrupted")
+
+
+@pytest.mark.parametrize("code", [*LOSSES, *FACTS, *ASIDE, *ENDS])
 def test_every_code_stands_in_a_table_of_a_page(code: str) -> None:
     assert re.search(rf"^\| (`\w+`, )*`{code}`(, `\w+`)* \|", PAGES, re.M), f"{code} is not explained"
     assert any(f'"{code}"' in text for text in SOURCES), f"{code} is explained, and no part of the program tells it"

@@ -402,6 +402,7 @@ def test_stopping_at_an_error_writes_nothing_of_that_session(sessionlift: Warm, 
     assert "--on-error stop" in said["hint"]
     assert query(target, "SELECT count(*) FROM session_traces WHERE session_id = ?", bad) == [(0,)]
     assert query(target, "SELECT count(*) FROM events WHERE session_id = ?", bad) == [(0,)]
+    assert query(target, "SELECT count(*) FROM sessionlift_quarantine") == [(0,)]
     assert query(target, "SELECT status FROM sessionlift_runs") == [("failed",)]
     moved = query(target, "SELECT count(*) FROM session_traces")[0][0]
     report = json.loads(Path(said["report"]).read_text())

@@ -73,7 +73,7 @@ class _Program(Group):
 def main() -> None:
     """Move the sessions and traces of AI agents into the new store, and prove that nothing was lost.
 
-    Exit codes: 0 all well; 1 something is in quarantine, or a check found a difference; 2 wrong usage;
-    3 the source cannot be read or is not what it should be; 4 the target cannot be used; 5 the result could
-    not be printed, or the report not written; 130 interrupted.
+    Exit codes: 0 all well; 1 something is in quarantine, a check found a difference, or `--on-error stop` ended
+    the run; 2 wrong usage; 3 the source cannot be read or is not what it should be; 4 the target cannot be used;
+    5 the result could not be printed, or the report not written; 130 interrupted.
     """

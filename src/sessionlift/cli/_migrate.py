@@ -36,7 +36,8 @@ from sessionlift.runs import migrate as run_migrate
     type=click.Choice(["quarantine", "stop"]),
     default="quarantine",
     show_default=True,
-    help="A row that cannot be converted goes to quarantine whole, or ends the run before its session is written.",
+    help="A row that cannot be converted goes to quarantine whole, or ends the run before its session is written. The "
+    "exit code is 1 either way.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the target with the source; the report says so.")
 @same_source_option
