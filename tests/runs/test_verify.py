@@ -423,13 +423,41 @@ def test_a_ledger_that_someone_else_has_written_to_is_told_as_one(road: Road, co
         assert caught.value.exit_code == 4
 
 
-def test_a_row_is_in_quarantine_once(partly: Road) -> None:
-    partly.in_target(
+@pytest.mark.parametrize("unit", ["session", "catalog"])
+def test_a_row_is_in_quarantine_once(tmp_path: Path, unit: str) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=2)
+    with duckdb.connect(str(source)) as db:
+        db.execute("INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')")
+        db.execute("UPDATE events SET event_type = 'other' WHERE id = (SELECT min(id) FROM events)")
+    migrate(str(source), str(target), TransferOptions(), verify=False)
+    change(
+        target,
         "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
         "SELECT run_id, unit, session_id, table_name, row_id, code, reason, row FROM sessionlift_quarantine "
-        "WHERE unit = 'session' LIMIT 1"
+        "WHERE unit = ?",
+        unit,
     )
-    assert any("more than once" in each.message for each in partly.verify().report.verification.differences)
+    (found,) = verify(str(source), str(target)).report.verification.differences
+    assert "more than once" in found.message
+
+
+def test_rows_that_come_under_a_session_and_leave_it_are_in_quarantine_once(tmp_path: Path) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=2)
+    one = "INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')"
+    session = "INSERT INTO session_traces (session_id, created_at) VALUES ('nobody', '2025-01-01')"
+    gone = "DELETE FROM session_traces WHERE session_id = 'nobody'"
+    # its rows are in quarantine with it, and stay there when it is lost
+    unreadable = "INSERT INTO session_traces (session_id, created_at) VALUES ('nobody', 'infinity')"
+    expected = [["catalog"], ["session"] * 2, ["catalog", "session", "session"], [], ["catalog"]]
+    for change_made, units in zip((one, unreadable, gone, session, gone), expected, strict=True):
+        with duckdb.connect(str(source)) as db:
+            db.execute(change_made)
+        moved = migrate(str(source), str(target), TransferOptions())
+        assert moved.report.verification.differences == [], change_made
+        found = query(target, "SELECT unit FROM sessionlift_quarantine ORDER BY unit")
+        assert [unit for (unit,) in found] == units, change_made
 
 
 @pytest.mark.parametrize(("state", "other"), [("moved", "partial"), ("partial", "moved")])
