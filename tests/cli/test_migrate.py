@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -17,7 +18,10 @@ from tests.support.run_fixtures import Legacy
 from tests.support.surroundings import another_process, small_disk
 from tests.support.warm import Outcome, Warm
 
-from sessionlift._demo import make_langswarm_v1
+from sessionlift._demo import make_langswarm_v1, make_session_buddy
+
+GO_ON = "make room, then run the same command again: what was committed stays"
+PERMISSIONS = "check the permissions of the file and of its directory"
 
 
 @pytest.fixture
@@ -28,10 +32,11 @@ def good(legacy: Legacy) -> Path:
 def assert_refused(outcome: Outcome, code: int, error: str, *words: str) -> None:
     """The exit code, the error's code, its words, what to do next, and no traceback."""
     assert outcome.code == code, outcome.out + outcome.err
-    assert f"Error [{error}]: " in outcome.err
-    assert "\n  next: " in outcome.err
+    # the error's own lines: a report that could not be written has a next step, too
+    said = re.search(rf"^Error \[{error}\]: .+\n  next: .+", outcome.err, re.MULTILINE)
+    assert said, outcome.err
     for word in words:
-        assert word in outcome.err, outcome.err
+        assert word in said[0], outcome.err
     assert "Traceback" not in outcome.err + outcome.out
 
 
@@ -127,6 +132,24 @@ def test_a_source_of_another_system(
     shutil.copy(real_stores / name, source)
     assert_refused(sessionlift("migrate", source, target), 3, "generation_wrong", generation)
     assert_nothing_made(target)
+
+
+def test_stores_of_two_systems(sessionlift: Warm, good: Path, tmp_path: Path, target: Path) -> None:
+    skills, swarm, moved = tmp_path / "skills.db", tmp_path / "v1.db", tmp_path / "v2.db"
+    make_session_buddy(skills, sessions=1, invocations=2, embeddings=False)
+    make_langswarm_v1(swarm, sessions=1)
+    assert sessionlift("schema", "upgrade", moved, "langswarm_v2").code == 0
+    before = [path.read_bytes() for path in (skills, swarm, moved)]
+    outcome = sessionlift("migrate", swarm, skills)
+    assert_refused(outcome, 4, "generation_wrong", "session_buddy.v3", "as the target", "name another file")
+    outcome = sessionlift("migrate", good, moved)
+    assert_refused(outcome, 4, "generation_wrong", "langswarm.v2", "synth.v3 store is needed", "name such a store")
+    outcome = sessionlift("migrate", skills, swarm)
+    assert_refused(outcome, 4, "generation_wrong", "v1.db is there already", "name a new file")
+    outcome = sessionlift("migrate", moved, target)
+    assert_refused(outcome, 3, "generation_wrong", "langswarm.v2", "this looks like a target")
+    assert_nothing_made(target)
+    assert [path.read_bytes() for path in (skills, swarm, moved)] == before
 
 
 @pytest.mark.slow
@@ -278,10 +301,10 @@ def test_a_target_on_a_disk_that_fills_up(sessionlift: Warm, legacy: Legacy, tmp
     source = legacy(sessions=60, traps="usual")
     with small_disk(tmp_path / "disk", "1m") as place:
         outcome = sessionlift("migrate", source, place / "v3.db", limits={"max_rows": 300})
-        assert_refused(outcome, 4, "store_full")
+        assert_refused(outcome, 4, "store_full", f"no space is left on the disk that holds {place / 'v3.db'}", GO_ON)
     with small_disk(tmp_path / "other", "64k") as place:
         outcome = sessionlift("migrate", source, place / "v3.db")
-        assert_refused(outcome, 4, "store_full")
+        assert_refused(outcome, 4, "store_full", f"no space is left on the disk that holds {place / 'v3.db'}", GO_ON)
 
 
 @pytest.mark.slow
@@ -292,7 +315,7 @@ def test_a_run_goes_on_when_there_is_room_again(sessionlift: Warm, legacy: Legac
         ballast.write_bytes(b"\0" * 2_000_000)
         target = place / "v3.db"
         outcome = sessionlift("migrate", source, target, limits={"max_rows": 200})
-        assert_refused(outcome, 4, "store_full")
+        assert_refused(outcome, 4, "store_full", "no space is left", GO_ON)
         ballast.unlink()
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         again = sessionlift("migrate", source, target, "--json")
@@ -311,7 +334,7 @@ def test_temporary_files_on_a_disk_that_fills_up(
     source = legacy(sessions=200, traps="usual")
     with small_disk(tmp_path / "disk", size) as place:
         outcome = sessionlift("migrate", source, target, env={"TMPDIR": str(place)})
-        assert_refused(outcome, 4, "store_full", "TMPDIR")
+        assert_refused(outcome, 4, "store_full", f"temporary files in {place}", "set TMPDIR", "nothing was written")
         assert list(place.iterdir()) == []
     assert sessionlift("migrate", source, target, "--no-verify", "--json").code == 0
 
@@ -319,7 +342,7 @@ def test_temporary_files_on_a_disk_that_fills_up(
 def test_a_target_in_a_read_only_place(sessionlift: Warm, good: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m", read_only_after=lambda: None) as place:
         outcome = sessionlift("migrate", good, place / "v3.db")
-        assert_refused(outcome, 4, "store_read_only")
+        assert_refused(outcome, 4, "store_read_only", f"{place / 'v3.db'} may not be written", PERMISSIONS)
         assert list(place.iterdir()) == []
 
 
@@ -329,7 +352,7 @@ def test_a_filled_target_in_a_read_only_place(sessionlift: Warm, good: Path, tmp
     with small_disk(tmp_path / "disk", "8m", read_only_after=lambda: _copy(filled, tmp_path / "disk")) as place:
         before = snapshot(place)
         outcome = sessionlift("migrate", good, place / "v3.db")
-        assert_refused(outcome, 4, "store_read_only")
+        assert_refused(outcome, 4, "store_read_only", f"{place / 'v3.db'} may not be written", PERMISSIONS)
         assert sessionlift("status", place / "v3.db").code == 0
         assert snapshot(place) == before
 
