@@ -77,6 +77,7 @@ def test_a_window_leaves_a_report_that_balances_and_a_finished_run(stores: Store
     report = report_of(core)
     assert (report["kind"], report["migrated_sessions"], report["total_sessions"]) == ("bridge", 5, 5)
     assert report["digests"]["sessions"] == 5
+    assert "sessionlift_version" in report["ledger"]["tables"]
     (run,) = status(stores[1]).runs
     assert (run.run_id, run.kind, run.status) == (core.run_id, "bridge", report["status"])
 

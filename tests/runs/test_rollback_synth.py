@@ -74,6 +74,7 @@ def test_what_nobody_wrote_to_leaves_every_row_of_the_legacy_store_as_it_is(sess
     answer = take_back(sessionlift, target, "--all")
     assert answer.counts[0] == count, answer.report["errors"]
     assert answer.report["verification"]["status"] == "passed"
+    assert "sessionlift_version" in answer.report["ledger"]["tables"]
     assert contents(source) == before
     assert living(target) == []
     moved(source, target)

@@ -23,7 +23,7 @@ from sessionlift.converters import (
 from sessionlift.errors import StoreCorruptError
 from sessionlift.ledger._records import LedgerRun, LedgerUnit, TakenBack
 from sessionlift.ledger._retry import Retry
-from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, LEDGER_TABLES, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
+from sessionlift.ledger._rows import COMPLEMENT_COLUMNS, QUARANTINE_COLUMNS, UNIT_COLUMNS, to_json
 from sessionlift.stores import Store, listed
 
 _MANY = 2_000
@@ -454,10 +454,6 @@ class Ledger:
 
     def quarantine_size(self) -> int:
         return int(str(self._store.query("SELECT count(*) FROM sessionlift_quarantine")[0][0]))
-
-    def size(self) -> int:
-        """Rows in all tables of the ledger."""
-        return sum(int(str(self._store.query(f"SELECT count(*) FROM {table}")[0][0])) for table in LEDGER_TABLES)
 
 
 def _mapping(options: dict[str, Any]) -> TypeMapping:

@@ -66,6 +66,7 @@ from sessionlift.runs._kept_check import KEPT_TABLE, altered, unchecked
 from sessionlift.runs._locks import WAIT_SECONDS, commit, one_transaction, open_elsewhere
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import (
+    ledger_use,
     new_run_id,
     refuse_mistyped,
     report_path,
@@ -418,10 +419,7 @@ class InPlaceRun:
         self._throughput = (rows, store_size(self._where) or 0)
 
     def _count_own(self, store: SqliteFileStore) -> None:
-        there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        mine = [table for table in OWN_TABLES if table in there]
-        self._report.ledger.tables = mine
-        self._report.ledger.rows = sum(count_rows(store, table) for table in mine)
+        self._report.ledger = ledger_use(store, OWN_TABLES)
         waiting = kept_rows(store.query)
         if waiting and self._verb == "upgrade":
             listed = ", ".join(f"{table} {rows:,}" for table, rows in waiting.items())

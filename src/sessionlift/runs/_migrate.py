@@ -16,10 +16,9 @@ from sessionlift._version import __version__
 from sessionlift.converters import CATALOG
 from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.generations import detect, require_generation
-from sessionlift.ledger import LEDGER_TABLES, Ledger
+from sessionlift.ledger import Ledger
 from sessionlift.reports import (
     ErrorLine,
-    LedgerUse,
     Report,
     Throughput,
     current_environment,
@@ -37,6 +36,7 @@ from sessionlift.runs._places import never_verified, refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._protocol import Message, Worker
 from sessionlift.runs._report_files import (
+    ledger_use,
     new_run_id,
     refuse_mistyped,
     report_path,
@@ -253,7 +253,7 @@ class _Run:
                     self._write_digests(ledger)
                     store.flush()
                 self._wait_for_verifier()
-                self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=ledger.size())
+                self._report.ledger = ledger_use(store)
                 with self.interrupts.held():
                     self._summarise()
                     self._report.finish()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from sessionlift.errors import SessionliftError, StoreFormatError, StoreNotFoundError, UsageError
 from sessionlift.generations import Detection
-from sessionlift.ledger import Ledger
-from sessionlift.reports import Digest, Digests, Report, StoreInfo, digests_path, write, write_digests
+from sessionlift.ledger import LEDGER_TABLES, Ledger
+from sessionlift.reports import Digest, Digests, LedgerUse, Report, StoreInfo, digests_path, write, write_digests
 from sessionlift.runs._progress import Progress
-from sessionlift.stores import StoreURL, real_file, side_file
+from sessionlift.runs._row_digests import count_rows
+from sessionlift.stores import Store, StoreURL, real_file, side_file
 
+OWN_TABLES = ("sessionlift_version", *LEDGER_TABLES)
+"""What a target of a move has of ours: the stamps of its schema, and the ledger."""
 DIGEST_ALGORITHM = "sha256; docs/digests.md says what exactly is hashed"
 
 
@@ -98,6 +102,13 @@ def unit_digests(ledger: Ledger, run_id: str, path: Path) -> Digests:
         Digest(session_id, source, target, kind) for kind, session_id, source, target, _ in ledger.units_of_run(run_id)
     )
     return write_digests(digests_path(path), digests, algorithm=DIGEST_ALGORITHM)
+
+
+def ledger_use(store: Store, tables: Sequence[str] = OWN_TABLES) -> LedgerUse:
+    """Those of our ``tables`` that are in ``store``, and the rows in all of them."""
+    there = {str(name) for (name,) in store.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    mine = [table for table in tables if table in there]
+    return LedgerUse(tables=mine, rows=sum(count_rows(store, table) for table in mine))
 
 
 def store_size(url: StoreURL) -> int | None:

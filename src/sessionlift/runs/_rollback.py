@@ -18,8 +18,8 @@ from sessionlift.errors import (
     UsageError,
 )
 from sessionlift.generations import detect, known_columns, make_late_indexes, require_generation, schema_upgrade
-from sessionlift.ledger import LEDGER_TABLES, Intents, Ledger, LedgerUnit
-from sessionlift.reports import ErrorLine, LedgerUse, Report, current_environment, utc_now
+from sessionlift.ledger import Intents, Ledger, LedgerUnit
+from sessionlift.reports import ErrorLine, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
 from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._catalog_merge import row_name
@@ -27,7 +27,7 @@ from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._places import refuse_same
 from sessionlift.runs._progress import Progress
-from sessionlift.runs._report_files import new_run_id, report_path, store_info, store_size, write_report
+from sessionlift.runs._report_files import ledger_use, new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
 from sessionlift.runs._rollback_carry import LEGACY_CHANGED, TARGET_UNREADABLE, Carrier
 from sessionlift.runs._rollback_catalog import CarriedCatalog, carry_catalog, note_catalog, to_note
@@ -319,7 +319,7 @@ class _Rollback:
             with self._interrupts.held():
                 self._settle_intents(store)
                 self._summarise()
-                self._report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=self._ledger.size())
+                self._report.ledger = ledger_use(store)
                 self._report.finish()
                 self._end(self._report.status)
                 # a report that is interrupted would gainsay the ledger

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sessionlift.errors import SessionliftError
-from sessionlift.ledger import LEDGER_TABLES, Ledger
+from sessionlift.ledger import Ledger
 from sessionlift.reports import (
     ErrorLine,
-    LedgerUse,
     Report,
     Throughput,
     current_environment,
@@ -23,7 +22,7 @@ from sessionlift.reports import (
 )
 from sessionlift.reports import Kind as ReportKind
 from sessionlift.runs._mover import SessionMover
-from sessionlift.runs._report_files import refuse_mistyped, store_info, store_size, unit_digests
+from sessionlift.runs._report_files import ledger_use, refuse_mistyped, store_info, store_size, unit_digests
 from sessionlift.runs._tally import Tally
 from sessionlift.runs._transfer import Committed
 
@@ -139,7 +138,7 @@ class Window:
             with suppress(OSError, SessionliftError):
                 refuse_mistyped(self.path, None)
                 report.digests = unit_digests(mover.ledger, self.run_id, self.path)
-                report.ledger = LedgerUse(tables=list(LEDGER_TABLES), rows=mover.ledger.size())
+                report.ledger = ledger_use(mover.store)
             if report.target is not None:
                 report.target.size_bytes = store_size(mover.target)
         report.finish(status)
