@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.support.langswarm_rows import Keep
 from tests.support.made import make_synth_v2
+from tests.support.synth_stores import LegacyStore
 
 from sessionlift.converters.synth import SynthForward, SynthOptions
+from sessionlift.converters.synth._inventory import Group
 from sessionlift.errors import EXIT_TARGET, StoreError
 from sessionlift.stores import DuckdbStore, parse_store_url
 
@@ -74,3 +78,21 @@ def test_an_inventory_that_is_taken_again_counts_all_anew(converter: SynthForwar
     assert converter.inventory() == whole
     assert list(converter.session_ids()) == ids
     assert len(list(place.iterdir())) <= 1, "one file is enough"
+
+
+def test_a_batch_that_is_made_again_gives_its_examples_again(legacy: LegacyStore) -> None:
+    for key in "abcd":
+        legacy.session(key, events=[{"event_type": "lmcais"}])
+    converter = SynthForward(legacy.store, SynthOptions())
+    converter.inventory()
+    (whole,), (a, b, c, d) = converter.groups(), converter.groups(max_rows=1)
+
+    def examples(*groups: Group) -> list[Any]:
+        losses = [loss for group in groups for loss in converter.convert(group, Keep()).losses]
+        return [loss.example and loss.example["row"] for loss in losses if loss.code == "event_type_mapped"]
+
+    # only the first few batches look for one, however often each of them is made
+    assert examples(a, a, a, b, c, d) == ["1", "1", "1", "2", "3", None]
+    converter = SynthForward(legacy.store, SynthOptions())
+    assert examples(whole, whole, whole, whole) == ["1"] * 4
+    assert examples(*converter.singles(whole)) == ["1", "2", "3", "4"]

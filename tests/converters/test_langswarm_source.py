@@ -37,6 +37,7 @@ from sessionlift.converters.langswarm import (
     LiveSource,
     open_legacy,
 )
+from sessionlift.converters.langswarm._forward import Group
 from sessionlift.errors import StoreCorruptError, StoreFormatError, StoreNotFoundError, WrongGenerationError
 from sessionlift.stores import parse_store_url
 
@@ -281,6 +282,26 @@ def test_what_the_target_refused_goes_to_quarantine_whole(tmp_path: Path) -> Non
     assert [(each.session_id, each.code) for each in batch.quarantine] == [("a", "target_refused")]
     assert [line[0] for line in keep.tables["sessions"]] == ["b"]
     assert batch.units[0].read_counts == {"sessions": 1}
+
+
+def test_a_batch_that_is_made_again_gives_its_example_again(tmp_path: Path) -> None:
+    path = tmp_path / "v1.db"
+    make_v1(path, *(legacy_row(metadata(key), history([message(), message()], key), key) for key in "ab"))
+    with source(path) as opened:
+        converter = LangswarmForward(opened, LangswarmOptions())
+        converter.inventory()
+        [group], (a, b) = converter.groups(), converter.pick("ab")
+
+        def example(group: Group, *refused: str) -> Any:
+            found = converter.convert(group, Keep(), dict.fromkeys(refused, ("target_refused", "no")))
+            return [loss.example for loss in found.losses]
+
+        assert [example(group) for _ in "12"] == [[{"session_id": "a"}]] * 2
+        assert example(group, "a") == [{"session_id": "b"}]
+        assert [example(each) for each in converter.singles(group)] == [[{"session_id": key}] for key in "ab"]
+        assert example(b) == [None], "one example is enough"
+        converter = LangswarmForward(opened, LangswarmOptions())
+        assert [example(each) for each in (a, a, b)] == [[{"session_id": "a"}], [{"session_id": "a"}], [None]]
 
 
 def test_messages_of_the_future_are_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sessionlift.converters._batch import CATALOG, SESSION, Batch, Fact, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests
+from sessionlift.converters._examples import Examples
 from sessionlift.converters._forward import Forecast, Inventory, RowKeys
 from sessionlift.converters.langswarm._columns import DERIVED_TABLES, SESSION_TABLES, V2_COLUMNS
 from sessionlift.converters.langswarm._convert import LangswarmOptions, forward
@@ -39,6 +40,10 @@ _REASONS = {
     "session_id_unusable": "its key is no text that the new store can hold",
     "session_repeated": "the dump names this session again further on, and the last one counts",
 }
+
+
+_Place = tuple[str, int]
+"""Of a session, in an order: its id if it was asked for by that, and its place in the source."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class LangswarmForward:
         self._started = datetime.now(timezone.utc).replace(tzinfo=None)
         self._known: dict[str, bytes] = {}
         self._places, self._rows, self._bytes = array("q"), array("q"), array("q")
-        self._examples: set[Told] = set()
+        self._examples: Examples[_Place] = Examples(1)
 
     # --- what there is ----------------------------------------------------------------------------------------
 
@@ -230,7 +235,7 @@ class LangswarmForward:
         Sessions whose digest is known are named as unchanged and give no rows. Those in ``rejected`` (by id a
         code and a reason), which the target cannot take, go to quarantine whole.
         """
-        batch, out, losses = Batch(), _Out(sink), _Losses(self._examples)
+        batch, out, losses = Batch(), _Out(sink), _Losses(self._examples, group)
         for row in self._rows_of(group):
             self._one(row, batch, out, losses, rejected or {})
         out.flush()
@@ -282,7 +287,7 @@ class LangswarmForward:
 
     def forecast(self, inventory: Inventory) -> Forecast:  # noqa: ARG002 - the places are kept
         """What a move of the sessions in ``inventory`` would lose, put aside and derive: each is converted."""
-        forecast, losses = Forecast(), _Losses(set())
+        forecast, losses = Forecast(), _Losses(Examples(1), Group((), 0, 0))
         for place in self._places:
             row = self._source.at(place)
             made = None if row is None else self._made(row)
@@ -327,19 +332,20 @@ class _Out:
 
 
 class _Losses:
-    """Counts losses by code, table and column; ``shown`` are those of which an example was given already."""
+    """Counts the losses of ``group`` by code, table and column, each with an example where ``shown`` wants one."""
 
-    def __init__(self, shown: set[Told]) -> None:
+    def __init__(self, shown: Examples[_Place], group: Group) -> None:
         self._shown = shown
+        places = [*(("", place) for place in group.places), *((each, 0) for each in group.ids)]
+        self._between = min(places, default=("", 0)), max(places, default=("", 0))
         self._counts: dict[Told, int] = {}
         self._examples: dict[Told, dict[str, Any]] = {}
 
     def add(self, session_id: str, told: Iterable[Told]) -> None:
         for each in told:
-            self._counts[each] = self._counts.get(each, 0) + 1
-            if each not in self._shown:
-                self._shown.add(each)
+            if each not in self._counts and self._shown.wanted(each, *self._between):
                 self._examples[each] = {"session_id": session_id}
+            self._counts[each] = self._counts.get(each, 0) + 1
 
     def counted(self) -> list[Loss]:
         return [Loss(*each, count, self._examples.get(each)) for each, count in self._counts.items()]

@@ -246,7 +246,7 @@ class SynthForward:
         self._message_rows(units, digests, sink, envelopes=envelopes > 0)
         self._child("event_rewards", _projection.event_rewards(f"NOT {unknown.sql}"), units, digests, sink)
         self._outcomes(units, digests, sink)
-        self._told.losses(batch)
+        self._told.losses(group, batch)
         self._told.facts(self._gathered, envelopes, self._types_lost, units, batch)
         self._told.exceptions(units)
         for session_id, digest in digests.hexdigests().items():

@@ -8,10 +8,12 @@ from typing import Any
 import duckdb
 
 from sessionlift.converters._batch import Batch, Fact, Loss, Unit
+from sessionlift.converters._examples import Examples
 from sessionlift.converters._jsontext import is_strict
 from sessionlift.converters._times import LocalTime
 from sessionlift.converters.synth import _projection, _sql
 from sessionlift.converters.synth._gathered import MAPPED, TEMP, Gathered
+from sessionlift.converters.synth._inventory import Group
 
 EXAMPLES = 3
 """Batches of a run that look for an example of each kind of loss."""
@@ -28,7 +30,7 @@ class Told:
     ) -> None:
         self._db, self._times = connection, times
         self._messages = message_types
-        self._examples: dict[tuple[str, str, str], int] = {}
+        self._examples: Examples[int] = Examples(EXAMPLES)
 
     def conditions(self, mapped: str) -> dict[str, list[_sql.Condition]]:
         """The named losses by source table: counted by session in a run, over the whole store in a plan. ``mapped`` is
@@ -40,7 +42,7 @@ class Told:
             "messages": _sql.message_losses(self._times, self._messages),
         }
 
-    def losses(self, batch: Batch) -> None:
+    def losses(self, group: Group, batch: Batch) -> None:
         temps = {"session_traces": "sl_t", **TEMP}
         for table, conditions in self.conditions(MAPPED).items():
             skip = f"WHERE NOT {_sql.event_type_unknown(MAPPED).sql}" if table == "events" else ""
@@ -49,7 +51,7 @@ class Told:
             assert counts is not None  # noqa: S101 - an aggregate always gives a row
             for condition, count in zip(conditions, counts, strict=True):
                 if count:
-                    example = self._example(table, temps[table], condition)
+                    example = self._example(table, temps[table], condition, group)
                     batch.losses.append(Loss(condition.code, table, condition.column, count, example))
         for child in ("events", "messages"):
             row = self._db.execute(
@@ -59,11 +61,11 @@ class Told:
             if row is not None and row[0]:
                 batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))
 
-    def _example(self, table: str, temp: str, condition: _sql.Condition) -> dict[str, Any] | None:
+    def _example(self, table: str, temp: str, condition: _sql.Condition, group: Group) -> dict[str, Any] | None:
         """One row of the loss, for its first few batches; looking for one costs another pass."""
-        key = (table, condition.code, condition.column)
-        self._examples[key] = self._examples.get(key, 0) + 1
-        if self._examples[key] > EXAMPLES:
+        kind = (table, condition.code, condition.column)
+        # by their rows, since sessions are numbered anew when some of them are picked
+        if not self._examples.wanted(kind, *group.ranges["session_traces"]):
             return None
         row_id = "r.session_id" if table == "session_traces" else "r.id"
         row = self._db.execute(
