@@ -51,7 +51,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     found = json.loads(call(store, "--json").output)
     assert list(found) == [
         "ok", "store", "system", "generation", "engine", "dress", "evidence", "ledger", "rows", "lacks",
-        "newer", "stamps", "beside", "moves_to",
+        "newer", "stamps", "beside", "unlike", "moves_to",
     ]  # fmt: skip
     assert found["stamps"] == ["ledger_2", "synth_v3"]
 

@@ -233,11 +233,24 @@ def test_a_target_that_is_no_database(sessionlift: Warm, good: Path, target: Pat
 @pytest.mark.slow
 def test_a_target_newer_than_this_build(sessionlift: Warm, good: Path, target: Path) -> None:
     assert sessionlift("migrate", good, target, "--json").code == 0
-    change(target, "UPDATE sessionlift_version SET version_num = 'ledger_9' WHERE version_num = 'ledger_2'")
-    before = target.read_bytes()
-    for command in (("migrate", good, target), ("plan", good, target)):
-        assert_refused(sessionlift(*command), 4, "target_newer", "ledger_9")
-    assert target.read_bytes() == before
+    for ours, newer in (("ledger_2", "ledger_9"), ("synth_v3", "synth_v9")):
+        change(target, "UPDATE sessionlift_version SET version_num = ? WHERE version_num = ?", newer, ours)
+        before = target.read_bytes()
+        for command in (
+            ("migrate", good, target),
+            ("plan", good, target),
+            ("verify", good, target),
+            ("rollback", target, "--all"),
+            ("rollback", target, "--all", "--dry-run"),
+            ("rollout", target, "--allow", "some"),
+            ("rollout", target),
+            ("status", target),
+            ("schema", "downgrade", target, "base"),
+        ):
+            assert_refused(sessionlift(*command), 4, "target_newer", newer)
+        assert target.read_bytes() == before
+        assert f"stamped {newer}, which this build" in sessionlift("detect", target).out
+        change(target, "UPDATE sessionlift_version SET version_num = ? WHERE version_num = ?", ours, newer)
 
 
 def test_a_target_in_a_directory_that_is_not_there(sessionlift: Warm, good: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sessionlift.errors import (
     StoreReadOnlyError,
     UsageError,
 )
-from sessionlift.generations import detect, require_generation
+from sessionlift.generations import detect, require_source
 from sessionlift.ledger import Notes
 from sessionlift.runs import SOURCES, Converted, Road, SessionMover, Source, convert_one, is_blank, road_from
 from sessionlift.stores import Store, open_store
@@ -86,7 +86,7 @@ class OpenedStores:
 
     def _look_at_source(self) -> Road:
         found = detect(self.source)
-        require_generation(found, *SOURCES, store=self.source.redacted, role="source")
+        require_source(found, *SOURCES, store=self.source.redacted)
         return road_from(found.generation)
 
     def _blank(self) -> bool:

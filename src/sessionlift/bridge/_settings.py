@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from sessionlift import generations
 from sessionlift.bridge._rollout import Mode, Rollout
 from sessionlift.bridge._shadow import HELD
 from sessionlift.bridge._sources import ROLLOUT, stored_rollout
@@ -101,3 +102,4 @@ def _require_ledger(store: Store) -> None:
             store=where,
             role="target",
         )
+    generations.refuse_newer_store(store)

@@ -30,6 +30,7 @@ if _typing.TYPE_CHECKING:
         has_ledger_stamp,
         known_columns,
         require_generation,
+        require_source,
     )
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._kept_digests import KeptState, kept_state, refuse_altered
@@ -39,6 +40,8 @@ if _typing.TYPE_CHECKING:
     from sessionlift.generations._revision import Settled
     from sessionlift.generations._schema import (
         RevisionInfo,
+        refuse_newer,
+        refuse_newer_store,
         schema_config,
         schema_current,
         schema_downgrade,
@@ -82,7 +85,10 @@ __all__ = [
     "prepare_target",
     "refuse_altered",
     "refuse_dependents",
+    "refuse_newer",
+    "refuse_newer_store",
     "require_generation",
+    "require_source",
     "schema_config",
     "schema_current",
     "schema_downgrade",
@@ -129,7 +135,10 @@ _HOME = {
     "prepare_target": "_prepare",
     "refuse_altered": "_kept_digests",
     "refuse_dependents": "_chain",
+    "refuse_newer": "_schema",
+    "refuse_newer_store": "_schema",
     "require_generation": "_detect",
+    "require_source": "_detect",
     "schema_config": "_schema",
     "schema_current": "_schema",
     "schema_downgrade": "_schema",

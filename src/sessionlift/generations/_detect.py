@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sessionlift.errors import (
 from sessionlift.generations import _dumps, _langswarm, _textfiles
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE
 from sessionlift.generations._signatures import SIGNATURES, VERSION_TABLE, Shape, Signature
+from sessionlift.generations._synth_form import Query, unlike
 from sessionlift.stores import (
     Mode,
     PrivateDirectory,
@@ -31,7 +32,6 @@ from sessionlift.stores import (
     side_file,
 )
 
-Query = Callable[[str], Sequence[Sequence[Any]]]
 LEDGER_REVISION = "ledger_2"
 LEDGER_TABLES = frozenset(
     f"sessionlift_{name}"
@@ -63,6 +63,7 @@ class Detection:
     generation does not have, ``newer`` what only a later form has; both are empty where the store is exactly
     of the form that this build knows. ``rows`` counts the generation's tables. ``beside`` counts, in a store that can
     be moved, what is none of the generation's and not empty: by ``(table, None)`` rows, by ``(table, column)`` values.
+    ``unlike`` says what of a synth.v2 store has not the types, or the keys, that its program gives it.
     """
 
     system: str
@@ -76,6 +77,7 @@ class Detection:
     newer: list[str] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
     beside: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    unlike: list[str] = field(default_factory=list)
 
     @property
     def moves_to(self) -> str | None:
@@ -187,6 +189,9 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
     columns = [f"{table}.{column}" for table, column in beside if column is not None]
     if columns:
         evidence.append(f"columns that no move knows of: {', '.join(columns)}")
+    odd = unlike(query) if signature.generation == "synth.v2" else []
+    if odd:
+        evidence.append(f"not as its program makes it: {'; '.join(odd)}")
     return Detection(
         system=signature.system,
         generation=signature.generation,
@@ -199,6 +204,7 @@ def detect_in(query: Query, *, engine: str, store: str, role: Role, new: bool = 
         newer=signature.newer(shape),
         stamps=stamps,
         beside=beside,
+        unlike=odd,
     )
 
 
@@ -275,6 +281,26 @@ def require_generation(found: Detection, *wanted: str, store: str, role: Role, n
         wanted=list(wanted),
         found=found.evidence,
     )
+
+
+def require_source(found: Detection, *wanted: str, store: str) -> Detection:
+    """The same for a store that is to be moved. What its program cannot have made, no move carries exactly: it would
+    pass over rows, or write what no reader takes. Raises WrongGenerationError that names each such thing.
+    """
+    require_generation(found, *wanted, store=store, role="source")
+    if found.unlike:
+        listed = "\n  - ".join(found.unlike)
+        raise WrongGenerationError(
+            f"{store} has the tables of {found.generation}, but not as its program makes them:\n  - {listed}",
+            hint="nothing was moved; mend a copy of it with DuckDB (ALTER TABLE ... ALTER ... TYPE ...; complete or "
+            "delete the rows that are named), and name that",
+            store=store,
+            role="source",
+            generation=found.generation,
+            wanted=list(wanted),
+            found=found.unlike,
+        )
+    return found
 
 
 def read_shape(query: Query, engine: str) -> Shape:

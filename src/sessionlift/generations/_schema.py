@@ -184,6 +184,12 @@ def refuse_newer(stamps: list[str], *, store: str) -> None:
         )
 
 
+def refuse_newer_store(store: Store) -> None:
+    """The same for an open store, by the stamps in it. Read-only."""
+    engine = "duckdb" if store.url.engine == "duckdb" else "sqlite"
+    refuse_newer(read_stamps(store.query, read_shape(store.query, engine)), store=store.url.redacted)
+
+
 def stamps_in(connection: Connection) -> list[str]:
     """The stamps of an open store. Read-only."""
     query = _structure.queries(connection)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sessionlift.generations._synth_form import COLUMNS as SYNTH_V2_COLUMNS
+
 Shape = Mapping[str, frozenset[str]]
 VERSION_TABLE = "sessionlift_version"
 
@@ -86,20 +88,7 @@ def _listed(table: str, columns: frozenset[str]) -> str:
 _SYNTH_V2 = Signature(
     generation="synth.v2",
     engine="duckdb",
-    needs={
-        "session_traces": _words("session_id created_at num_timesteps num_events num_messages metadata experiment_id"),
-        "session_timesteps": _words("id session_id step_id step_index timestamp num_events num_messages step_metadata"),
-        "events": _words(
-            "id session_id timestep_id event_type system_instance_id event_time message_time span_id "
-            "trace_id model_name provider prompt_tokens completion_tokens total_tokens cost latency_ms "
-            "reward terminated system_state_before system_state_after metadata event_metadata"
-        ),
-        "messages": _words("id session_id timestep_id message_type content timestamp event_time message_time"),
-        "systems": _words("id name description"),
-        "system_versions": _words("id system_id branch commit created_at description"),
-        "experiments": _words("id name description created_at updated_at"),
-        "experimental_systems": _words("experiment_id system_id system_version_id"),
-    },
+    needs={table: frozenset(columns) for table, columns in SYNTH_V2_COLUMNS.items()},
     never={"events": _words("cost_usd input_tokens output_tokens call_records")},
 )
 

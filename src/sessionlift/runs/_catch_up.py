@@ -8,7 +8,7 @@ from typing import Literal
 
 from sessionlift.converters import OnConflict
 from sessionlift.errors import SessionConflictError, SessionliftError, StoreTextError, VerificationError
-from sessionlift.generations import detect, require_generation
+from sessionlift.generations import detect, require_source
 from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
 from sessionlift.runs._catch_up_one import CatchUp, Outcome, refuse_unsettling
@@ -55,7 +55,7 @@ def catch_up(
     progress, interrupts = progress or Progress(quiet=True), interrupts or Interrupts()
     # what is no source, no target or no way of the system is refused before there is a run of it
     found = detect(parse_store_url(source))
-    require_generation(found, *SOURCES, store=parse_store_url(source).redacted, role="source")
+    require_source(found, *SOURCES, store=parse_store_url(source).redacted)
     road = road_from(found.generation)
     refuse_unsettling(road, on_conflict)
     require_moved_into(parse_store_url(target), road.target)

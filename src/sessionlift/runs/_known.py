@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sessionlift import generations
 from sessionlift.converters import CATALOG, SESSION, load_zone, same_clock
 from sessionlift.errors import OtherSourceError, StoreNotFoundError, UsageError, WrongGenerationError
 from sessionlift.generations import Detection, detect, has_earlier_ledger, require_generation
@@ -151,13 +152,16 @@ def has_ledger(store: Store) -> bool:
     return bool(store.query("SELECT 1 FROM sqlite_master WHERE name = 'sessionlift_units'"))
 
 
-def require_moved_into(where: StoreURL, *generations: str, found: Detection | None = None) -> Detection:
-    """What ``where`` holds (``found``, if that is known): one of ``generations``, with a ledger.
+def require_moved_into(where: StoreURL, *wanted: str, found: Detection | None = None) -> Detection:
+    """What ``where`` holds (``found``, if that is known): one of ``wanted``, with a ledger.
 
-    Raises WrongGenerationError for anything else, and the errors of a store that is not there or cannot be read.
+    Raises WrongGenerationError for anything else, TargetNewerError for what a newer build made, and the errors of a
+    store that is not there or cannot be read.
     """
     found = found or detect(where, role="target")
-    require_generation(found, *generations, store=where.redacted, role="target")
+    # what a newer build keeps there, or means by it, is not known here
+    generations.refuse_newer(found.stamps, store=where.redacted)
+    require_generation(found, *wanted, store=where.redacted, role="target")
     if not found.ledger:
         raise WrongGenerationError(
             f"{where.redacted} has no ledger: nothing was moved into it by this tool",

@@ -15,7 +15,7 @@ from sessionlift import generations
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG
 from sessionlift.errors import SessionliftError, UsageError
-from sessionlift.generations import detect, require_generation
+from sessionlift.generations import detect, require_source
 from sessionlift.ledger import Ledger
 from sessionlift.reports import (
     ErrorLine,
@@ -195,7 +195,7 @@ class _Run:
         # it loads what it needs while this process does
         self._converter = Worker("sessionlift.runs._convert_worker", name="converter", temporary=self._temporary)
         found = detect(self._source)
-        require_generation(found, *SOURCES, store=self._source.redacted, role="source")
+        require_source(found, *SOURCES, store=self._source.redacted)
         self._road = chosen_road(found.generation, self._options)
         self._report.source = store_info(self._source, found)
         self._tally.beside(found.beside)

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from sessionlift._version import __version__
 from sessionlift.converters import CATALOG, SESSION, Batch, Forward, Group, Quarantined, RowKeys, Unit, UnitKind
 from sessionlift.errors import StoreLockedError, StoreNotFoundError
-from sessionlift.generations import Detection, detect, make_late_indexes, prepare_target, require_generation
+from sessionlift.generations import Detection, detect, make_late_indexes, prepare_target, require_source
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.reports import utc_now
 from sessionlift.runs._batches import complete, stopped
@@ -118,7 +118,7 @@ class SessionMover:
         with ExitStack() as stack:
             refuse_same(self.source, self.target)
             self.found: Detection = detect(self.source)
-            require_generation(self.found, *SOURCES, store=self.source.redacted, role="source")
+            require_source(self.found, *SOURCES, store=self.source.redacted)
             self.road: Road = chosen_road(self.found.generation, self.options)
             self.fidelity: Fidelity = probe_fidelity(self.target)
             self.fidelity.refuse_if_changed()

@@ -12,7 +12,7 @@ from pathlib import Path
 from sessionlift import generations
 from sessionlift.converters import SESSION, Forecast, Forward, Group, Inventory, Quarantined
 from sessionlift.errors import UsageError
-from sessionlift.generations import detect, require_generation
+from sessionlift.generations import detect, require_source
 from sessionlift.reports import Report, Throughput, write
 from sessionlift.runs._batches import ERRORS as NAMED
 from sessionlift.runs._known import Known, known_in
@@ -50,7 +50,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     if report_file is not None:
         refuse_other_file(report_file, *(url for url in (where, goal) if url is not None))
     found = detect(where)
-    require_generation(found, *SOURCES, store=where.redacted, role="source")
+    require_source(found, *SOURCES, store=where.redacted)
     road = chosen_road(found.generation, options)
     report = Report(
         kind="plan",

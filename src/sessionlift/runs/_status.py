@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sessionlift import generations
 from sessionlift.errors import UnknownGenerationError, WrongGenerationError
 from sessionlift.generations import chain_of, detect, late_indexes
 from sessionlift.ledger import CONFLICT, Attempts, Ledger, LedgerRun, ShadowCounts
@@ -63,7 +64,7 @@ class TargetStatus:
 def status(target: str, source: str | None = None) -> TargetStatus:
     """Read the ledger of ``target``; writes nothing. With ``source`` it also counts what is left there.
 
-    Raises WrongGenerationError where there is no ledger.
+    Raises WrongGenerationError where there is no ledger, TargetNewerError where a newer build made it.
     """
     where = parse_store_url(target)
     generation = _generation(where)
@@ -77,6 +78,7 @@ def status(target: str, source: str | None = None) -> TargetStatus:
                 store=where.redacted,
                 role="target",
             )
+        generations.refuse_newer_store(store)
         ledger = Ledger(store)
         runs = ledger.runs()
         left = None if source is None or generation == LEDGER_ALONE else _left(store, generation, source)
