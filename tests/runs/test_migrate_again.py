@@ -273,6 +273,17 @@ def test_a_mapping_brings_rows_out_of_quarantine(
     assert (again.code, counts(again)) == (0, (8, 1, 7, 0)), again.out
     assert unit(target, part)[2] == "moved"
     assert query(target, "SELECT count(*) FROM sessionlift_quarantine") == [(0,)]
+    # the others are as no mapping, or the other one, made them
+    by_none, by_mapping = (json.loads(each.out)["report"]["run_id"] for each in (first, again))
+    for command, options, other in (
+        ("migrate", ("--mapping", mapping), by_none),
+        ("plan", ("--mapping", mapping), by_none),
+        ("plan", (), by_mapping),
+    ):
+        notes = json.loads(sessionlift(command, source, target, *options, "--json").out)["report"]["assumptions"]
+        (told,) = [note for note in notes if "stay as they are" in note]
+        assert f"({other})" in told
+    assert not any("stay as they are" in note for note in json.loads(first.out)["report"]["assumptions"])
 
 
 def test_a_session_whose_ids_are_taken_goes_to_quarantine_whole_and_the_others_move(

@@ -25,7 +25,8 @@ class Known:
     rows in quarantine are worth another try, ``unwell`` names all of them (kind, id, why). ``sessions`` counts those
     that the ledger names, whether they live in the target or have left it; ``revived`` are the runs that took some
     back into this source, ``others`` those that moved some from another store where they live since, ``elsewhere`` says
-    which were taken back into others. ``earlier``: the ledger has the form of an earlier build."""
+    which were taken back into others. ``earlier``: the ledger has the form of an earlier build. ``otherwise`` are the
+    runs that moved sessions which are there by another mapping file than the one of now."""
 
     filled: bool = False
     earlier: bool = False
@@ -39,10 +40,22 @@ class Known:
     revived: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
     elsewhere: Sequence[str] = ()
+    otherwise: Sequence[str] = ()
 
     @property
     def sources(self) -> set[str]:
         return {run.source for run in self.runs}
+
+    def told_of_mappings(self) -> list[str]:
+        """What the report has to say of sessions that stay as another mapping file made them."""
+        if not self.otherwise:
+            return []
+        runs = ", ".join(self.otherwise[:3]) + (" and others" if len(self.otherwise) > 3 else "")
+        return [
+            f"sessions that were moved before with another mapping file, or none ({runs}), stay as they are, as long "
+            "as nothing of theirs is in quarantine or changes in the source; for one mapping in all of them, take "
+            "them back (sessionlift rollback TARGET --all) and migrate again"
+        ]
 
     def refuse_other_source(
         self, foreign: tuple[int, int, str | None], source: StoreURL, target: StoreURL, options: TransferOptions
@@ -125,6 +138,11 @@ def known_in(store: Store, source: StoreURL, options: TransferOptions, temporary
         revived,
         moved_from_others(source, runs),
         live_elsewhere(ledger, runs, revived),
+        [
+            run.run_id
+            for run in runs
+            if run.options.get("mapping", mapping) != mapping and ledger.holds_any_of(run.run_id)
+        ],
     )
 
 

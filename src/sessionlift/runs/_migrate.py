@@ -402,7 +402,7 @@ class _Run:
                 session_id=message["missing"][0],
             )
         told = self._known.refuse_other_source(message["foreign"], self._source, self._asked_target, self._options)
-        self._report.assumptions.extend(told)
+        self._report.assumptions.extend([*told, *self._known.told_of_mappings()])
 
     def _committed(self, batch: Committed) -> None:
         message = batch.message

@@ -86,6 +86,7 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         if before is not None and goal is not None:
             converter.know(before.digests())
             report.assumptions += known.refuse_other_source(converter.foreign(), where, goal, options)
+            report.assumptions += known.told_of_mappings()
             converter.know(before.once_more())
             alone = before.left_alone(store, converter)
             if alone:
