@@ -32,6 +32,8 @@ _CONVERTING = 0.55
 _START = 0.8
 # bytes of a finished target, its indexes and ledger included, for each byte of a source row's values
 _GROWTH = 2.0
+# and of one without rows, about
+_EMPTY = 200_000
 
 
 def plan(source: str, target: str | None, options: TransferOptions, *, report_file: str | Path | None = None) -> Report:
@@ -102,7 +104,10 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     tally.take(_sessions(inventory, forecast, ailing, alone), moved=inventory.sessions - failed, failed=failed)
     tally.into(report)
     report.throughput = Throughput.measured(
-        sessions=report.migrated_sessions, rows=tally.rows, bytes=round(inventory.bytes * _GROWTH), seconds=seconds
+        sessions=report.migrated_sessions,
+        rows=tally.rows,
+        bytes=round(_EMPTY + inventory.bytes * _GROWTH),
+        seconds=seconds,
     )
     report.assumptions.append(
         "throughput is an estimate: seconds from a sample converted on this machine, bytes of the finished target"
