@@ -45,6 +45,11 @@ def counts(outcome: Outcome) -> tuple[int, int, int, int]:
     return total, moved, skipped, failed
 
 
+def moved_bytes(outcome: Outcome) -> int:
+    found: int = report_of(outcome)["throughput"]["bytes"]
+    return found
+
+
 def codes(outcome: Outcome) -> list[tuple[str, str | None]]:
     return [(line["code"], line["session_id"]) for line in report_of(outcome)["errors"]]
 
@@ -85,6 +90,7 @@ def test_a_second_run_changes_nothing(sessionlift: Warm, legacy: Legacy, target:
     assert query(target, "SELECT * FROM sessionlift_units ORDER BY 1, 2") == units
     assert report_of(second)["tables"] == {}
     assert report_of(second)["losses"] == []
+    assert moved_bytes(second) == 0 < moved_bytes(first)
 
 
 def test_only_a_new_session_moves(sessionlift: Warm, target: Path) -> None:
@@ -122,8 +128,10 @@ def test_a_session_that_changed_in_the_source_is_replaced(sessionlift: Warm, tar
     found = query(target, "SELECT DISTINCT content FROM messages WHERE session_id = ?", changed)
     assert found == [("other words",)]
     anew = target.with_name("anew.db")
-    assert sessionlift("migrate", source, anew, "--json").code == 0
+    whole = sessionlift("migrate", source, anew, "--json")
+    assert whole.code == 0
     assert without_given_ids(target) == without_given_ids(anew)
+    assert 0 < moved_bytes(again) < moved_bytes(whole) / 2
 
 
 def without_given_ids(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -26,7 +26,8 @@ class Sink(Protocol):
 class Unit:
     """One session (or the catalog) as it was read and as it will be written.
 
-    ``read_counts`` counts source rows by source table, ``written_counts`` target rows by target table.
+    ``read_counts`` counts source rows by source table, ``written_counts`` target rows by target table; ``size`` is
+    about how many bytes the source's values take.
     ``complement`` holds what the target's shape cannot, ready for JSON; see docs/synth.md for its form.
     """
 
@@ -38,6 +39,7 @@ class Unit:
     read_counts: dict[str, int] = field(default_factory=dict)
     written_counts: dict[str, int] = field(default_factory=dict)
     complement: dict[str, Any] = field(default_factory=dict)
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def complete(
         "derived": list(converter.derived_tables),
         "excluded": batch.excluded,
         "quarantined": quarantined,
-        "bytes": 0,
+        "bytes": sum(unit.size for unit in batch.units if unit.state != "quarantined"),
         "losses": [[loss.code, loss.table, loss.column, loss.count, loss.example] for loss in batch.losses],
         "facts": [[fact.session_id, fact.code, fact.table, fact.count, fact.detail] for fact in batch.facts],
         "errors": [[row.session_id, row.table, row.row_id, row.code, row.reason] for row in batch.quarantine[:ERRORS]],

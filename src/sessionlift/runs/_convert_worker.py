@@ -150,7 +150,6 @@ class ConvertWorker:
             stage.close()
         self._waiting.append(task)
         message["stage"] = str(stage.path)
-        message["bytes"] = task.group.bytes if task.group is not None else 0
         message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
 

@@ -250,7 +250,7 @@ class LangswarmForward:
         if known is not None and known.hex() == digest:
             batch.unchanged.append(row.key)
             return
-        unit = Unit(SESSION, row.key, digest)
+        unit = Unit(SESSION, row.key, digest, size=_size(row))
         batch.units.append(unit)
         made = Aside(*rejected[row.key]) if row.key in rejected else self._made(row)
         if isinstance(made, Aside):

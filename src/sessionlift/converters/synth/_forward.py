@@ -293,7 +293,7 @@ class SynthForward:
         rows = self._db.execute(
             f"SELECT r.session_id, r.created, r.num_timesteps, r.num_events, r.num_messages, "
             f"r.metadata::VARCHAR, r.experiment_id, {unreadable.sql}, {odd}, r.created_at::VARCHAR, "
-            f"b.session_timesteps_rows, b.events_rows, b.messages_rows, "
+            f"b.all_bytes, b.session_timesteps_rows, b.events_rows, b.messages_rows, "
             f"r.experiment_id IS NOT NULL AND r.experiment_id NOT IN (SELECT id FROM experiments) "
             f"FROM sl_t AS r JOIN sl_b AS b ON b.n = r.n ORDER BY r.n"
         ).fetchall()
@@ -310,8 +310,9 @@ class SynthForward:
         lost: list[str] = []
         for row in rows:
             session_id, created, *recorded, metadata, experiment, bad, odd_time, created_text = row[:10]
-            *counts, is_lost = row[10:]
+            size, *counts, is_lost = row[10:]
             unit = units[session_id]
+            unit.size = size
             unit.read_counts = dict(zip(V2_SESSION_TABLES, (1, *counts), strict=True))
             if session_id in refused:
                 rejected.append((session_id, *refused[session_id]))
