@@ -94,7 +94,9 @@ def test_a_wrong_token_is_refused_and_no_token_is_told(sessionlift: Warm, legacy
         assert said["hint"] == TOKEN
         untold = sessionlift("migrate", source, url, cwd=tmp_path)
         assert untold.code == 4
-        assert untold.err == f"Error [store_auth]: the server wants a token (HTTP 401)\n  next: {TOKEN}\n"
+        said_so = f"Error [store_auth]: the server wants a token (HTTP 401)\n  next: {TOKEN}\nReport: "
+        assert untold.err.startswith(said_so)
+        assert (tmp_path / untold.err.removeprefix(said_so).removesuffix("\n")).is_file()
         done = sessionlift("migrate", source, url, "--json", cwd=tmp_path, env={"SESSIONLIFT_TOKEN": right})
         assert done.code == 1, done.out + done.err
     for outcome in (refused, done):

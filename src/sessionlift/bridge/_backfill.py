@@ -12,7 +12,7 @@ from sessionlift.bridge._rollout import Rollout
 from sessionlift.bridge._sources import ROLLOUT, stored_rollout
 from sessionlift.errors import SessionliftError, UsageError
 from sessionlift.reports import Report
-from sessionlift.runs import Interrupts, Progress, TransferOptions
+from sessionlift.runs import Ending, Interrupts, Progress, TransferOptions, told_when_broken
 
 LOOK_SECONDS = 1.0
 """How often it looks whether it is to pause."""
@@ -53,16 +53,19 @@ def backfill(
     with BridgeCore(
         source, target, options, rollout=Rollout(), reports=report_file, retry_after=0.001, on_error="serve_legacy"
     ) as core:
-        try:
-            left, denied = _Backfill(core, rate, progress, interrupts).go()
-        except KeyboardInterrupt:
+
+        def ended(how: Ending, error: SessionliftError) -> None:
             with interrupts.held():
-                core.close(status="interrupted")
-            raise
-        except SessionliftError as error:
-            core.note(error.code, error.what)
-            core.close(status="failed")
-            raise
+                if how == "failed":
+                    core.note(error.code, error.what)
+                core.close(status=how)
+                _, written = core.outcome
+                if written is not None:
+                    error.fields["report"] = str(written)
+
+        try:
+            with told_when_broken(ended, "the backfill was interrupted"):
+                left, denied = _Backfill(core, rate, progress, interrupts).go()
         finally:
             progress.done()
     return BackfillResult(*core.outcome, left, denied)

@@ -37,7 +37,14 @@ def fail(error: SessionliftError, *, as_json: bool) -> NoReturn:
         emit_json({"ok": False, **error.to_dict()})
     else:
         click.echo(f"Error [{error.code}]: {error}", err=True)
+        _name_report(error)
     sys.exit(error.exit_code)
+
+
+def _name_report(error: SessionliftError) -> None:
+    """Say where the report of a run lies that did not come to its end, if it left one."""
+    if "report" in error.fields:
+        click.echo(f"Report: {error.fields['report']}", err=True)
 
 
 def _interrupted(told: BaseException | None, *, as_json: bool) -> NoReturn:
@@ -45,6 +52,8 @@ def _interrupted(told: BaseException | None, *, as_json: bool) -> NoReturn:
     if as_json:
         emit_json({"ok": False, **error.to_dict()})
     click.echo("Interrupted. Run the same command again to go on from here.", err=True)
+    if not as_json:
+        _name_report(error)
     sys.exit(EXIT_INTERRUPTED)
 
 

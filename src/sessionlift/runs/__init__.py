@@ -15,6 +15,7 @@ if _typing.TYPE_CHECKING:
         restore_backup,
         take_backup,
     )
+    from sessionlift.runs._broken import Ending, told_when_broken
     from sessionlift.runs._catch_up import CatchUpResult, catch_up
     from sessionlift.runs._catch_up_one import CatchUp, CaughtUp
     from sessionlift.runs._in_place import InPlaceOptions, InPlaceResult, change_in_place
@@ -48,6 +49,7 @@ __all__ = [
     "CaughtUp",
     "Committed",
     "Converted",
+    "Ending",
     "History",
     "InPlaceCheck",
     "InPlaceOptions",
@@ -89,6 +91,7 @@ __all__ = [
     "store_info",
     "store_size",
     "take_backup",
+    "told_when_broken",
     "unit_digests",
     "verify",
     "verify_in_place",
@@ -108,6 +111,7 @@ _HOME = {
     "CaughtUp": "_catch_up_one",
     "Committed": "_transfer",
     "Converted": "_mover",
+    "Ending": "_broken",
     "History": "_in_place_history",
     "InPlaceCheck": "_in_place_verify",
     "InPlaceOptions": "_in_place",
@@ -144,6 +148,7 @@ _HOME = {
     "status": "_status",
     "store_info": "_report_files",
     "store_size": "_report_files",
+    "told_when_broken": "_broken",
     "unit_digests": "_report_files",
     "verify": "_verify",
     "verify_in_place": "_in_place_verify",

@@ -11,6 +11,7 @@ from sessionlift.errors import SessionConflictError, SessionliftError, StoreText
 from sessionlift.generations import detect, require_source
 from sessionlift.ledger import Attempts
 from sessionlift.reports import Report, utc_now
+from sessionlift.runs._broken import Ending, told_when_broken
 from sessionlift.runs._catch_up_one import CatchUp, Outcome, refuse_unsettling
 from sessionlift.runs._interrupts import Interrupts
 from sessionlift.runs._known import require_moved_into
@@ -67,16 +68,17 @@ def catch_up(
     with mover:
         window.begun(mover, [*assumptions(options), *mover.notes])
         result = CatchUpResult(Report(kind="catch_up", run_id=run_id), None)
-        try:
-            _look_at_all(mover, window, CatchUp(mover, on_conflict), result, progress, interrupts)
-        except KeyboardInterrupt:
+
+        def ended(how: Ending, error: SessionliftError) -> None:
             with interrupts.held():
-                window.finish(mover, status="interrupted", secrets=secrets)
-            raise
-        except SessionliftError as error:
-            window.note(error.code, error.what)
-            window.finish(mover, status="failed", secrets=secrets)
-            raise
+                if how == "failed":
+                    window.note(error.code, error.what)
+                written = window.finish(mover, status=how, secrets=secrets)
+                if written is not None:
+                    error.fields["report"] = str(written)
+
+        with told_when_broken(ended, "the catch-up was interrupted"):
+            _look_at_all(mover, window, CatchUp(mover, on_conflict), result, progress, interrupts)
         with interrupts.held():
             interrupts.over()
             result.path = window.finish(mover, secrets=secrets)
