@@ -32,6 +32,7 @@
     ├── VerificationError           what was written does not read back as it was made
     ├── InterruptedRunError         a signal ended the run
     ├── WorkerLostError             a process of the run ended before its work was done
+    ├── MemoryShortError            the machine, or a limit, gives no more memory, or no more threads
     ├── BackupError                 a backup is not whole, or not what its manifest says
     ├── ReportError                 a report cannot be read, or breaks its contract
     └── SessionError                a session cannot be used as was asked; raised by the bridge
@@ -45,6 +46,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 EXIT_OK = 0
@@ -268,6 +270,32 @@ class WorkerLostError(SessionliftError):
 
     code = "worker_lost"
     transient = True
+
+
+class MemoryShortError(SessionliftError):
+    """There is no more memory, or no room for one more thread."""
+
+    code = "memory_short"
+    usual_hint = (
+        "give it more memory (`ulimit -v` and `ulimit -u`, the container's limits), or end other programs, then run "
+        "the same command again; what was committed stays"
+    )
+    default_exit_code = EXIT_TARGET
+    transient = True
+
+    def __init__(self, what: str = "memory is too short for what the command needs", **kw: Any) -> None:
+        super().__init__(what, **kw)
+
+    @classmethod
+    def of(cls, error: BaseException) -> MemoryShortError | None:
+        """Our error for one of Python's that says so; None for any other."""
+        if isinstance(error, MemoryError):
+            return cls()
+        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            return cls("memory is too short, or too many threads run already: no new one can be started")
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return cls(f"memory is too short for what the command needs: {error.strerror}")
+        return None
 
 
 class BackupError(SessionliftError):

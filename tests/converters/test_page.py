@@ -17,7 +17,7 @@ SOURCES = [path.read_text("utf-8") for path in sorted((ROOT / "src" / "sessionli
 
 
 ASIDE = ("orphan_row", "metadata_unreadable", "event_type_unknown", "target_refused")
-ENDS = ("run_stopped", "fidelity", "verification", "worker_lost", "interrupted")
+ENDS = ("run_stopped", "fidelity", "verification", "worker_lost", "memory_short", "interrupted")
 
 
 @pytest.mark.parametrize("code", [*LOSSES, *FACTS, *ASIDE, *ENDS])

@@ -16,6 +16,7 @@ from sessionlift.errors import (
     EXIT_OUTPUT,
     EXIT_PIPE,
     InterruptedRunError,
+    MemoryShortError,
     SessionliftError,
     UsageError,
 )
@@ -130,7 +131,9 @@ class Command(click.Command):
             fail(error, as_json=as_json)
         except KeyboardInterrupt as stopped:
             _interrupted(stopped.__cause__, as_json=as_json)
-        except RuntimeError as error:
+        except (MemoryError, RuntimeError) as error:
+            if (short := MemoryShortError.of(error)) is not None:
+                fail(short, as_json=as_json)
             # what DuckDB makes of a Ctrl-C that comes while it works
             if "interrupted" not in str(error).lower():
                 raise
@@ -138,6 +141,8 @@ class Command(click.Command):
         except BrokenPipeError:
             sys.exit(EXIT_PIPE)
         except OSError as error:
+            if (short := MemoryShortError.of(error)) is not None:
+                fail(short, as_json=as_json)
             # stores map their own; what has no file is standard output
             where = error.filename or "standard output"
             click.echo(f"Error [output]: {where} could not be written or read: {error.strerror or error}", err=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sessionlift.converters import CATALOG, SESSION, Group
-from sessionlift.errors import SessionliftError
+from sessionlift.errors import MemoryShortError, SessionliftError
 from sessionlift.runs._batches import complete, stopped
 from sessionlift.runs._catalog_merge import left_out
 from sessionlift.runs._options import TransferOptions
@@ -172,6 +172,8 @@ def main() -> int:
         leave(1)
     except SessionliftError as error:
         return say(error)
+    except MemoryError:
+        return say(MemoryShortError())
     except OSError as error:
         return say(no_room(error))
     return 0

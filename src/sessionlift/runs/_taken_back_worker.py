@@ -7,7 +7,7 @@ import resource
 import sys
 from dataclasses import asdict
 
-from sessionlift.errors import SessionliftError
+from sessionlift.errors import MemoryShortError, SessionliftError
 from sessionlift.runs._protocol import receive, say, send, unreadable
 from sessionlift.runs.verifier import open_legacy_reader
 from sessionlift.stores import parse_store_url
@@ -38,6 +38,8 @@ def main() -> int:
         return say(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return 1
+    except MemoryError:
+        return say(MemoryShortError())
     except OSError as error:
         return say(unreadable(error))
     return 0

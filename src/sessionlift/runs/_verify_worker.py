@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from sessionlift.errors import SessionliftError
+from sessionlift.errors import MemoryShortError, SessionliftError
 from sessionlift.runs._protocol import Message, receive, say, send, unreadable
 from sessionlift.runs.verifier import Audit, Checker, open_reader, system_of
 from sessionlift.stores import parse_store_url
@@ -82,6 +82,8 @@ def main() -> int:
         return say(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return 1
+    except MemoryError:
+        return say(MemoryShortError())
     except OSError as error:
         return say(unreadable(error))
     return 0
