@@ -412,6 +412,8 @@ def test_a_time_zone_that_is_not_there(sessionlift: Warm, good: Path, target: Pa
         ("[]", "must be an object"),
         ('{"else": 1}', "must be an object"),
         ('{"message_types": {"note": "poem"}}', "'poem'"),
+        ('{"event_types": {"odd": "cais", "odd": "runtime"}}', "the key 'odd' is there more than once"),
+        ("[" * 100_000, "cannot be read"),
     ],
 )
 def test_a_mapping_file_that_is_wrong(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sessionlift.errors import MappingFileError
 
@@ -30,8 +31,8 @@ def load_mapping(path: str | Path) -> TypeMapping:
     Raises MappingFileError that names the key and what is allowed there.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_doubles)
+    except (OSError, ValueError, RecursionError) as error:
         raise MappingFileError(
             f"the mapping file {path} cannot be read: {error}", hint="it must be a JSON object", path=str(path)
         ) from error
@@ -52,3 +53,12 @@ def load_mapping(path: str | Path) -> TypeMapping:
                     key=old,
                 )
     return TypeMapping(**document)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        # which of the two was meant, nobody can tell
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there more than once")
+    return found
