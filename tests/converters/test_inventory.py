@@ -81,8 +81,8 @@ def test_an_inventory_that_is_taken_again_counts_all_anew(converter: SynthForwar
 
 
 def test_a_batch_that_is_made_again_gives_its_examples_again(legacy: LegacyStore) -> None:
-    for key in "abcd":
-        legacy.session(key, events=[{"event_type": "lmcais"}])
+    for number, key in enumerate("abcd", 1):
+        legacy.session(key, events=[{"id": number, "event_type": "lmcais"}])
     converter = SynthForward(legacy.store, SynthOptions())
     converter.inventory()
     (whole,), (a, b, c, d) = converter.groups(), converter.groups(max_rows=1)
