@@ -42,7 +42,8 @@ _KEYS = {
     "experimental_systems": ("experiment_id", "system_id"),
 }
 # they hold what an INTEGER holds, or more; what is wider than 64 bits has no place in the new store
-_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+_KINDS = ("VARCHAR", "TIMESTAMP", "DOUBLE", "BOOLEAN", "JSON", *_INTEGERS)
 
 
 def unlike(query: Query) -> list[str]:
@@ -54,9 +55,13 @@ def unlike(query: Query) -> list[str]:
 
 
 def _types(query: Query) -> Iterator[str]:
+    # as the engine of today names them
+    (row,) = query(f"SELECT {', '.join(f'typeof(NULL::{kind})' for kind in _KINDS)}")
+    names = dict(zip(_KINDS, map(str, row), strict=True))
+    integers = {names[kind] for kind in _INTEGERS}
     for (table, column), (kind, _) in sorted(_found(query).items()):
         wanted = COLUMNS[table][column].rstrip("!")
-        if kind != wanted and not (wanted == "INTEGER" and kind in _INTEGERS):
+        if kind not in (integers if wanted == "INTEGER" else {names[wanted]}):
             yield f"{table}.{column} is {kind}, and should be {wanted}"
 
 
