@@ -28,7 +28,8 @@ from tests.support.moved import (
 from tests.support.run_fixtures import Legacy
 from tests.support.warm import Outcome, Warm
 
-from sessionlift.runs import TransferOptions, migrate, verify
+from sessionlift.reports import Report
+from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, migrate, rollback, verify
 
 pytestmark = pytest.mark.slow
 
@@ -354,6 +355,67 @@ def test_what_the_target_refused_is_tried_again_by_each_run(
     assert query(target, "SELECT count(*) FROM sessionlift_quarantine") == [(0,)]
     for table in ("session_timesteps", "events", "messages", "event_rewards"):
         assert rows(target)[table] == rows(untouched)[table], table
+
+
+def swap_messages(source: Path, one: str, other: str) -> None:
+    first, last = (f"(SELECT min(id) FROM messages WHERE session_id = '{key}')" for key in (one, other))
+    swapped = f"CASE id WHEN {first} THEN '{other}' WHEN {last} THEN '{one}' END"
+    change_source(source, f"UPDATE messages SET session_id = {swapped} WHERE id IN ({first}, {last})")
+
+
+def test_sessions_that_have_swapped_rows_are_replaced_though_they_do_not_come_together(target: Path) -> None:
+    source = already_moved(target, sessions=3)
+    one, _, other = session_ids(source)
+    swap_messages(source, one, other)
+    add_session(source, "heir", one)
+    # a new session gets a row of one that can only be replaced later
+    first = f"SELECT min(id) FROM messages WHERE session_id = '{one}'"
+    change_source(source, f"UPDATE messages SET session_id = 'heir' WHERE id IN ({first})")
+
+    again = migrate(str(source), str(target), TransferOptions(), limits={"max_rows": 1}).report
+
+    assert (again.status, again.verification.status, again.errors) == ("completed", "passed", [])
+    assert (again.migrated_sessions, again.skipped_sessions) == (3, 1)
+    anew = target.with_name("anew.db")
+    migrate(str(source), str(anew), TransferOptions(), verify=False)
+    assert without_given_ids(target) == without_given_ids(anew)
+
+
+def test_a_change_that_the_target_refuses_is_told_with_the_reason_and_a_way_that_works(target: Path) -> None:
+    source = already_moved(target, sessions=3)
+    one, refused, other = session_ids(source)
+    swap_messages(source, one, other)
+    taken = 2**30
+    message = f"SELECT * REPLACE ({taken} AS id) FROM messages WHERE session_id = '{refused}' LIMIT 1"
+    change_source(source, f"INSERT INTO messages BY NAME {message}")
+    change(
+        target,
+        "INSERT INTO session_traces (session_id, created_at, num_timesteps, num_events, num_messages) "
+        "VALUES ('own', '2026-01-01T00:00:00.000000+00:00', 0, 0, 0)",
+    )
+    change(
+        target,
+        "INSERT INTO messages (id, session_id, message_type, content, timestamp) VALUES (?, 'own', 'user', 'x', '')",
+        taken,
+    )
+    before = rows(target)
+
+    def run() -> Report:
+        return migrate(str(source), str(target), TransferOptions(), limits={"max_rows": 1}, verify=False).report
+
+    told = run()
+    refusals = {(key, "update_refused") for key in (one, refused, other)}
+    assert {(line.session_id, line.code) for line in told.errors} == refusals
+    why = "the target refused it: a row breaks the UNIQUE rule of messages: (id)"
+    assert all(why in line.error for line in told.errors)
+    assert (told.failed_sessions, told.migrated_sessions) == (3, 0)
+    assert rows(target) == before
+    rollback(
+        str(target), RollbackOptions(sessions=(one, other), on_conflict="keep-legacy"), backup=BackupOptions(False)
+    )
+    healed = run()
+    assert [(line.session_id, line.code) for line in healed.errors] == [(refused, "update_refused")]
+    assert healed.migrated_sessions == 2
 
 
 def test_first_some_then_all(sessionlift: Warm, legacy: Legacy, target: Path) -> None:

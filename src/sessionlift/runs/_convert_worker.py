@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,14 +37,17 @@ SNAPSHOT = "source.db"
 
 @dataclass
 class Task:
-    """One batch to make: the catalog (no group), or a group of sessions, some of which are to be put aside."""
+    """One batch to make: the catalog (no group), or a group of sessions, some of which are to be put aside; ``last``
+    where nothing comes after it that could make room for what the target refuses."""
 
     group: Group | None
     rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
+    last: bool = False
 
 
 class ConvertWorker:
-    """Serves one run. Messages in: the request, then ``ok``, ``split`` or ``again`` for each batch, in order."""
+    """Serves one run. Messages in: the request, then ``ok``, ``split``, ``again`` or ``later`` for each batch, in
+    order."""
 
     def __init__(self, request: Message, source: Source) -> None:
         self._options = TransferOptions.from_message(request["options"])
@@ -63,6 +67,7 @@ class ConvertWorker:
         self._converter.know(read_pairs(request["known"]))
         self._todo: deque[Task] = deque()
         self._waiting: deque[Task] = deque()
+        self._late: dict[bool, list[str]] = {True: [], False: []}
         self._number = 0
         self._need = Need()
 
@@ -90,8 +95,22 @@ class ConvertWorker:
         for group in self._converter.groups(**self._limits):
             self._work_off(Task(group))
         self._hear_all()
+        self._try_once_more()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         send(sys.stdout, {"type": "done", "peak_memory_mb": peak})
+
+    def _try_once_more(self) -> None:
+        """Make what the target refused again, after all others: what was in the way may have gone with a later batch.
+
+        Those that were there before come first, and all of them together, since sessions that have swapped rows make
+        room only for each other; then the new ones.
+        """
+        for changed in (True, False):
+            if ids := self._late[changed]:
+                # numbers the sessions anew: no batch of those before is left to be made again
+                groups = self._source.with_room(partial(self._converter.pick, ids))
+                self._work_off(*(Task(group, last=True) for group in groups))
+                self._hear_all()
 
     def _work_off(self, *tasks: Task) -> None:
         """Make the tasks' batches, and those that the writer's answers ask for, a few ahead of the writer."""
@@ -116,7 +135,9 @@ class ConvertWorker:
         task = self._waiting.popleft()
         if answer["type"] == "split" and task.group is not None:
             # one session a batch, so that the one which the target refuses can be told from the others
-            self._todo.extend(Task(group, task.rejected) for group in self._converter.singles(task.group))
+            self._todo.extend(replace(task, group=group) for group in self._converter.singles(task.group))
+        elif answer["type"] == "later":
+            self._late[answer["changed"]].append(answer["session_id"])
         elif answer["type"] == "again":
             if task.group is None:
                 self._known_catalog = next((digest for _, digest in answer["known"]), self._known_catalog)
@@ -126,7 +147,7 @@ class ConvertWorker:
             kind = CATALOG if task.group is None else SESSION
             self._aside.update({(kind, key): why for key, why in answer["aside"].items()})
             rejected = {key: (code, reason) for key, code, reason in answer["rejected"]}
-            self._todo.append(Task(task.group, {**task.rejected, **rejected}))
+            self._todo.append(replace(task, rejected={**task.rejected, **rejected}))
 
     def _make(self, task: Task) -> None:
         self._number += 1
@@ -150,6 +171,7 @@ class ConvertWorker:
             stage.close()
         self._waiting.append(task)
         message["stage"] = str(stage.path)
+        message["may_wait"] = task.group is not None and not task.last
         message["aside"] = [[key, self._aside[kind, key]] for key in batch.unchanged if (kind, key) in self._aside]
         send(sys.stdout, message)
 

@@ -31,7 +31,14 @@ from sessionlift.runs._places import (
 from sessionlift.runs._protocol import Message
 from sessionlift.runs._report_files import new_run_id
 from sessionlift.runs._roads import SOURCES, Road, Source, chosen_road
-from sessionlift.runs._transfer import CHANGED_ON_BOTH_SIDES, LIVES_ELSEWHERE, SOURCE_SPOILED, Committed, Transfer
+from sessionlift.runs._transfer import (
+    CHANGED_ON_BOTH_SIDES,
+    LIVES_ELSEWHERE,
+    SOURCE_SPOILED,
+    UPDATE_REFUSED,
+    Committed,
+    Transfer,
+)
 from sessionlift.runs._ways_back import KeptInLedger, put_back_of
 from sessionlift.stores import BUSY_SECONDS, Fidelity, Store, StoreURL, open_store, parse_store_url, probe_fidelity
 
@@ -194,7 +201,7 @@ class SessionMover:
         """Move the session if the ledger does not name it; with ``again``, also if its source has changed since.
 
         A session that was deleted or rolled back is left alone. One that changed on both sides, or whose source can
-        no longer be converted, is left as it is and comes back as "changed_on_both_sides".
+        no longer be converted, or is refused by the target, is left as it is and comes back as "changed_on_both_sides".
         """
         if not again and (unit := self._unit(session_id)) is not None:
             return _moved(unit)
@@ -208,9 +215,10 @@ class SessionMover:
                 answer = self._offer(partial(self._forward.convert, group, rejected=rejected), SESSION)
             unit = self._unit(session_id)
             if unit is not None and (answer["type"] == "ok" or answer["known"]):
-                both = answer.get("aside", {}).get(session_id) in (
+                both = answer.get("aside", {}).get(session_id, "").partition(": ")[0] in (
                     CHANGED_ON_BOTH_SIDES,
                     SOURCE_SPOILED,
+                    UPDATE_REFUSED,
                     LIVES_ELSEWHERE,
                 )
                 return _moved(unit, now=answer["type"] == "ok", both=both)

@@ -25,6 +25,13 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
         "it has changed in the source since it was moved, and cannot be converted any more; what was moved stays",
         True,
     ),
+    "update_refused": (
+        "update_refused",
+        "it has changed in the source since it was moved, and {reason}; what was moved stays (if another session there "
+        "has that row still, take both back: `sessionlift rollback TARGET --session ID --session ID --on-conflict "
+        "keep-legacy`, then migrate)",
+        True,
+    ),
     "lives_elsewhere": (
         "lives_elsewhere",
         "it was moved from another store, into which a rollback had taken it, and this source has it otherwise; it was "
@@ -47,7 +54,8 @@ ASIDE: dict[str, tuple[str, str, bool]] = {
         False,
     ),
 }
-"""Why a unit was left alone though it is not well: code and text for the report, and whether nothing of it moved."""
+"""Why a unit was left alone though it is not well: code and text for the report, and whether nothing of it moved. A
+reason that the text has a place for follows the key."""
 
 GONE = {"deleted": "deleted_in_target", "rolled_back": "rolled_back"}
 """Why a session is not in the target any more though nothing is wrong with it, and the code of the fact."""
@@ -114,6 +122,7 @@ class Tally:
 
         A session of which nothing moved is no 'skipped'.
         """
+        why, _, reason = why.partition(": ")
         if why in GONE:
             _add(self._facts, (GONE[why], "sessions"), 1, {"session_id": session_id})
             return
@@ -121,7 +130,7 @@ class Tally:
         if whole and session_id is not None:
             self.skipped -= 1
             self.failed += 1
-        told = text if session_id is not None else f"the catalog: {text}"
+        told = text.replace("{reason}", reason) if session_id is not None else f"the catalog: {text}"
         self.error(ErrorLine(session_id=session_id, error=told, code=code))
 
     def error(self, line: ErrorLine) -> None:

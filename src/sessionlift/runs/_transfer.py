@@ -48,10 +48,14 @@ CHANGED_ON_BOTH_SIDES = "changed_on_both_sides"
 BOTH_CHANGED = "the source and the target have changed it since it was moved, each in its own way; neither was touched"
 SOURCE_SPOILED = "source_spoiled"
 """The source's rows can no longer be converted; what was moved of them before stays."""
+UPDATE_REFUSED = "update_refused"
+"""The target refused the source's rows as they are now; what was moved of them before stays. The reason follows."""
 DELETED_BUT_CHANGED = "deleted_but_changed"
 LIVES_ELSEWHERE = "lives_elsewhere"
 """It was moved from another store into which a rollback had taken it; what this source has of it may be older."""
 PUT_BACK, NOT_PUT_BACK = "put_back", "not_put_back"
+REFUSED = "target_refused"
+THERE = ("moved", "partial")
 GONE = ("deleted", "rolled_back")
 """States of sessions that were in the target once, and are no longer."""
 
@@ -142,7 +146,7 @@ class Transfer:
         """Commit the batch that ``message`` describes and ``stage`` holds.
 
         Returns the answer for its converter: "ok", or "split" or "again" where nothing was written and the batch
-        has to be made again in another way.
+        has to be made again in another way; of a session that the target refuses "later", if the message allows it.
         """
         kind = message["kind"]
         self._kept, self._discarded = {}, {}
@@ -259,9 +263,10 @@ class Transfer:
         conflicts = {
             key: CHANGED_ON_BOTH_SIDES for key in changed if key in touched or now[key] != before[key].target_digest
         }
+        refused = {key: why for key, _, _, code, why in message.get("errors", ()) if code == REFUSED}
         for key in spoiled.intersection(changed).difference(conflicts):
             if before[key].state != "quarantined":
-                conflicts[key] = SOURCE_SPOILED
+                conflicts[key] = f"{UPDATE_REFUSED}: {refused[key]}" if key in refused else SOURCE_SPOILED
         if kind == SESSION:
             conflicts.update({key: LIVES_ELSEWHERE for key in changed if before[key].run_id in self._others})
         left = [key for key in gone if key not in done and not self._comes_back(before[key])]
@@ -386,8 +391,12 @@ class Transfer:
         if len(message["units"]) + message["unchanged"] > 1:
             return {"type": "split"}
         session_id = message["units"][0][0]
+        if message.get("may_wait"):
+            # of those that were moved before each may be in the way of others: none of them is taken for new
+            unit = self._ledger.units(SESSION, [session_id]).get(session_id)
+            return {"type": "later", "session_id": session_id, "changed": unit is not None and unit.state in THERE}
         reason = f"the target refused it: {error.what}"
-        return {"type": "again", "known": [], "rejected": [[session_id, "target_refused", reason]], "aside": {}}
+        return {"type": "again", "known": [], "rejected": [[session_id, REFUSED, reason]], "aside": {}}
 
 
 def _gone(unit: LedgerUnit, offered: str) -> str:
