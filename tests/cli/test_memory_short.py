@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from sessionlift.cli import main
-from sessionlift.errors import EXIT_TARGET
-from sessionlift.runs import _migrate
+from sessionlift.errors import EXIT_TARGET, MemoryShortError
+from sessionlift.runs import _migrate, _protocol
+from sessionlift.runs._protocol import Worker
 
 SHORT = [MemoryError(), RuntimeError("can't start new thread"), OSError(errno.ENOMEM, "Cannot allocate memory")]
 
@@ -47,3 +48,19 @@ def test_the_report_of_a_run_says_that_memory_was_too_short(
     assert done.exit_code == EXIT_TARGET
     found = json.loads(report.read_text())
     assert (found["status"], [line["code"] for line in found["errors"]]) == ("failed", ["memory_short"])
+
+
+@pytest.mark.parametrize("side", ["send", "receive"])
+def test_a_run_does_not_wait_for_a_process_that_it_can_no_longer_talk_to(
+    monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(_protocol, side, short)
+    worker = Worker("sessionlift.runs._taken_back_worker", {}, name="reader")
+    try:
+        with pytest.raises(MemoryShortError):
+            worker.answer(timeout=20)
+    finally:
+        worker.stop()

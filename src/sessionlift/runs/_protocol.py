@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from sessionlift import errors
-from sessionlift.errors import EXIT_SOURCE, EXIT_TARGET, SessionliftError, WorkerLostError
+from sessionlift.errors import EXIT_SOURCE, EXIT_TARGET, MemoryShortError, SessionliftError, WorkerLostError
 
 Message = dict[str, Any]
 
@@ -108,6 +108,7 @@ class Worker:
         )
         self._answers: queue.Queue[Message | None] = queue.Queue()
         self._orders: queue.Queue[Message | None] = queue.Queue()
+        self._memory_short = False
         self._threads = [
             threading.Thread(target=task, name=f"{name}-{task.__name__}", daemon=True)
             for task in (self._listen, self._speak)
@@ -123,9 +124,13 @@ class Worker:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it was opened as a pipe
-        while (message := receive(self._process.stdout)) is not None:
-            self._answers.put(message)
-        self._answers.put(None)
+        try:
+            while (message := receive(self._process.stdout)) is not None:
+                self._answers.put(message)
+        except MemoryError:
+            self._give_up()
+        finally:
+            self._answers.put(None)
 
     def _speak(self) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
@@ -135,6 +140,13 @@ class Worker:
             self._process.stdin.close()
         except (BrokenPipeError, ValueError):
             return
+        except MemoryError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End the process, which would wait for this thread for ever; whoever waits for an answer is told why."""
+        self._memory_short = True
+        self._process.kill()
 
     def tell(self, message: Message) -> None:
         self._orders.put(message)
@@ -151,6 +163,8 @@ class Worker:
         message = self._answers.get(timeout=timeout)
         if message is None:
             code = self._process.wait()
+            if self._memory_short:
+                raise MemoryShortError()
             raise WorkerLostError(
                 f"the {self.name} process {_ending(code)}",
                 hint="run the same command again; what was committed stays, and the run goes on from there",
