@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import trace_bridge
+from benchmarks._first_use import measured
 from benchmarks.contestants._mapping import COLUMNS
 
 from sessionlift._demo import make_synth_v2
@@ -57,7 +57,7 @@ def test_the_bare_way_that_a_first_use_is_compared_with_moves_the_session(tmp_pa
     made = make_synth_v2(tmp_path / "v2.duckdb", sessions=4)
     (tmp_path / "work").mkdir()
 
-    took = trace_bridge.measured(made.path, tmp_path / "work", 2)
+    took = measured(made.path, tmp_path / "work", 2)
 
     assert set(took) == {"bare", "first use", "stays", "shadow", "later use"}
     assert all(took.values())
