@@ -423,14 +423,25 @@ def test_a_ledger_that_someone_else_has_written_to_is_told_as_one(road: Road, co
         assert caught.value.exit_code == 4
 
 
-@pytest.mark.parametrize("unit", ["session", "catalog"])
-def test_a_row_is_in_quarantine_once(tmp_path: Path, unit: str) -> None:
-    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+NOBODYS = "INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')"
+"""A row of no session."""
+
+
+def moved_with(folder: Path, *statements: str) -> tuple[Path, Path]:
+    """A store of two sessions, changed by ``statements``, and the target that it was moved into."""
+    source, target = folder / "legacy.duckdb", folder / "v3.db"
     make_synth_v2(source, sessions=2)
     with duckdb.connect(str(source)) as db:
-        db.execute("INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')")
-        db.execute("UPDATE events SET event_type = 'other' WHERE id = (SELECT min(id) FROM events)")
+        for statement in statements:
+            db.execute(statement)
     migrate(str(source), str(target), TransferOptions(), verify=False)
+    return source, target
+
+
+@pytest.mark.parametrize("unit", ["session", "catalog"])
+def test_a_row_is_in_quarantine_once(tmp_path: Path, unit: str) -> None:
+    other = "UPDATE events SET event_type = 'other' WHERE id = (SELECT min(id) FROM events)"
+    source, target = moved_with(tmp_path, NOBODYS, other)
     change(
         target,
         "INSERT INTO sessionlift_quarantine (run_id, unit, session_id, table_name, row_id, code, reason, row) "
@@ -445,13 +456,12 @@ def test_a_row_is_in_quarantine_once(tmp_path: Path, unit: str) -> None:
 def test_rows_that_come_under_a_session_and_leave_it_are_in_quarantine_once(tmp_path: Path) -> None:
     source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
     make_synth_v2(source, sessions=2)
-    one = "INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')"
     session = "INSERT INTO session_traces (session_id, created_at) VALUES ('nobody', '2025-01-01')"
     gone = "DELETE FROM session_traces WHERE session_id = 'nobody'"
     # its rows are in quarantine with it, and stay there when it is lost
     unreadable = "INSERT INTO session_traces (session_id, created_at) VALUES ('nobody', 'infinity')"
     expected = [["catalog"], ["session"] * 2, ["catalog", "session", "session"], [], ["catalog"]]
-    for change_made, units in zip((one, unreadable, gone, session, gone), expected, strict=True):
+    for change_made, units in zip((NOBODYS, unreadable, gone, session, gone), expected, strict=True):
         with duckdb.connect(str(source)) as db:
             db.execute(change_made)
         moved = migrate(str(source), str(target), TransferOptions())
@@ -775,11 +785,7 @@ def test_a_catalog_whose_run_the_ledger_does_not_know_is_told(road: Road) -> Non
 
 @pytest.mark.parametrize("code", ["orphan_row ", "event_type_unknown"])
 def test_a_row_of_no_session_is_in_quarantine_as_such_a_row(tmp_path: Path, code: str) -> None:
-    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
-    make_synth_v2(source, sessions=2)
-    with duckdb.connect(str(source)) as db:
-        db.execute("INSERT INTO messages (session_id, message_type, content) VALUES ('nobody', 'user', '1')")
-    migrate(str(source), str(target), TransferOptions(), verify=False)
+    source, target = moved_with(tmp_path, NOBODYS)
     assert verify(str(source), str(target)).report.verification.differences == []
     change(target, "UPDATE sessionlift_quarantine SET code = ? WHERE unit = 'catalog'", code)
     (found,) = verify(str(source), str(target)).report.verification.differences

@@ -43,8 +43,7 @@ def _lines(found: Detection, store: str) -> list[str]:
 
 def _next(found: Detection, store: str) -> str:
     try:
-        if found.stamps:  # else nothing of Alembic is loaded
-            generations.refuse_newer(found.stamps, store=store)
+        generations.refuse_newer(found.stamps, store=store)
     except TargetNewerError as error:
         return f"leaves it alone: {error.what}"
     if found.unlike:

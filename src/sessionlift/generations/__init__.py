@@ -25,23 +25,21 @@ if _typing.TYPE_CHECKING:
         LED_UP,
         MOVED,
         Detection,
+        added_columns,
         detect,
         has_earlier_ledger,
         has_ledger_stamp,
-        known_columns,
         require_generation,
         require_source,
     )
     from sessionlift.generations._kept import kept_rows
     from sessionlift.generations._kept_digests import KeptState, kept_state, refuse_altered
     from sessionlift.generations._late import late_indexes, leave_out_indexes, make_late_indexes
-    from sessionlift.generations._place import is_vacant
+    from sessionlift.generations._place import is_vacant, refuse_newer, refuse_newer_store
     from sessionlift.generations._prepare import check_target, prepare_target
     from sessionlift.generations._revision import Settled
     from sessionlift.generations._schema import (
         RevisionInfo,
-        refuse_newer,
-        refuse_newer_store,
         schema_config,
         schema_current,
         schema_downgrade,
@@ -64,6 +62,7 @@ __all__ = [
     "RevisionInfo",
     "Settled",
     "Standing",
+    "added_columns",
     "adopt",
     "chain_of",
     "chain_target",
@@ -76,7 +75,6 @@ __all__ = [
     "is_vacant",
     "kept_rows",
     "kept_state",
-    "known_columns",
     "late_indexes",
     "leave_out_indexes",
     "make_late_indexes",
@@ -114,6 +112,7 @@ _HOME = {
     "RevisionInfo": "_schema",
     "Settled": "_revision",
     "Standing": "_chain",
+    "added_columns": "_detect",
     "adopt": "_chain",
     "chain_of": "_chain",
     "chain_target": "_chain",
@@ -126,7 +125,6 @@ _HOME = {
     "is_vacant": "_place",
     "kept_rows": "_kept",
     "kept_state": "_kept_digests",
-    "known_columns": "_detect",
     "late_indexes": "_late",
     "leave_out_indexes": "_late",
     "make_late_indexes": "_late",
@@ -135,8 +133,8 @@ _HOME = {
     "prepare_target": "_prepare",
     "refuse_altered": "_kept_digests",
     "refuse_dependents": "_chain",
-    "refuse_newer": "_schema",
-    "refuse_newer_store": "_schema",
+    "refuse_newer": "_place",
+    "refuse_newer_store": "_place",
     "require_generation": "_detect",
     "require_source": "_detect",
     "schema_config": "_schema",

@@ -15,8 +15,9 @@ from sessionlift.errors import (
 )
 from sessionlift.generations import _dumps, _langswarm, _textfiles
 from sessionlift.generations._kept import KEPT_TABLE, STEPS_TABLE
+from sessionlift.generations._query import Query
 from sessionlift.generations._signatures import SIGNATURES, VERSION_TABLE, Shape, Signature
-from sessionlift.generations._synth_form import Query, unlike
+from sessionlift.generations._synth_form import unlike
 from sessionlift.stores import (
     Mode,
     PrivateDirectory,
@@ -225,10 +226,18 @@ def _beside(
     return {place: count for place, count in found.items() if count}
 
 
-def known_columns(generation: str) -> dict[str, frozenset[str]]:
-    """By table of ``generation`` the columns that its program makes, in whichever form; others are somebody else's."""
-    found = [signature for signature in SIGNATURES if signature.generation == generation]
-    return {table: signature.columns(table) for signature in found for table in sorted(signature.tables)}
+def added_columns(store: Store, generation: str) -> dict[str, list[str]]:
+    """By table of ``generation`` the columns in ``store`` that its program makes in no form of it. Read-only.
+
+    A generated column has no value of its own, and is none of them.
+    """
+    found: dict[str, list[str]] = {}
+    for signature in SIGNATURES:
+        for table in sorted(signature.tables) if signature.generation == generation else ():
+            names = [str(row[1]) for row in store.query(f"PRAGMA table_info({quote_identifier(table)})")]
+            if added := [name for name in names if name not in signature.columns(table)]:
+                found[table] = added
+    return found
 
 
 def _elsewhere(query: Query) -> list[tuple[str, str]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from sessionlift.errors import UnknownGenerationError
+from sessionlift.generations._query import Query
 from sessionlift.generations._signatures import Shape
 from sessionlift.stores import Role
-
-Query = Callable[[str], Sequence[Sequence[Any]]]
 
 NO_TARGET = (
     "V1 and V2 of LangSwarm share their default file name and the table sessions, so the target has to be another "

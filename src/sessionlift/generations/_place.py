@@ -1,9 +1,12 @@
-"""What can be said of the place of a target before any store there is opened. Loads nothing of Alembic."""
+"""What can be said of a target without Alembic, which takes longer to load than most stores to be looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationError
-from sessionlift.stores import StoreURL, parse_store_url, real_file, sniff
+from sessionlift.generations._detect import LEDGER_REVISION, read_shape, read_stamps
+from sessionlift.stores import Store, StoreURL, parse_store_url, real_file, sniff
 
 # generation -> its revision, and whether it lives on DuckDB
 TARGET_REVISIONS = {
@@ -12,6 +15,7 @@ TARGET_REVISIONS = {
     "langswarm.v1": ("langswarm_v1", False),
     "langswarm.v2": ("langswarm_v2", False),
 }
+_OURS = {LEDGER_REVISION, *(revision for revision, _ in TARGET_REVISIONS.values())}
 _ENGINES = {"sqlite": "SQLite or libSQL", "duckdb": "DuckDB"}
 
 
@@ -46,6 +50,20 @@ def require_engine(where: StoreURL, generation: str) -> None:
     if where.engine == "json" or (where.engine == "duckdb") != on_duckdb:
         found = where.engine if where.engine in ("duckdb", "json") else "sqlite"
         raise wrong_engine(generation, "duckdb" if on_duckdb else "sqlite", found, store=where.redacted)
+
+
+def refuse_newer(stamps: Sequence[str], *, store: str) -> None:
+    """Raise TargetNewerError for a stamp that this build does not know."""
+    if not _OURS.issuperset(stamps):
+        from sessionlift.generations import _schema
+
+        _schema.refuse_newer(stamps, store=store)
+
+
+def refuse_newer_store(store: Store) -> None:
+    """The same for an open store, by the stamps in it. Read-only."""
+    engine = "duckdb" if store.url.engine == "duckdb" else "sqlite"
+    refuse_newer(read_stamps(store.query, read_shape(store.query, engine)), store=store.url.redacted)
 
 
 def wrong_engine(name: str, dialect: str, found: str, *, store: str | None = None) -> WrongGenerationError:

@@ -168,7 +168,7 @@ def verify_stamped(connection: Connection, stamps: list[str], *, store: str, lat
         raise differs(found, " and ".join(stamps), store=store)
 
 
-def refuse_newer(stamps: list[str], *, store: str) -> None:
+def refuse_newer(stamps: Sequence[str], *, store: str) -> None:
     """Raise TargetNewerError for a stamp that this build does not know."""
     known = {info.revision for info in schema_history()}
     unknown = sorted(set(stamps) - known)
@@ -179,15 +179,9 @@ def refuse_newer(stamps: list[str], *, store: str) -> None:
             hint="install the newest sessionlift and run the same command again",
             store=store,
             role="target",
-            found=stamps,
+            found=list(stamps),
             known=sorted(known),
         )
-
-
-def refuse_newer_store(store: Store) -> None:
-    """The same for an open store, by the stamps in it. Read-only."""
-    engine = "duckdb" if store.url.engine == "duckdb" else "sqlite"
-    refuse_newer(read_stamps(store.query, read_shape(store.query, engine)), store=store.url.redacted)
 
 
 def stamps_in(connection: Connection) -> list[str]:

@@ -7,12 +7,12 @@ names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+from sessionlift.generations._query import Query
 from sessionlift.stores import quote_identifier
 
-Query = Callable[[str], Sequence[Sequence[Any]]]
+Found = Mapping[tuple[str, str], tuple[str, bool]]
 
 _COLUMNS = {
     "session_traces": "session_id VARCHAR!, created_at TIMESTAMP, num_timesteps INTEGER, num_events INTEGER, "
@@ -51,22 +51,23 @@ def unlike(query: Query) -> list[str]:
 
     Rows are looked at only where the table does not say itself that a column has no NULL, or a key no double.
     """
-    return [*_types(query), *_nulls(query), *_doubles(query)]
+    found = _found(query)
+    return [*_types(query, found), *_nulls(query, found), *_doubles(query)]
 
 
-def _types(query: Query) -> Iterator[str]:
+def _types(query: Query, found: Found) -> Iterator[str]:
     # as the engine of today names them
     (row,) = query(f"SELECT {', '.join(f'typeof(NULL::{kind})' for kind in _KINDS)}")
     names = dict(zip(_KINDS, map(str, row), strict=True))
     integers = {names[kind] for kind in _INTEGERS}
-    for (table, column), (kind, _) in sorted(_found(query).items()):
+    for (table, column), (kind, _) in sorted(found.items()):
         wanted = COLUMNS[table][column].rstrip("!")
         if kind not in (integers if wanted == "INTEGER" else {names[wanted]}):
             yield f"{table}.{column} is {kind}, and should be {wanted}"
 
 
-def _nulls(query: Query) -> Iterator[str]:
-    for (table, column), (_, nullable) in sorted(_found(query).items()):
+def _nulls(query: Query, found: Found) -> Iterator[str]:
+    for (table, column), (_, nullable) in sorted(found.items()):
         if nullable and COLUMNS[table][column].endswith("!"):
             name, of = quote_identifier(column), quote_identifier(table)
             ((count, first),) = query(f"SELECT count(*), min(rowid) FROM {of} WHERE {name} IS NULL")
@@ -93,7 +94,8 @@ def _doubles(query: Query) -> Iterator[str]:
             yield f"{table} has {count:,} value{'s' * (count > 1)} of {', '.join(key)} more than once (such as {first})"
 
 
-def _found(query: Query) -> dict[tuple[str, str], tuple[str, bool]]:
+def _found(query: Query) -> Found:
+    """By table and column its type, and whether the table lets it be NULL."""
     rows = query(
         "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal "
         "AND schema_name = 'main' AND database_name = current_database()"

@@ -17,7 +17,7 @@ from sessionlift.errors import (
     StoreTextError,
     UsageError,
 )
-from sessionlift.generations import detect, known_columns, make_late_indexes, require_generation, schema_upgrade
+from sessionlift.generations import added_columns, detect, make_late_indexes, require_generation, schema_upgrade
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import ErrorLine, Report, current_environment, utc_now
 from sessionlift.runs._auto_backup import AutoBackup, BackupOptions, holds_data, refuse_read_only, unfinished
@@ -254,7 +254,7 @@ class _Rollback:
     # --- session by session -----------------------------------------------------------------------------------
 
     def _take_back(self, store: Store, back: Backward) -> None:
-        watched = Watched(store, self._way.tables, known_columns(self._road.target))
+        watched = Watched(store, self._way.tables, added_columns(store, self._road.target))
         carrier = Carrier(
             store,
             self._way,

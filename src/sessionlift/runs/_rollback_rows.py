@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sessionlift.errors import StoreTextError
@@ -18,20 +18,16 @@ _MANY = 500
 class Watched:
     """The tables of a target of which sessions have rows, with every column that they have there.
 
-    ``known`` has by table the columns that the new program makes; ``added`` those that are there beside them.
+    ``added`` are by table those that the application has added.
     """
 
-    def __init__(self, store: Store, tables: Sequence[str], known: Mapping[str, Set[str]]) -> None:
+    def __init__(self, store: Store, tables: Sequence[str], added: Mapping[str, Sequence[str]]) -> None:
         self._store = store
         self._columns = {
             table: [str(row[1]) for row in store.query(f"PRAGMA table_info({quote_identifier(table)})")]
             for table in tables
         }
-        self.added = {
-            table: more
-            for table, columns in self._columns.items()
-            if (more := [name for name in columns if name not in known[table]])
-        }
+        self.added = {table: added[table] for table in tables if table in added}
         self._by_digest = False
 
     def mark(self) -> int | None:

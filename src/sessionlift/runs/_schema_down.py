@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sessionlift.converters import CATALOG, KEPT
 from sessionlift.errors import NotTakenBackError
-from sessionlift.generations import Settled, has_ledger_stamp, known_columns, schema_downgrade
+from sessionlift.generations import Settled, added_columns, has_ledger_stamp, schema_downgrade
 from sessionlift.ledger import Ledger, LedgerRun
 from sessionlift.runs._roads import road_to
 from sessionlift.runs._rollback_leave import DISCARDED
@@ -148,11 +148,10 @@ def _left(store: Store, generation: str) -> _Left:
 def _in_added_columns(store: Store, generation: str) -> dict[str, int]:
     """By table and column the values in columns that the application has added: they go with their tables."""
     found = {}
-    for table, known in known_columns(generation).items():
-        for _, name, *_ in store.query(f"PRAGMA table_info({quote_identifier(table)})"):
-            if name not in known:
-                counted = store.query(f"SELECT count({quote_identifier(str(name))}) FROM {quote_identifier(table)}")
-                found[f"{table}.{name}"] = int(counted[0][0])
+    for table, names in added_columns(store, generation).items():
+        for name in names:
+            counted = store.query(f"SELECT count({quote_identifier(name)}) FROM {quote_identifier(table)}")
+            found[f"{table}.{name}"] = int(str(counted[0][0]))
     return {place: count for place, count in found.items() if count}
 
 
