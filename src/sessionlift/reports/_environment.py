@@ -11,6 +11,7 @@ from sessionlift.reports._model import Environment
 # the packages that values or schemas pass through: a change in one of them can explain a change in a run
 _PACKAGES = (
     "alembic",
+    "apsw",
     "duckdb",
     "duckdb-sqlalchemy",
     "libsql-experimental",

@@ -9,14 +9,12 @@ from __future__ import annotations
 import gc
 import resource
 import shutil
-import sqlite3
 import sys
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sessionlift.converters import CATALOG, SESSION, Group
 from sessionlift.errors import MemoryShortError, SessionliftError
@@ -182,8 +180,6 @@ def main() -> int:
         return 0
     # rows are tuples of texts and numbers: nothing here makes cycles, and looking for them takes a tenth of the time
     gc.disable()
-    # the driver asks for an adapter of each None that it binds, and looks long for one that is not there
-    sqlite3.register_adapter(type(None), cast("Callable[[None], None]", {}.get))
     try:
         url = parse_store_url(request["source"])
         with road_from(request["road"]).open_source(url, request["threads"]) as source, source.mapped():

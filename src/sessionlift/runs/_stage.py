@@ -6,13 +6,14 @@ them without a driver in between. It belongs to one batch, and is removed as soo
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from sessionlift.errors import StoreError, StoreFullError
-from sessionlift.stores import file_size_limit, quote_identifier
+from sessionlift.stores import file_size_limit, open_stage, quote_identifier
 
 _PRAGMAS = ("page_size = 32768", "journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Large pages, since a stage is written once from its beginning to its end and read the same way."""
@@ -27,14 +28,14 @@ class StageWriter:
         self._columns: dict[str, tuple[str, ...]] = {}
         self._inserts: dict[str, str] = {}
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
+            self._connection = open_stage(path, make=True)
+        except apsw.Error as error:
             raise _mapped(error, path) from error
         try:
             for pragma in _PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}").fetchall()
+                self._connection.execute(f"PRAGMA {pragma}")
             self._connection.execute("BEGIN")
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             self._connection.close()
             raise _mapped(error, path) from error
 
@@ -44,7 +45,7 @@ class StageWriter:
             if table not in self._columns:
                 self._begin(table, tuple(columns))
             self._connection.executemany(self._inserts[table], rows)
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             raise _mapped(error, self.path) from error
         self.counts[table] = self.counts.get(table, 0) + len(rows)
 
@@ -63,14 +64,14 @@ class StageWriter:
         try:
             if self._connection.in_transaction:
                 self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             raise _mapped(error, self.path) from error
         finally:
             self._connection.close()
 
 
-def _mapped(error: sqlite3.Error, path: Path) -> StoreError:
-    if "full" in str(error) or ("disk i/o" in str(error).lower() and file_size_limit() is not None):
+def _mapped(error: apsw.Error, path: Path) -> StoreError:
+    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and file_size_limit() is not None):
         return StoreFullError(
             f"there is no space left for temporary files in {path.parent}",
             hint="free some, or set TMPDIR to a directory with more (a limit is raised by ulimit -f); nothing was "

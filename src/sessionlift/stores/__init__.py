@@ -15,7 +15,7 @@ from sessionlift.stores._sqld import SqldStore
 from sessionlift.stores._sqlfile import SqliteFileStore
 from sessionlift.stores._sqlite import SqliteStore
 from sessionlift.stores._sqlite_errors import may_write
-from sessionlift.stores._stage import listed
+from sessionlift.stores._stage import listed, open_stage
 from sessionlift.stores._url import Engine, StoreURL, parse_store_url
 from sessionlift.stores._value import Row, Value, literal, quote_identifier
 
@@ -47,6 +47,7 @@ __all__ = [
     "needs_recovery",
     "no_room",
     "not_a_database",
+    "open_stage",
     "open_store",
     "parse_store_url",
     "probe_fidelity",

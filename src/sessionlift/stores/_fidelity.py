@@ -10,14 +10,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
-import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from sessionlift.errors import (
     FidelityError,
@@ -33,6 +33,7 @@ from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import open_store
 from sessionlift.stores._private import PrivateDirectory, no_room
 from sessionlift.stores._sqld import SqldStore
+from sessionlift.stores._stage import open_stage
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Value
 
@@ -87,10 +88,8 @@ def probe_fidelity(url: StoreURL) -> Fidelity:
     with PrivateDirectory("probe") as folder:
         try:
             return _probe_in(folder, url)
-        except (StoreFullError, sqlite3.OperationalError) as error:
+        except (StoreFullError, apsw.FullError, apsw.IOError) as error:
             # the place is full, not the driver at fault; SQLite says an I/O error of it at times
-            if isinstance(error, sqlite3.OperationalError) and not re.search("full|I/O", str(error)):
-                raise
             raise no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.parent))) from error
 
 
@@ -229,11 +228,13 @@ def _staged(store: Store, folder: Path) -> Way:
         stage = folder / "stage.db"
         stage.unlink(missing_ok=True)
         try:
-            with closing(sqlite3.connect(stage)) as connection, connection:
+            with closing(open_stage(stage, make=True)) as connection:
                 connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("PRAGMA journal_mode = OFF").fetchall()
+                connection.execute("PRAGMA journal_mode = OFF")
+                connection.execute("BEGIN")
                 connection.execute("CREATE TABLE probe (id, loose, number)")
                 connection.executemany("INSERT INTO probe VALUES (?, ?, ?)", _rows(values))
+                connection.execute("COMMIT")
         except UnicodeEncodeError as error:
             raise StoreConstraintError(f"the stage refuses it: {error}") from error
         with _table(store):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import quote
+
+import apsw
 
 from sessionlift.errors import StoreError, StoreReadOnlyError, UsageError
 from sessionlift.stores._base import Mode, Role, Staged, Store
@@ -17,7 +17,7 @@ from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sqld_client import Client, Statement, decode_row, statement
 from sessionlift.stores._sqld_rows import insert_statements, select_statement
 from sessionlift.stores._sqlite_errors import map_sqlite_error, unstorable
-from sessionlift.stores._stage import stage_select
+from sessionlift.stores._stage import open_stage, stage_select
 from sessionlift.stores._url import StoreURL
 from sessionlift.stores._value import Row, Value, column_list, quote_identifier
 
@@ -163,8 +163,7 @@ class SqldStore(Store):
     def staged(self, stage: Path) -> Iterator[Staged]:
         if not stage.is_file():
             raise StoreError(f"the stage {stage} is not there", store=self.url.redacted, role=self.role)
-        uri = f"file:{quote(str(stage.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
+        with closing(open_stage(stage)) as connection:
             yield _SentStage(self, connection)
 
     # --- what is refused here, before the server
@@ -199,7 +198,7 @@ class SqldStore(Store):
 class _SentStage:
     """The stage, read here and sent to the server."""
 
-    def __init__(self, store: SqldStore, connection: sqlite3.Connection) -> None:
+    def __init__(self, store: SqldStore, connection: apsw.Connection) -> None:
         self._store, self._connection = store, connection
 
     def copy(
@@ -214,7 +213,7 @@ class _SentStage:
         try:
             rows = self._connection.execute(select, params)
             return self._store._send(table, columns, rows)
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             raise map_sqlite_error(error, store="the stage", role=self._store.role) from error
 
 

@@ -1,11 +1,30 @@
-"""The part of a stage's SELECT that leaves excluded sessions out, the same for every engine."""
+"""A stage's file opened, and the SELECT of its rows that leaves excluded sessions out, the same for every engine."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import apsw
 
 from sessionlift.stores._value import Value, column_list, quote_identifier
+
+_READ = apsw.SQLITE_OPEN_READONLY
+_MAKE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+
+
+def open_stage(path: Path, *, make: bool = False) -> apsw.Connection:
+    """Open the stage at ``path``, to be read or to be made; for one thread at a time.
+
+    ``apsw`` binds a row in less than half the time that the standard library's driver takes, with no look for an
+    adapter of each None and no lock around each value. Raises apsw.Error.
+    """
+    flags = (_MAKE if make else _READ) | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
+    # as a URI, in which any name of a file can be spelled
+    return apsw.Connection(f"file:{quote(os.fsencode(path))}", flags=flags)
 
 
 def listed(ids: Sequence[str]) -> tuple[str, tuple[Value, ...]]:

@@ -2,7 +2,7 @@
 
 Nothing here imports the converters or the writer. What the new store must hold is worked out again from the rows
 of the legacy store and from the rules in docs/; the target is read through another driver than the one that wrote
-it (the standard library's sqlite3 for files, plain HTTP for a server). What all systems share: the target's readers,
+it (apsw for files, plain HTTP for a server). What all systems share: the target's readers,
 the comparison, the audit of a ledger or a report; each system brings a ``Checker`` and an ``Auditor``.
 """
 
