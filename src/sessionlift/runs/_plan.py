@@ -28,7 +28,7 @@ from sessionlift.stores import PrivateDirectory, open_store, parse_store_url
 
 SAMPLE_ROWS = 8_000
 # of the time that a run takes, measured on stores of 1,000 to 200,000 sessions: converting its rows is this share of it
-_CONVERTING = 0.55
+_CONVERTING = 0.65
 _START = 0.8
 # bytes of a finished target, its indexes and ledger included, for each byte of a source row's values
 _GROWTH = 2.0

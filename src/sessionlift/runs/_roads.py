@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 MEMORY_LIMIT = "36MB"
 """What DuckDB may use in the converter's process; it spills to a private directory beyond that."""
 
-_COUNTED = 650
+_COUNTED = 450
 """About so many bytes for each session while all of them are counted."""
 
 

@@ -12,14 +12,16 @@ from sessionlift.converters.synth import _sql
 from sessionlift.converters.synth._metadata import reshape
 from sessionlift.stores import literal, quote_identifier
 
-_DOUBTFUL = (r",\s*[\]}]", r"(?i)[:,\[]\s*-?(nan|inf)", "[0-9]{1000}")
-"""What the engine's JSON reader lets pass and Python's may not: trailing commas, odd spellings, huge integers."""
+_DOUBTFUL = (r",\s*[\]}]", r"(?i)[:,\[]\s*-?(nan|inf)")
+"""What the engine's JSON reader lets pass and Python's may not: trailing commas, odd spellings."""
+_DIGITS = 1_000
+"""And integers of so many digits."""
 
 _AILING_ROWS = 10_000
 """So many rows may those sessions have that are converted to tell what is wrong with them."""
 
 _DEEP = 300
-"""Opening brackets in a document that may be nested deeper than Python reads."""
+"""Opening brackets in a document that may be nested deeper than Python reads. As many close it."""
 
 
 def foresee(
@@ -116,9 +118,15 @@ def _ailing(connection: duckdb.DuckDBPyConnection, event_type_unknown: _sql.Cond
 def _unreadable(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """Sessions whose metadata Python cannot read: the engine picks those in doubt, and each of them is tried."""
     doubts = " OR ".join(f"regexp_matches(m, {literal(pattern)})" for pattern in _DOUBTFUL)
+    # few are so long; the engine would not ask for their length first
+    digits = f"CASE WHEN strlen(m) < {_DIGITS} THEN FALSE ELSE regexp_matches(m, '[0-9]{{{_DIGITS}}}') END"
+    deep = (
+        f"CASE WHEN strlen(m) <= 2 * {_DEEP} THEN FALSE "
+        f"ELSE strlen(m) - strlen(replace(replace(m, '[', ''), '{{', '')) > {_DEEP} END"
+    )
     result = connection.cursor().execute(
         "SELECT session_id, m FROM (SELECT session_id, metadata::VARCHAR AS m FROM session_traces) "
-        f"WHERE {doubts} OR strlen(m) - strlen(replace(replace(m, '[', ''), '{{', '')) > {_DEEP}"
+        f"WHERE {doubts} OR {digits} OR {deep}"
     )
     while rows := result.fetchmany(100):
         for session_id, metadata in rows:

@@ -63,14 +63,21 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         parts.append(f"SELECT session_id, {places}, {weight} AS size FROM {table} {chosen}")
         counts.append(f"count({table}) AS {table}_rows, min({table}) AS {table}_lo, max({table}) AS {table}_hi")
         columns.append(f"coalesce(c.{table}_rows, 0) AS {table}_rows, c.{table}_lo, c.{table}_hi")
+    counted = (
+        f"SELECT session_id, {', '.join(counts)}, sum(size) AS size FROM ({' UNION ALL '.join(parts)}) "
+        "GROUP BY session_id"
+    )
+    if only is None:
+        # of all sessions, what is counted is put down before it is joined: the engine would hold both at once
+        keep_rows(connection, "sl_counts", counted, many=True)
+        counted = "FROM sl_counts"
     units = (
         f"SELECT t.n, t.place, t.session_id, {', '.join(columns)}, "
         f"({' + '.join(f'coalesce(c.{table}_rows, 0)' for table in CHILD_BYTES)} + 1)::BIGINT AS all_rows, "
         "(coalesce(c.size, 0) + t.size)::BIGINT AS all_bytes "
         "FROM (SELECT row_number() OVER (ORDER BY rowid) AS n, rowid AS place, session_id, "
         f"coalesce(strlen(metadata::VARCHAR), 0) * 2 + 150 AS size FROM session_traces {chosen}) AS t "
-        f"LEFT JOIN (SELECT session_id, {', '.join(counts)}, sum(size) AS size "
-        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY session_id) AS c ON c.session_id = t.session_id"
+        f"LEFT JOIN ({counted}) AS c ON c.session_id = t.session_id"
     )
     keep_rows(connection, "sl_units", f"{units} ORDER BY n", many=only is None)
     return count_units(connection, whole=only is None)
