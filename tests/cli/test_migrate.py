@@ -395,7 +395,7 @@ def test_a_target_that_another_program_left_in_the_middle_of_a_write(
 
 def test_a_session_that_is_not_there(sessionlift: Warm, good: Path, target: Path) -> None:
     outcome = sessionlift("migrate", good, target, "--only", "none", "--only", "nor-this")
-    assert_refused(outcome, 2, "usage", "no session", "nor 1 others")
+    assert_refused(outcome, 2, "usage", "no session", "nor 1 more")
     assert_nothing_made(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -71,10 +72,22 @@ def test_a_place_that_cannot_be_written_is_told(sound: Report, tmp_path: Path) -
     with pytest.raises(ReportError, match="cannot write") as caught:
         write(sound, tmp_path / "file" / "run.json")
     assert caught.value.exit_code == EXIT_OUTPUT
+    assert "mend what is in the way" in caught.value.hint
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(ReportError, match="cannot write"):
         write(sound, tmp_path / "folder.json")
     assert names(tmp_path) == ["file", "folder.json"]
+
+
+def test_a_full_disk_is_told_with_the_way_on(sound: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ReportError, match="No space left") as caught:
+        write(sound, tmp_path / "run.json")
+    assert "make room there" in caught.value.hint
+    assert names(tmp_path) == []
 
 
 def test_awkward_texts_come_back_the_same(sound: Report, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -63,9 +64,11 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> Path:
                 raise
             _sync_directory(path.parent)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise ReportError(
             f"cannot write {path}: {error.strerror or error}",
-            hint="make room there, or give another path with --report-file; then run the same command again",
+            hint=f"{'make room there' if full else 'mend what is in the way'}, or give another path with "
+            "--report-file; then run the same command again",
             exit_code=EXIT_OUTPUT,
             path=str(path),
         ) from error

@@ -397,7 +397,7 @@ class _Run:
         if message["missing"]:
             raise UsageError(
                 f"the source has no session {message['missing'][0]!r}"
-                + (f" (nor {len(message['missing']) - 1} others)" if len(message["missing"]) > 1 else ""),
+                + (f" (nor {len(message['missing']) - 1} more)" if len(message["missing"]) > 1 else ""),
                 hint="check the ids given with --only: they are the source's, letter for letter",
                 session_id=message["missing"][0],
             )

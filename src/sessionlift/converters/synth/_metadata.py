@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sessionlift.converters._jsontext import array_items, object_items, quote
@@ -21,6 +22,7 @@ WELL_KNOWN = (
     "completion",
 )
 """The top-level keys that the real ``synth-ai filter`` reads."""
+_NAMES = {key: quote(key) for key in WELL_KNOWN}
 _LIFTABLE = frozenset(WELL_KNOWN)
 
 LOST_TYPE = "SessionMetadum"
@@ -35,7 +37,6 @@ class Reshaped:
     types_lost: int = 0
     results: dict[str, Any] | None = None
     results_count: int = 0
-    lifted: list[str] = field(default_factory=list)
 
 
 def reshape(text: str | None) -> Reshaped:
@@ -67,14 +68,13 @@ def reshape(text: str | None) -> Reshaped:
                 result.results = data
                 result.results_count += 1
     parts = [
-        f"{quote(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
+        f"{_quoted(kind)}: {texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}"
         for kind, texts in grouped.items()
     ]
-    for key in WELL_KNOWN:
-        found = sources.get(key, [])
+    for key in WELL_KNOWN if sources else ():
+        found = sources.get(key, ())
         if len(found) == 1 and key not in grouped:
-            parts.append(f"{quote(key)}: {found[0]}")
-            result.lifted.append(key)
+            parts.append(f"{_NAMES[key]}: {found[0]}")
     result.text = "{" + ", ".join(parts) + "}"
     return result
 
@@ -90,7 +90,7 @@ def _item(text: str, item: Any) -> tuple[str, str, Any]:
     if isinstance(item, dict) and isinstance(item.get("metadata_type"), str) and "data" in item:
         kind: str = item["metadata_type"]
         # as the real writers spell it; a key that comes twice would make the rest another value
-        head = f'{{"metadata_type": {quote(kind)}, "data": '
+        head = f'{{"metadata_type": {_quoted(kind)}, "data": '
         stamp = item.get("timestamp")
         tail = f', "timestamp": {quote(stamp)}}}' if isinstance(stamp, str) else "}"
         plain = len(item) == (3 if isinstance(stamp, str) else 2) and _names_once(text)
@@ -99,6 +99,12 @@ def _item(text: str, item: Any) -> tuple[str, str, Any]:
         members = {key: member for key, member, _ in object_items(text)}
         return kind, members["data"], item["data"]
     return "unknown", text, item
+
+
+@lru_cache(maxsize=1_000)
+def _quoted(kind: str) -> str:
+    """A type as JSON; a store has few, and each of its sessions some."""
+    return quote(kind)
 
 
 def _names_once(text: str) -> bool:
@@ -116,7 +122,7 @@ def _member_text(text: str, key: str, value: Any) -> str:
     the key stands once in the text, and cannot stand there in escapes, it is the member's and of no object inside."""
     if (isinstance(value, (bool, int, str)) or value is None) and "\\u00" not in text:
         spelled = quote(value) if isinstance(value, str) else json.dumps(value)
-        name = quote(key)
+        name = _NAMES[key]
         if text.count(name) == 1 and f"{name}: {spelled}" in text:
             return spelled
     return {name: member for name, member, _ in object_items(text)}[key]

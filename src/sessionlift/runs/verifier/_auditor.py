@@ -268,7 +268,7 @@ class Auditor(ABC):
         """An id that neither the source nor the ledger has was mistyped."""
         unknown = self._units.unknown(only)
         if unknown:
-            more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            more = f" (nor {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             raise UsageError(
                 f"neither the source nor the ledger has a session {unknown[0]!r}{more}",
                 hint="check the ids given with --only: they are the source's, letter for letter",
