@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("sessionlift", "duckdb", "libsql-experimental", "sqlite-utils", "dlt", "sqlalchemy", "orjson")
+_PACKAGES = ("sessionlift", "duckdb", "libsql-experimental", "sqlite-utils", "dlt", "sqlalchemy", "orjson", "apsw")
 
 
 def machine(folder: Path) -> dict[str, Any]:
