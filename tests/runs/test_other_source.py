@@ -314,3 +314,53 @@ def test_sessions_that_live_in_another_store_are_not_called_there_in_a_third(
     (told,) = [fact for fact in report["source_facts"] if fact["code"] == "rolled_back"]
     assert (told["count"], told["examples"]) == (1, [{"session_id": one}])
     assert sessionlift("rollback", target, "--session", one, "--to", tmp_path / "one.duckdb", "--json").code == 0
+
+
+@pytest.mark.parametrize("stayed", [True, False], ids=["a copy stayed", "it was moved"])
+def test_a_rollback_goes_to_the_place_that_was_said_last(moved: tuple[Path, Path], *, stayed: bool) -> None:
+    source, target = moved
+    there = source.with_name("there.duckdb")
+    (shutil.copy if stayed else shutil.move)(source, there)
+    migrate(str(there), str(target), TransferOptions(same_source=True))
+    change(target, "UPDATE systems SET description = 'by the application'")
+    one = query(target, "SELECT session_id FROM session_traces ORDER BY rowid")[0][0]
+    say = "INSERT INTO messages (session_id, message_type, content) VALUES (?, 'user', 'said after the move')"
+    change(target, say, one)
+    before = source.read_bytes() if stayed else None
+
+    report = rollback(str(target), RollbackOptions(everything=True)).report
+
+    assert (report.migrated_sessions, report.failed_sessions, report.errors) == (4, 0, [])
+    assert status(str(target)).taken_back == {f"duckdb://{there}": 4}
+    with duckdb.connect(str(there), read_only=True) as db:
+        said = db.execute("SELECT session_id FROM messages WHERE content::VARCHAR LIKE '%said after%'").fetchall()
+        described = db.execute("SELECT DISTINCT description FROM systems").fetchall()
+    assert (said, described) == ([(one,)], [("by the application",)])
+    assert source.exists() == stayed
+    if stayed:
+        assert source.read_bytes() == before
+    assert migrate(str(there), str(target), TransferOptions()).report.migrated_sessions == 4
+
+
+def test_sessions_moved_before_and_after_their_store_was_copied_go_back_to_one_place(tmp_path: Path) -> None:
+    source, target, there = tmp_path / "old.duckdb", tmp_path / "new.db", tmp_path / "there.duckdb"
+    make_synth_v2(source, sessions=4, seed=3)
+    one = session_ids(source)[0]
+    migrate(str(source), str(target), TransferOptions(only=(one,)))
+    shutil.copy(source, there)
+    migrate(str(there), str(target), TransferOptions(same_source=True))
+    assert rollback(str(target), RollbackOptions(sessions=(one,))).report.migrated_sessions == 1
+    assert rollback(str(target), RollbackOptions(everything=True)).report.migrated_sessions == 3
+    assert status(str(target)).taken_back == {f"duckdb://{there}": 4}
+
+
+def test_a_store_that_came_back_to_its_first_place_is_known_by_that(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    there = source.with_name("there.duckdb")
+    same = TransferOptions(same_source=True)
+    shutil.move(source, there)
+    migrate(str(there), str(target), same)
+    shutil.move(there, source)
+    migrate(str(source), str(target), same)
+    assert rollback(str(target), RollbackOptions(everything=True)).report.migrated_sessions == 4
+    assert status(str(target)).taken_back == {f"duckdb://{source}": 4}

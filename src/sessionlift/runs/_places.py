@@ -35,6 +35,19 @@ def is_told(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOption
     return options.same_source or source.place in places(named)
 
 
+def lies_now(named: str, runs: Iterable[LedgerRun]) -> str:
+    """Where the legacy store lies by now that the ledger names: at the place that was said to be the same one's since.
+
+    One that a rollback took sessions into is another store than its copies, as long as it is there.
+    """
+    runs, place = list(runs), place_of(named)
+    moves = [run for run in runs if run.kind != "rollback"]
+    last = max((number for number, run in enumerate(moves) if place_of(run.source) == place), default=-1)
+    said = [run.source for run in moves[last + 1 :] if run.options.get("same_source")]
+    home = any(run.kind == "rollback" and place_of(run.source) == place for run in runs)
+    return named if not said or (home and _is_there(named)) else said[-1]
+
+
 def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:
     """The rollbacks into ``source``: what they took back lives there now, and comes from there only. A copy of the
     store that it once came from would bring it as it was then.
