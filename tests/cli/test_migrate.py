@@ -339,6 +339,37 @@ def test_a_run_goes_on_when_there_is_room_again(sessionlift: Warm, legacy: Legac
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["a b%20?#'\"ü;", "two slashes"])
+@pytest.mark.parametrize("system", ["synth", "langswarm"])
+def test_temporary_files_in_a_directory_of_an_odd_name(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path, system: str, name: str
+) -> None:
+    source = tmp_path / "sessions.db"
+    if system == "synth":
+        source = legacy(sessions=4, traps="none")
+    else:
+        make_langswarm_v1(source, sessions=4, traps="none")
+    place = tmp_path / name
+    place.mkdir()
+    # what begins with two slashes is another thing in a URI
+    named = f"/{place}" if name == "two slashes" else str(place)
+    moved = sessionlift("migrate", source, target, "--json", env={"TMPDIR": named})
+    assert moved.code == 0, moved.err
+    verified = sessionlift("verify", source, target, "--json", env={"TMPDIR": named})
+    assert (verified.code, list(place.iterdir())) == (0, []), verified.err
+
+
+def test_temporary_files_below_a_path_that_is_not_utf8_are_refused(
+    sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "\udcff"
+    place.mkdir()
+    outcome = sessionlift("migrate", legacy(sessions=4), target, env={"TMPDIR": str(place)})
+    assert_refused(outcome, 4, "store", "\\udcff: the path is not UTF-8", "set TMPDIR")
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.slow
 @pytest.mark.torture
 @pytest.mark.parametrize("size", ["64k", "200k", "400k", "600k", "1m"] if TORTURE else ["64k", "600k"])
 def test_temporary_files_on_a_disk_that_fills_up(

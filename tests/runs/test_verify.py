@@ -557,6 +557,27 @@ def test_each_unit_is_checked_with_the_options_of_the_run_that_moved_it(tmp_path
     assert result.report.total_sessions == 6
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["only", "then all"])
+def test_rows_of_no_session_that_a_run_of_chosen_sessions_put_aside_may_not_be_missing(
+    tmp_path: Path, *, again: bool
+) -> None:
+    source, target = tmp_path / "legacy.duckdb", tmp_path / "v3.db"
+    make_synth_v2(source, sessions=4)
+    with duckdb.connect(str(source)) as db:
+        one = db.execute("SELECT session_id FROM session_traces LIMIT 1").fetchall()[0][0]
+        ghost = "SELECT max(id) + 1, 'ghost', 'user', '\"boo\"', TIMESTAMP '2025-01-01' FROM messages"
+        db.execute(f"INSERT INTO messages (id, session_id, message_type, content, timestamp) {ghost}")
+    result = migrate(str(source), str(target), TransferOptions(only=(one,)))
+    assert result.report.tables["messages"].quarantined == 1
+    if again:
+        migrate(str(source), str(target), TransferOptions())
+    road = Road(tmp_path, source, target, target)
+    assert codes(road.verify()) == set()
+    road.in_target("DELETE FROM sessionlift_quarantine WHERE code = 'orphan_row'")
+    (difference,) = road.verify().report.verification.differences
+    assert (difference.table, difference.session_id) == ("messages", "ghost")
+
+
 def test_only_picks_sessions(road: Road) -> None:
     ids = [row[0] for row in road.in_target("SELECT session_id FROM session_traces LIMIT 3")]
     result = road.verify(only=ids)

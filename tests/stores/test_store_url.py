@@ -29,6 +29,20 @@ def test_a_local_url_names_engine_and_path(text: str, engine: str, path: str) ->
     assert (url.engine, str(url.path), url.url) == (engine, path, None)
 
 
+@pytest.mark.parametrize("text", ["/data/\udcff.db", "sqlite:///data/%FF.db", "duckdb:///data/\ud800.duckdb"])
+def test_a_path_that_is_not_utf8_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"the path /data/(\\ud\w+)+\.d\w+ is not UTF-8") as refused:
+        parse_store_url(text, env={})
+    assert "rename" in refused.value.hint
+    str(refused.value).encode()
+
+
+def test_a_link_to_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.duckdb").symlink_to(tmp_path / "\udcff.duckdb")
+    with pytest.raises(UsageError, match=r"/\\udcff\.duckdb is not UTF-8"):
+        parse_store_url(str(tmp_path / "link.duckdb"), env={})
+
+
 def test_a_relative_path_is_relative_to_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_store_url("a.db", env={}).path == tmp_path / "a.db"

@@ -9,10 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sessionlift.errors import StoreCorruptError, StoreError
-from sessionlift.stores import DuckdbStore, StoreURL, quote_identifier
+from sessionlift.stores import DuckdbStore, StoreURL, file_uri, quote_identifier
 
 ALGORITHM = "sha256; docs/backup.md says what exactly is hashed"
 _TOGETHER = 64
@@ -91,7 +90,7 @@ def _unreadable(path: Path, url: StoreURL, error: sqlite3.Error) -> StoreCorrupt
 def _sqlite_read(path: Path, url: StoreURL, text: Callable[[bytes], str]) -> Content:
     hasher = _Hasher()
     # a copy in WAL mode would get side files else
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as db:
+    with closing(sqlite3.connect(f"{file_uri(path)}?mode=ro&immutable=1", uri=True)) as db:
         db.text_factory = text
         (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":

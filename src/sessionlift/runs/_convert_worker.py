@@ -52,12 +52,7 @@ class ConvertWorker:
         self._run_id = str(request["run_id"])
         self._stages = Path(request["stages"])
         self._source = source
-        options = self._options
-        # the catalog is one unit, rows without a session included, whichever sessions are chosen; its converter
-        # comes first, since the other one needs the temporary tables that both make
-        whole = None if options.only is None else source.forward(replace(options, only=None))
-        self._converter = source.forward(options, dict(read_pairs(request.get("kept"))))
-        self._catalog = whole or self._converter
+        self._converter = source.forward(self._options, dict(read_pairs(request.get("kept"))))
         self._known_catalog: str | None = request["known_catalog"]
         self._leave: dict[str, set[Any]] = {}
         self._limits: dict[str, int] = request["limits"]
@@ -157,7 +152,7 @@ class ConvertWorker:
         stage = StageWriter(path)
         try:
             if task.group is None:
-                batch = self._catalog.catalog(stage, self._known_catalog, self._leave)
+                batch = self._converter.catalog(stage, self._known_catalog, self._leave)
             else:
                 batch = self._converter.convert(task.group, stage, task.rejected)
             if batch.quarantine and self._options.on_error == "stop":

@@ -57,12 +57,12 @@ class MovedBefore:
         """And those in quarantine that a run tries again, whatever their digest; ``digests`` comes first."""
         return ((key, "") for key in self._once_more)
 
-    def catalog(self, source: Source, whole: Forward) -> Message:
+    def catalog(self, source: Source, converter: Forward) -> Message:
         """The catalog's batch as it describes itself when it is written, or left alone."""
         known, why = self._known.catalog, self._unwell.get((CATALOG, ""))
         leave: dict[str, set[Any]] = {}
         while True:
-            message = source.with_room(partial(offered_catalog, whole, known, leave))
+            message = source.with_room(partial(offered_catalog, converter, known, leave))
             again = self._judge.answer(message)
             if again is None:
                 message["aside"] = [["", why]] if message["unchanged"] and why is not None else []
@@ -127,8 +127,8 @@ class Counted:
         return dict(self._columns)
 
 
-def offered_catalog(whole: Forward, known: str | None = None, leave: RowKeys | None = None) -> Message:
+def offered_catalog(converter: Forward, known: str | None = None, leave: RowKeys | None = None) -> Message:
     """The batch that a run would make of the catalog: empty where it has the digest ``known``."""
     stage = Counted()
-    batch = whole.catalog(stage, known, leave)
-    return complete(stage, batch, CATALOG, run_id="", converter=whole, leave=leave)
+    batch = converter.catalog(stage, known, leave)
+    return complete(stage, batch, CATALOG, run_id="", converter=converter, leave=leave)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -75,10 +74,8 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
         # digests take twice the work in two threads, and hardly less time
         store = stack.enter_context(road.open_source(where, 2 if before is None else 1))
         stack.enter_context(store.mapped())
-        # as in the run: the catalog is whole, whichever sessions are chosen
-        whole = store.forward(replace(options, only=None))
-        catalog = _catalog(store, whole, before)
         converter = store.forward(options, dict(read_pairs(known.kept)))
+        catalog = _catalog(store, converter, before)
         inventory = store.inventory(converter)
         missing = store.with_room(lambda: converter.missing(options.only or ()))
         if missing:
@@ -118,11 +115,11 @@ def plan(source: str, target: str | None, options: TransferOptions, *, report_fi
     return report
 
 
-def _catalog(store: Source, whole: Forward, before: MovedBefore | None) -> Message:
+def _catalog(store: Source, converter: Forward, before: MovedBefore | None) -> Message:
     """The catalog as the run's batch of it describes itself, when it is written or left alone."""
     if before is not None:
-        return before.catalog(store, whole)
-    return store.with_room(lambda: offered_catalog(whole))
+        return before.catalog(store, converter)
+    return store.with_room(lambda: offered_catalog(converter))
 
 
 def _ailing(store: Source, converter: Forward, forecast: Forecast) -> list[Quarantined]:

@@ -149,10 +149,10 @@ class Check:
         self._worker = self._start()
         try:
             self._worker.tell({"kind": "catalog"})
-            found = self._worker.answer()["digests"]
+            found = self._worker.answer()["digest"]
         finally:
             self._worker.stop()
-        if digest in found:
+        if digest == found:
             return True
         why = "the rows of no session do not lie in the legacy store as made"
         self._take(_difference(None, "catalog", digest, found, why))

@@ -21,7 +21,7 @@ def main() -> int:
         with open_legacy_reader(request["generation"], parse_store_url(request["legacy"])) as reader:
             while (order := receive(sys.stdin)) is not None:
                 if order["kind"] == "catalog":
-                    send(sys.stdout, {"type": "catalog", "digests": sorted(reader.catalog())})
+                    send(sys.stdout, {"type": "catalog", "digest": reader.catalog()})
                     continue
                 if order["kind"] == "compare":
                     compared = reader.compare(order["session_id"], order["made"])

@@ -4,7 +4,7 @@ from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
 from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._duckdb_room import Need
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
-from sessionlift.stores._files import real_file, side_file
+from sessionlift.stores._files import file_uri, real_file, side_file
 from sessionlift.stores._kept_rows import keep_rows
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store, through_stdlib
@@ -40,6 +40,7 @@ __all__ = [
     "Value",
     "copy_with_side_files",
     "file_size_limit",
+    "file_uri",
     "keep_rows",
     "listed",
     "literal",

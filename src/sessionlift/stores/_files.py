@@ -16,6 +16,24 @@ def real_file(path: Path) -> Path:
     return Path(os.path.realpath(path))  # Path.resolve() raises for links that go round in a circle
 
 
+def not_utf8(path: Path) -> str | None:
+    """The path with what is no UTF-8 in it escaped; None where all of it is.
+
+    No engine but SQLite opens such a file, and no report can name it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return str(path).encode("utf-8", "backslashreplace").decode()
+    return None
+
+
+def file_uri(path: Path) -> str:
+    """``path`` as SQLite takes it in a URI. With an authority, though an empty one: else a path that begins with two
+    slashes would be taken for one."""
+    return path.absolute().as_uri()
+
+
 def side_file(path: Path, suffix: str) -> Path:
     """The file of a store's own beside it: ``-journal``, ``-wal``, ``-shm`` or ``.wal``; the store's own for ''."""
     real = real_file(path)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from sessionlift.errors import StoreError, StoreFullError
+from sessionlift.stores._files import not_utf8
 
 try:
     import fcntl
@@ -36,6 +37,13 @@ class PrivateDirectory:
     """
 
     def __init__(self, purpose: str, place: Path | None = None) -> None:
+        name = not_utf8(place or Path(tempfile.gettempdir()))
+        if name is not None:
+            raise StoreError(
+                f"temporary files cannot be written below {name}: the path is not UTF-8",
+                hint="set TMPDIR to a directory whose path is UTF-8",
+                role="target",
+            )
         try:
             remove_leftovers(place or Path(tempfile.gettempdir()))
             self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-", dir=place))

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import quote
 
 from sessionlift.errors import StoreError, StoreLockedError, UsageError
 from sessionlift.stores import _registry
 from sessionlift.stores._base import BUSY_SECONDS, Mode, Role, Staged, Store
-from sessionlift.stores._files import real_file, side_file
+from sessionlift.stores._files import file_uri, real_file, side_file
 from sessionlift.stores._placeholders import expand
 from sessionlift.stores._sniff import check_openable
 from sessionlift.stores._sqlite_errors import map_sqlite_error, writable_directory
@@ -56,7 +55,7 @@ class SqliteFileStore(Store):
         self._connection: Any = None
         self._patience = 0.0
         check_openable(self._path, self.engine, create=mode == "create", store=url.redacted, role=role)
-        uri = f"file:{quote(str(self._real))}?mode={_OPEN_MODES[mode]}"
+        uri = f"{file_uri(self._real)}?mode={_OPEN_MODES[mode]}"
         self._clean_before = mode == "ro" and not side_file(self._real, "-wal").exists()
         if self._clean_before and not writable_directory(self._real.parent):
             # a store in WAL mode could not be opened there otherwise: it needs a -shm file beside it
@@ -128,7 +127,7 @@ class SqliteFileStore(Store):
         A reader may not remove them; a connection that may write does so when it is the last to close.
         """
         try:
-            connection = self._connect(f"file:{quote(str(self._real))}?mode=rw")
+            connection = self._connect(f"{file_uri(self._real)}?mode=rw")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
             connection.close()
         except BaseException as error:

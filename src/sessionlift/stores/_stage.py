@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 
+from sessionlift.stores._files import file_uri
 from sessionlift.stores._value import Value, column_list, quote_identifier
 
 _READ = apsw.SQLITE_OPEN_READONLY
@@ -24,7 +23,7 @@ def open_stage(path: Path, *, make: bool = False) -> apsw.Connection:
     """
     flags = (_MAKE if make else _READ) | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
     # as a URI, in which any name of a file can be spelled
-    return apsw.Connection(f"file:{quote(os.fsencode(path))}", flags=flags)
+    return apsw.Connection(file_uri(path), flags=flags)
 
 
 def listed(ids: Sequence[str]) -> tuple[str, tuple[Value, ...]]:

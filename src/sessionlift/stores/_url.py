@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 from sessionlift.errors import UsageError
-from sessionlift.stores._files import real_file
+from sessionlift.stores._files import not_utf8, real_file
 from sessionlift.stores._registry import open_engine
 from sessionlift.stores._sniff import sniff
 
@@ -65,7 +65,8 @@ def parse_store_url(text: str, *, env: Mapping[str, str] = os.environ) -> StoreU
     The token of a server comes from ``?authToken=``, from the URL's user part, or from the environment
     variable ``SESSIONLIFT_TOKEN``, in this order.
 
-    Raises UsageError for an empty text, an unknown scheme or a URL without what its engine needs.
+    Raises UsageError for an empty text, an unknown scheme, a URL without what its engine needs, or a path that is not
+    UTF-8.
     """
     if not text.strip() or "\0" in text:
         raise UsageError("no store was named", hint="give a path or a URL such as libsql:///data/traces.db")
@@ -108,7 +109,8 @@ def _from_file_url(rest: str, engine: Engine, scheme: str) -> StoreURL:
             f"libsql:// names a local file here, and {host!r} looks like a server",
             hint="write libsql+https://host for a server, libsql:///absolute/path for a file",
         )
-    location = unquote(rest.split("?", 1)[0])
+    # not unquote(), which puts another character in the place of a byte that is no UTF-8
+    location = os.fsdecode(unquote_to_bytes(rest.split("?", 1)[0].encode("utf-8", "surrogatepass")))
     if not location.strip("/") or "\0" in location:
         raise UsageError(f"{scheme}:// names no file", hint=f"write {scheme}:///absolute/path")
     # three slashes are an absolute path, as in SQLAlchemy's four or ours; two are relative to here
@@ -147,4 +149,8 @@ def _from_server(text: str, scheme: str, env: Mapping[str, str]) -> StoreURL:
 
 def _absolute(path: Path) -> Path:
     # not resolve(): a link stays a link, and the messages say what the user wrote
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves `..` in
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves `..` in
+    name = not_utf8(path) or not_utf8(real_file(path))
+    if name is not None:
+        raise UsageError(f"the path {name} is not UTF-8", hint="rename what is not, or copy the store elsewhere")
+    return path

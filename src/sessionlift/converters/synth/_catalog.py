@@ -37,25 +37,24 @@ def tables_with_orphans(connection: duckdb.DuckDBPyConnection) -> frozenset[str]
     )
 
 
-def catalog_digest(connection: duckdb.DuckDBPyConnection, orphans: Collection[str] | None) -> str:
+def catalog_digest(connection: duckdb.DuckDBPyConnection, orphans: Collection[str]) -> str:
     """The SHA-256 of the catalog's rows in the order of their keys, and of rows that belong to no session.
 
-    ``orphans`` names the tables that have such rows; None leaves them out.
+    ``orphans`` names the tables that have such rows.
     """
     digest = hashlib.sha256()
     queries = [
         (table, f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r ORDER BY {_KEY.get(table, 'id')}")
         for table in V2_CATALOG_TABLES
     ]
-    if orphans is not None:
-        queries.extend(
-            (
-                table,
-                f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r "
-                f"WHERE {_ORPHAN if table in orphans else 'FALSE'} ORDER BY id",
-            )
-            for table in CHILD_BYTES
+    queries.extend(
+        (
+            table,
+            f"SELECT {_sql.source_text(table, 'r')} FROM {table} AS r "
+            f"WHERE {_ORPHAN if table in orphans else 'FALSE'} ORDER BY id",
         )
+        for table in CHILD_BYTES
+    )
     for table, query in queries:
         digest.update(f"{table}\n".encode())
         result = connection.execute(query)
@@ -66,7 +65,7 @@ def catalog_digest(connection: duckdb.DuckDBPyConnection, orphans: Collection[st
 
 
 def convert_catalog(
-    connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, orphans: Collection[str] | None, leave: RowKeys
+    connection: duckdb.DuckDBPyConnection, sink: Sink, digest: str, orphans: Collection[str], leave: RowKeys
 ) -> Batch:
     """All rows of the catalog, and every row whose session does not exist, which goes to quarantine.
 
@@ -88,7 +87,7 @@ def convert_catalog(
         digests.rows([("", *row) for row in all_rows], 0)
         unit.written_counts[table] = len(taken)
         unit.read_counts[table] = unit.read_counts.get(table, 0) + len(taken)
-    _orphans(connection, batch, unit, orphans or ())
+    _orphans(connection, batch, unit, orphans)
     unit.target_digest = digests.hexdigests()[""]
     each = {table: [row_digest([row]) for row in all_rows] for table, all_rows in rows.items()}
     unit.complement = {"sequences": _sequences(connection), "owned": owned, "rows": each}

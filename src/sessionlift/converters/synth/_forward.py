@@ -73,7 +73,6 @@ class SynthForward:
         self._options = options
         self._events = options.mapping.event_types
         self._messages = options.mapping.message_types
-        self._orphans = options.only is None
         self._db.execute("CREATE OR REPLACE TEMP TABLE sl_known (session_id VARCHAR, digest VARCHAR)")
         self.times = self._local_time()
         self._gathered = Gathered(self._db, self.times, self._events)
@@ -218,7 +217,7 @@ class SynthForward:
 
     def catalog(self, sink: Sink, known: str | None = None, leave: RowKeys | None = None) -> Batch:
         """The catalog as one unit; an empty batch where its digest is ``known`` already. See ``converters.Forward``."""
-        orphans = _catalog.tables_with_orphans(self._db) if self._orphans else None
+        orphans = _catalog.tables_with_orphans(self._db)
         digest = _catalog.catalog_digest(self._db, orphans)
         if digest == known:
             return Batch(unchanged=[""])

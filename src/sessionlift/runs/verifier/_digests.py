@@ -97,19 +97,18 @@ def source_digests(db: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, str
     return {session: each.hexdigest() for session, each in hashes.items() if session not in batch.missing}
 
 
-def source_catalog_digests(db: duckdb.DuckDBPyConnection) -> set[str]:
-    """The catalog's digests: with the rows of no session, and, for runs that chose sessions, without them."""
+def source_catalog_digest(db: duckdb.DuckDBPyConnection) -> str:
+    """The digest of the catalog, and of the rows of no session."""
     digest = hashlib.sha256()
     for table in CATALOG_TABLES:
         order = "experiment_id, system_id" if table == "experimental_systems" else "id"
         digest.update(f"{table}\n".encode())
         _feed(digest, db, f"SELECT {_line(table)} FROM {quote_identifier(table)} ORDER BY {order}")
-    plain = digest.hexdigest()
     for table in SESSION_TABLES[1:]:
         digest.update(f"{table}\n".encode())
         orphans = "session_id NOT IN (SELECT session_id FROM session_traces)"
         _feed(digest, db, f"SELECT {_line(table)} FROM {quote_identifier(table)} WHERE {orphans} ORDER BY id")
-    return {plain, digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _feed(digest: Any, db: duckdb.DuckDBPyConnection, sql: str) -> None:

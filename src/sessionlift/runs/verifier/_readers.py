@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, islice, starmap
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import apsw
 
 from sessionlift.errors import StoreCorruptError, StoreError, StoreLockedError
-from sessionlift.stores import StoreURL, quote_identifier
+from sessionlift.stores import StoreURL, file_uri, quote_identifier
 from sessionlift.stores._hrana import HranaReader
 
 Rows = list[tuple[Any, ...]]
@@ -106,7 +104,8 @@ class FileReader:
     def __init__(self, url: StoreURL) -> None:
         self._name = url.redacted
         # as a URI, in which any name of a file can be spelled
-        uri = f"file:{quote(os.fsencode(str(url.path)))}?mode=ro"
+        assert url.path is not None  # noqa: S101 - a file's URL always has one
+        uri = f"{file_uri(url.path)}?mode=ro"
         self._connection: apsw.Connection = self._guarded(lambda: apsw.Connection(uri, flags=_FLAGS))
         self._connection.set_busy_timeout(_BUSY_MS)
 

@@ -122,7 +122,6 @@ class SynthAuditor(Auditor):
         progress: Callable[[int, int], None],
     ) -> None:
         self._db, self._verifier, self._compare = source, checker.verifier, checker.check
-        self._catalog_orphans = False
         self._moved_by_table: dict[str, int] = {}
         super().__init__(target, checker, DuckdbUnits(RoomyEngine(source)), only=only, progress=progress)
 
@@ -187,7 +186,7 @@ class SynthAuditor(Auditor):
         aside = "session_id IN (SELECT session_id FROM v_units WHERE state = 'quarantined')"
         for table in _digests.SESSION_TABLES:
             _quarantine.missing(self._db, result, table, aside)
-            if with_catalog and self._catalog_orphans and table != "session_traces":
+            if with_catalog and table != "session_traces":
                 orphans = "session_id NOT IN (SELECT session_id FROM session_traces)"
                 _quarantine.missing(self._db, result, table, orphans)
 
@@ -204,17 +203,14 @@ class SynthAuditor(Auditor):
 
     def _catalog(self, unit: Unit) -> None:
         self._verifier.check_catalog()
-        source = roomy(self._db, lambda: _digests.source_catalog_digests(self._db))
-        # a run that chose sessions left the rows of none alone
-        only = self._options.get(unit.run_id, {}).get("only")
-        self._catalog_orphans = only is None
+        source = roomy(self._db, lambda: _digests.source_catalog_digest(self._db))
         complement = catalog_complement(self._target)
         owned = self._owned(complement)
         left = LeftAlone(complement).counts()
         for table, rows in left.items():
             self._audit.note("catalog_left_alone", table, rows, [])
         target = _digests.target_catalog_digest(self._target, owned)
-        if unit.source_digest not in source:
+        if unit.source_digest != source:
             self._audit.catalog_moved_on = True
             self._moved_by_table = {
                 table: len(owned.get(table, ())) - left.get(table, 0) for table in self.catalog_tables

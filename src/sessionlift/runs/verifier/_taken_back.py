@@ -40,8 +40,8 @@ class LegacyReader(Protocol):
     def sessions(self, ids: Sequence[str]) -> Lying:
         """What it has of sessions."""
 
-    def catalog(self) -> set[str]:
-        """The digests that its rows of no session may have."""
+    def catalog(self) -> str:
+        """The digest of its rows of no session."""
 
     def compare(self, session_id: str, made: Made) -> Comparison:
         """Where its rows of a session are not the ones that were made."""
@@ -69,10 +69,10 @@ class _Synth:
                 found.count(table, sum(counts.values()))
         return found
 
-    def catalog(self) -> set[str]:
-        from sessionlift.runs.verifier._digests import source_catalog_digests
+    def catalog(self) -> str:
+        from sessionlift.runs.verifier._digests import source_catalog_digest
 
-        return source_catalog_digests(self._db)
+        return source_catalog_digest(self._db)
 
     def compare(self, session_id: str, made: Made) -> Comparison:
         from sessionlift.runs.verifier._digests import SESSION_TABLES
@@ -114,10 +114,10 @@ class _Langswarm:
             found.count("sessions", len(rows))
         return found
 
-    def catalog(self) -> set[str]:
+    def catalog(self) -> str:
         from sessionlift.runs.verifier.langswarm._store import digest_of
 
-        return {digest_of("sessions", (row.cells for row, _ in self.store.others()))}
+        return digest_of("sessions", (row.cells for row, _ in self.store.others()))
 
     def compare(self, session_id: str, made: Made) -> Comparison:
         from sessionlift.runs.verifier.langswarm._differences import first_difference

@@ -7,9 +7,9 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from sessionlift.errors import StoreCorruptError, StoreError, StoreFormatError, StoreLockedError
+from sessionlift.stores import file_uri
 
 _TRIES = 5
 _SIDES = ("", "-journal", "-wal")
@@ -43,7 +43,7 @@ def _is_clean(path: Path) -> bool:
 
 def _backed_up(path: Path, copy: Path) -> None:
     with (
-        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30)) as source,
+        closing(sqlite3.connect(f"{file_uri(path)}?mode=ro", uri=True, timeout=30)) as source,
         closing(sqlite3.connect(copy)) as target,
     ):
         source.backup(target)

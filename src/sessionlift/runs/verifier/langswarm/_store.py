@@ -13,14 +13,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from sessionlift.errors import StoreCorruptError, StoreError, StoreFormatError, UsageError
 from sessionlift.runs.verifier._readers import id_list
 from sessionlift.runs.verifier._units import UnitTable
 from sessionlift.runs.verifier.langswarm._copy import copy_of
 from sessionlift.runs.verifier.langswarm._dumps import NotAnObjectError, members
-from sessionlift.stores import StoreURL, quote_identifier
+from sessionlift.stores import StoreURL, file_uri, quote_identifier
 
 Dress = Literal["sqlite", "dump", "enhanced"]
 COLUMNS: dict[Dress, tuple[str, tuple[str, ...]]] = {
@@ -186,7 +185,7 @@ class LegacyStore:
         self.engine.execute("BEGIN")
         if is_sqlite:
             copy = copy_of(path, folder)
-            self._db = stack.enter_context(closing(sqlite3.connect(f"file:{quote(str(copy))}?mode=ro", uri=True)))
+            self._db = stack.enter_context(closing(sqlite3.connect(f"{file_uri(copy)}?mode=ro", uri=True)))
             self._db.text_factory = _text
             self._index_table()
         else:
