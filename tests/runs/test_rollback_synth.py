@@ -17,6 +17,7 @@ from tests.support.taken_back import checked_again, ledger, notes, smaller_loss,
 from tests.support.warm import Warm
 
 from sessionlift.converters.synth import SynthRows
+from sessionlift.converters.synth._columns import V2_COLUMNS
 from sessionlift.ledger import Ledger
 from sessionlift.runs import TransferOptions, migrate
 from sessionlift.stores import open_store
@@ -109,6 +110,24 @@ def test_new_writes_are_carried_back_and_the_way_forward_gives_everything_again(
     assert v3_rows(target) == before
     checked = sessionlift("verify", source, target)
     assert checked.code == 0, checked.out
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["into a new store", "into its own"])
+def test_a_report_counts_the_rows_that_the_legacy_store_has(
+    sessionlift: Warm, legacy: Legacy, target: Path, *, new: bool
+) -> None:
+    source = legacy(sessions=4, traps="none")
+    ghost = "SELECT max(id) + 1, 'ghost', 'user', '\"boo\"', TIMESTAMP '2025-01-01' FROM messages"
+    change_source(source, f"INSERT INTO messages (id, session_id, message_type, content, timestamp) {ghost}")
+    moved(source, target)
+    there = source.with_name("rebuilt.duckdb") if new else source
+    answer = take_back(sessionlift, target, "--all", *(("--to", there) if new else ()))
+    assert answer.code == 0, answer.report["errors"]
+    told = {table: counts["written"] for table, counts in answer.report["tables"].items()}
+    lies = {table: v2(there, f"SELECT count(*) FROM {table}")[0][0] for table in V2_COLUMNS}
+    # the row of no session never left the store that it came from
+    assert told == {**lies, "messages": lies["messages"] - (not new)}
+    assert answer.report["throughput"]["rows"] == sum(told.values())
 
 
 NUMBERS = [

@@ -442,7 +442,7 @@ class _Rollback:
                 table, key = conflict
                 row = row_name(key)
                 self._tally.error(ErrorLine(error=f"{table} {row}: {why}", code=LEGACY_CHANGED, table=table, row=row))
-        self._tally.catalog(carried.changes or Changes(), carried.losses)
+        self._tally.catalog(carried.changes or Changes(), carried.losses, carried.rows)
         return carried
 
     # --- the report -------------------------------------------------------------------------------------------

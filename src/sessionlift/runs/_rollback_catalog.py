@@ -35,6 +35,8 @@ class CarriedCatalog:
     cells: list[Any] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     losses: list[Loss] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    """by table how many of them the legacy store has, or gets"""
     conflicts: list[tuple[str, Any] | None] = field(default_factory=list)
     """table and key of rows that both stores have changed, each in its own way; None for the catalog as a whole"""
 
@@ -62,7 +64,8 @@ def carry_catalog(
         return CarriedCatalog()
     if legacy is None:
         added = {table: len(rows) for table, rows in batch.rows.items() if rows}
-        return CarriedCatalog(changes=_since_the_move(Changes(added=added), batch, memory), losses=batch.losses)
+        since = _since_the_move(Changes(added=added), batch, memory)
+        return CarriedCatalog(changes=since, losses=batch.losses, rows=added)
     there = way.rows.digests(legacy, CATALOG, [""])[""]
     elsewhere = memory is not None and not _is_of(ledger, memory, name)
     changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
@@ -77,7 +80,7 @@ def carry_catalog(
         conflicts += back.beside(legacy, batch, catalog_rows(base or memory.complement))
         changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
         if not changes and not any(batch.gone.values()):
-            return CarriedCatalog(conflicts=conflicts)
+            return CarriedCatalog(conflicts=conflicts, rows=_rows_of(batch, orphans=elsewhere))
     elif went_on and (changes.changed or any(batch.gone.values())):
         return CarriedCatalog(conflicts=[None])
     if write and (changes or any(batch.gone.values())):
@@ -92,7 +95,8 @@ def carry_catalog(
     noted = made if made is not None and went_on else digest
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
-    return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, conflicts)
+    rows = _rows_of(batch, orphans=elsewhere)
+    return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, rows, conflicts)
 
 
 def _changes_of(found: Mapping[str, Changes], *, orphans: bool) -> Changes:
@@ -109,6 +113,15 @@ def _changes_of(found: Mapping[str, Changes], *, orphans: bool) -> Changes:
                 for table, count in counts.items():
                     of[table] = of.get(table, 0) + count
     return whole
+
+
+def _rows_of(batch: BackwardBatch, *, orphans: bool) -> dict[str, int]:
+    """The catalog's rows by table; ``orphans`` as for ``_changes_of``."""
+    return {
+        table: len(rows)
+        for table, rows in batch.rows.items()
+        if rows and (orphans or "session_id" not in batch.columns[table])
+    }
 
 
 def _is_of(ledger: Ledger, memory: Remembered, name: str) -> bool:

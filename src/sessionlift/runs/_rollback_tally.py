@@ -83,8 +83,9 @@ class RollbackTally:
         for loss in losses:
             self._lose(loss)
 
-    def catalog(self, changes: Changes, losses: Sequence[Loss]) -> None:
-        """Take what no session owns."""
+    def catalog(self, changes: Changes, losses: Sequence[Loss], rows: Mapping[str, int]) -> None:
+        """Take what no session owns, of which the legacy store has, or gets, so many ``rows``."""
+        self._count(rows)
         self._carried(changes, None, None)
         for loss in losses:
             self._lose(loss)
