@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.support.moved import change_source, session_ids, snapshot
 from tests.support.run_fixtures import Legacy
 
 from sessionlift.converters import TypeMapping
-from sessionlift.runs import TransferOptions, migrate, plan
+from sessionlift.runs import TransferOptions, migrate, plan, verify
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +66,32 @@ if TORTURE:
 @pytest.mark.parametrize(("dress", "traps"), STORES)
 def test_made_up_stores_of_every_dress(legacy: Legacy, target: Path, dress: str, traps: str) -> None:
     assert_foreseen(legacy(sessions=8, dress=dress, traps=traps), target)
+
+
+def test_rows_in_quarantine_lose_no_timestep(legacy: Legacy, target: Path) -> None:
+    source = legacy(sessions=4, traps="none")
+    one, other = session_ids(source)[:2]
+    change_source(
+        source,
+        "UPDATE session_timesteps SET num_events = NULL "
+        f"WHERE session_id IN ('{one}', '{other}') OR session_id = (SELECT max(session_id) FROM session_traces)",
+        "UPDATE events SET event_type = 'billing' WHERE id IN "
+        f"(SELECT id FROM events WHERE session_id = '{one}' ORDER BY id LIMIT 2)",
+    )
+    with duckdb.connect(str(source), read_only=True) as db:
+        sql = (
+            "SELECT count(*) FROM events WHERE event_type <> 'billing' AND session_id IN (SELECT session_id FROM "
+            "session_timesteps WHERE num_events IS NULL)"
+        )
+        unknown = db.execute(sql).fetchall()[0][0]
+    assert_foreseen(source, target)
+    found = verify(str(source), str(target), only=None).report
+    assert found.errors == []
+    with closing(sqlite3.connect(target)) as db:
+        assert db.execute("SELECT count(*) FROM events WHERE timestep_id IS NULL").fetchall() == [(unknown,)]
+    again = migrate(str(source), str(target.with_name("again.db")), TransferOptions())
+    assert losses(again.report.to_dict())["timestep_unknown", "events", "timestep_id"] == unknown
+    assert verify(None, None, report_file=again.path).report.errors == []
 
 
 @pytest.mark.slow

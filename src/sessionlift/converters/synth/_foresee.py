@@ -85,8 +85,9 @@ def foresee(
             for condition, count in zip(named, counts_of, strict=True)
             if count
         )
-    for child, counter in (("events", "num_events"), ("messages", "num_messages")):
-        unlinked = _unlinked(connection, child, counter, bad)
+    stays = event_type_unknown.sql if "events" in forecast.quarantined else ""
+    for child, counter, aside in (("events", "num_events", stays), ("messages", "num_messages", "")):
+        unlinked = _unlinked(connection, child, counter, bad, aside)
         if unlinked:
             forecast.losses.append(Loss("timestep_unknown", child, "timestep_id", unlinked))
     for table, count in inventory.orphans.items():
@@ -136,20 +137,25 @@ def _unreadable(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
                 yield session_id
 
 
-def _unlinked(connection: duckdb.DuckDBPyConnection, child: str, counter: str, bad: str) -> int:
+def _unlinked(connection: duckdb.DuckDBPyConnection, child: str, counter: str, bad: str, aside: str) -> int:
     """Rows whose timestep cannot be told: those of sessions whose recorded counts do not add up.
 
-    A row that names a timestep itself (no release ever wrote one) is not among them.
+    A row that names a timestep itself (no release ever wrote one) is not among them, nor one that is put ``aside``.
     """
     linked = connection.execute(f"SELECT count(timestep_id) FROM {child}").fetchone()
     own = "0"
     if linked is not None and linked[0]:
         own = f"(SELECT count(c.timestep_id) FROM {child} AS c WHERE c.session_id = r.session_id)"
-    row = connection.execute(
-        f"SELECT coalesce(sum(r.{child}_rows - {own}), 0)::BIGINT FROM sl_units AS r LEFT JOIN ("
+    sessions = (
+        f"FROM sl_units AS r LEFT JOIN ("
         f"SELECT session_id, sum({counter}) AS total, count({counter}) = count(*) AND min({counter}) >= 0 "
         f"AND count(DISTINCT step_index) = count(*) AS whole FROM session_timesteps GROUP BY session_id"
         f") AS s ON s.session_id = r.session_id WHERE r.{child}_rows > 0 "
         f"AND NOT coalesce(s.whole AND s.total = r.{child}_rows, FALSE)" + (f" AND {bad}" if bad else "")
-    ).fetchone()
+    )
+    count = f"SELECT coalesce(sum(r.{child}_rows - {own}), 0)::BIGINT {sessions}"
+    if aside:
+        chosen = f"r.session_id IN (SELECT r.session_id {sessions})"
+        count = f"SELECT count(*) FROM {child} AS r WHERE r.timestep_id IS NULL AND NOT {aside} AND {chosen}"
+    row = connection.execute(count).fetchone()
     return int(row[0]) if row is not None else 0

@@ -44,8 +44,9 @@ class Told:
 
     def losses(self, group: Group, batch: Batch) -> None:
         temps = {"session_traces": "sl_t", **TEMP}
+        unknown = _sql.event_type_unknown(MAPPED).sql
         for table, conditions in self.conditions(MAPPED).items():
-            skip = f"WHERE NOT {_sql.event_type_unknown(MAPPED).sql}" if table == "events" else ""
+            skip = f"WHERE NOT {unknown}" if table == "events" else ""
             cells = ", ".join(f"count(*) FILTER (WHERE {c.sql})" for c in conditions)
             counts = self._db.execute(f"SELECT {cells} FROM {temps[table]} AS r {skip}").fetchone()
             assert counts is not None  # noqa: S101 - an aggregate always gives a row
@@ -53,10 +54,11 @@ class Told:
                 if count:
                     example = self._example(table, temps[table], condition, group)
                     batch.losses.append(Loss(condition.code, table, condition.column, count, example))
-        for child in ("events", "messages"):
+        # of rows in quarantine nothing is lost
+        for child, moves in (("events", f"NOT {unknown}"), ("messages", "TRUE")):
             row = self._db.execute(
                 f"SELECT count(*), min(r.id) FROM {TEMP[child]} AS r POSITIONAL JOIN sl_slot_{child} AS s "
-                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL"
+                f"WHERE r.timestep_id IS NULL AND s.timestep_id IS NULL AND {moves}"
             ).fetchone()
             if row is not None and row[0]:
                 batch.losses.append(Loss("timestep_unknown", child, "timestep_id", row[0], {"row": str(row[1])}))

@@ -129,12 +129,12 @@ class BatchRows:
             timesteps = steps_of(sessions, recorded, dealt, places_of)
             # those that were dealt out are of their session; a recorded one may be of any
             whose = timesteps if recorded.count(None) == len(recorded) else own_steps(sessions, timesteps, steps)
-            self._unlinked[table] += timesteps.count(None)
             rewards = map(itemgetter(_tables.EVENT_REWARD), rows)
             for session, reward in [pair for pair in zip(sessions, rewards, strict=True) if pair[1] is not None]:
                 sums.setdefault(session, []).append(reward)
             if apart:
                 rows, sessions, timesteps, whose = _without(apart, rows, sessions, timesteps, whose)
+            self._unlinked[table] += timesteps.count(None)
             ids = [row[ID] for row in rows]
             types, moments, costs, metadata = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             mapped = [self._expected.event_types[kind] for kind in types]
@@ -198,9 +198,9 @@ class BatchRows:
             last = rows[-1][ID]
             sessions = [row[SESSION] for row in rows]
             timesteps = steps_of(sessions, [row[width] for row in rows], dealt, places_of)
-            self._unlinked[table] += timesteps.count(None)
             if apart:
                 rows, sessions, timesteps = _without(apart, rows, sessions, timesteps)
+            self._unlinked[table] += timesteps.count(None)
             ids = [row[ID] for row in rows]
             types, texts, saved, moments = (list(map(itemgetter(width + place), rows)) for place in (1, 2, 3, 4))
             kinds, contents, metadata, are_utc = _metadata.read_messages(
