@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tests.support.laws import TORTURE
 from tests.support.moved import change_source, query, session_ids
@@ -213,6 +214,15 @@ def test_what_has_moved_is_served_while_another_process_holds_the_legacy_store(t
     bridge.close()
     assert "held the legacy store" in core.report.read_text()
     assert moved(traces) == {first, left}
+
+
+def test_an_application_that_has_the_legacy_store_open_itself_is_told_so(traces: Traces) -> None:
+    with SyncTraceBridge(*traces.both) as bridge:
+        assert bridge.get_session_trace(traces.ids[0]) is not None
+    with duckdb.connect(str(traces.source)), SyncTraceBridge(*traces.both, retry_after=0.0) as bridge:
+        with pytest.raises(StoreLockedError, match=r"this process holds .* in another way") as caught:
+            bridge.get_session_trace(traces.ids[1])
+        assert caught.value.hint.startswith("close that connection")
 
 
 def test_a_held_legacy_store_and_no_target_is_an_error_for_every_session(traces: Traces) -> None:

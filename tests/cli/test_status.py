@@ -40,6 +40,8 @@ def test_a_run_that_was_killed_is_told(sessionlift: Warm, legacy: Legacy, target
     told = sessionlift("status", target)
     assert told.code == 0
     assert "never came to its end; run the same command again" in told.out
+    assert sessionlift("migrate", source, target, "--quiet").code == 0
+    assert "never came to its end; a later run has gone on from there" in sessionlift("status", target).out
 
 
 def test_a_store_without_a_ledger(sessionlift: Warm, legacy: Legacy, target: Path, tmp_path: Path) -> None:

@@ -47,14 +47,17 @@ def status(target: str, source: str | None, as_json: bool) -> None:
         click.echo(line)
     if any(run.kind == "bridge" for run in found.runs):
         click.echo(f"  rollout of {lines_of(read_setting(target))[0]}")
-    for run in found.runs:
+    for place, run in enumerate(found.runs):
         moved = run.summary.get("migrated_sessions")
         skipped = run.summary.get("skipped_sessions", 0)
         verb = "taken back" if run.kind == "rollback" else "moved"
         told = "" if moved is None else f", {moved:,} sessions {verb}, {skipped:,} skipped"
-        open_for = (
-            "is open, or was killed" if run.kind == "bridge" else "never came to its end; run the same command again"
-        )
+        open_for = "is open, or was killed"
+        if run.kind != "bridge":
+            later = [each for each in found.runs[place + 1 :] if (each.kind, each.source) == (run.kind, run.source)]
+            gone_on = any(each.status.startswith("completed") for each in later)
+            what = "a later run has gone on from there" if gone_on else "run the same command again"
+            open_for = f"never came to its end; {what}"
         click.echo(f"  {run.run_id}  {run.status}  {run.started_at} to {run.finished_at or open_for}{told}")
 
 

@@ -26,7 +26,7 @@ LOSSES: dict[str, tuple[str, str]] = {
         "events.metadata, sessionlift.event_type",
     ),
     "metadata_reshaped": (
-        "v2's list of typed items became v3's object",
+        "v2's list of typed items, or what stood in its place, became v3's object",
         "sessionlift_complement, metadata",
     ),
     "metadata_wrapped": (

@@ -5,6 +5,7 @@ DuckDB lets nobody read a store that another process has open for writing. What 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -48,10 +49,13 @@ class Opening:
     def held(self, session_id: str) -> StoreLockedError:
         """The error for a session that cannot be looked for while the legacy store is held."""
         reason = self._error
+        # DuckDB opens one file in one process in one way only
+        ours = reason is not None and reason.fields.get("holder_pid") == os.getpid()
+        who, ways = ("this", "close that connection") if ours else ("another", "end that process")
         return StoreLockedError(
-            f"session {session_id!r} has not moved yet, and another process holds the legacy store"
+            f"session {session_id!r} has not moved yet, and {who} process holds the legacy store"
             + (f": {reason.what}" if reason is not None else ""),
-            hint="end that process, or let the bridge read a snapshot; sessions that have moved are served meanwhile",
+            hint=f"{ways}, or let the bridge read a snapshot; sessions that have moved are served meanwhile",
             store=None if reason is None else reason.fields.get("store"),
             role="source",
             session_id=session_id,
