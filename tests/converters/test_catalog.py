@@ -30,6 +30,14 @@ def test_versions_of_one_commit_do_not_collide_and_keep_branch_and_description(l
     assert done.losses[0].example == {"row": "v1"}
 
 
+def test_a_nul_in_the_text_of_a_row_is_told(legacy: LegacyStore) -> None:
+    fill(legacy)
+    facts = legacy.convert().facts
+    assert [(fact.code, fact.table, fact.count, fact.detail) for fact in facts] == [
+        ("text_with_nul", "systems", 1, {"row": "sys"})
+    ]
+
+
 def test_columns_that_v2_lacks_are_null_and_links_get_ids_of_their_own(legacy: LegacyStore) -> None:
     fill(legacy)
     done = legacy.convert()

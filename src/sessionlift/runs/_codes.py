@@ -178,8 +178,8 @@ FACTS: dict[str, str] = {
     "metadata_type_lost": "metadata items whose type the early and middle writers lost",
     "episode_results_repeated": "sessions in which several items tell the episode's results; the last one was taken",
     "text_with_nul": (
-        "sessions or messages whose text holds a NUL character: whole in the target, but SQLite's length() and shell "
-        "stop there"
+        "sessions, messages or rows of the catalog whose text holds a NUL character: whole in the target, but SQLite's "
+        "length() and shell stop there"
     ),
     "json_not_strict": "JSON text with NaN or Infinity: kept as it is, strict readers refuse it",
     "columns_disagree": "V1 sessions whose columns differ from their JSON, which V1 reads; the JSON was taken",

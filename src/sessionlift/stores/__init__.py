@@ -5,7 +5,7 @@ from sessionlift.stores._duckdb import DuckdbStore
 from sessionlift.stores._duckdb_room import Need
 from sessionlift.stores._fidelity import Fidelity, probe_fidelity
 from sessionlift.stores._files import file_uri, real_file, side_file
-from sessionlift.stores._kept_rows import keep_rows
+from sessionlift.stores._kept_rows import forget_rows, keep_rows
 from sessionlift.stores._libsql import LibsqlStore
 from sessionlift.stores._open import not_a_database, open_store, through_stdlib
 from sessionlift.stores._private import PrivateDirectory, file_size_limit, no_room
@@ -41,6 +41,7 @@ __all__ = [
     "copy_with_side_files",
     "file_size_limit",
     "file_uri",
+    "forget_rows",
     "keep_rows",
     "listed",
     "literal",

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from sessionlift.converters._batch import CATALOG, Batch, Loss, Quarantined, Sink, Unit
+from sessionlift.converters._batch import CATALOG, Batch, Fact, Loss, Quarantined, Sink, Unit
 from sessionlift.converters._digest import TargetDigests, row_digest
 from sessionlift.converters._forward import RowKeys
 from sessionlift.converters._jsontext import quote
@@ -87,6 +87,10 @@ def convert_catalog(
         digests.rows([("", *row) for row in all_rows], 0)
         unit.written_counts[table] = len(taken)
         unit.read_counts[table] = unit.read_counts.get(table, 0) + len(taken)
+        with_nul = [row for row in taken if any(isinstance(value, str) and "\0" in value for value in row)]
+        if with_nul:
+            example = {"row": str(row_key(table, with_nul[0]))}
+            batch.facts.append(Fact(None, "text_with_nul", table, len(with_nul), example))
     _orphans(connection, batch, unit, orphans)
     unit.target_digest = digests.hexdigests()[""]
     each = {table: [row_digest([row]) for row in all_rows] for table, all_rows in rows.items()}

@@ -10,7 +10,7 @@ import duckdb
 
 from sessionlift.converters._forward import Inventory
 from sessionlift.converters.synth._sql import bind_texts, texts
-from sessionlift.stores import keep_rows
+from sessionlift.stores import forget_rows, keep_rows
 
 CHILD_BYTES = {
     "session_timesteps": "coalesce(strlen(step_metadata::VARCHAR), 0) + 60",
@@ -80,6 +80,8 @@ def take_inventory(connection: duckdb.DuckDBPyConnection, only: Iterable[str] | 
         f"LEFT JOIN ({counted}) AS c ON c.session_id = t.session_id"
     )
     keep_rows(connection, "sl_units", f"{units} ORDER BY n", many=only is None)
+    if only is None:
+        forget_rows(connection, "sl_counts")
     return count_units(connection, whole=only is None)
 
 
