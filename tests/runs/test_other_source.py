@@ -20,7 +20,7 @@ from tests.support.warm import Warm
 from sessionlift import runs
 from sessionlift._demo import make_langswarm_v1
 from sessionlift.bridge.synth import SyncTraceBridge
-from sessionlift.errors import OtherSourceError, SessionElsewhereError
+from sessionlift.errors import OtherSourceError, SessionElsewhereError, UsageError
 from sessionlift.runs import BackupOptions, RollbackOptions, TransferOptions, catch_up, plan, status, verify
 
 pytestmark = pytest.mark.slow
@@ -362,5 +362,67 @@ def test_a_store_that_came_back_to_its_first_place_is_known_by_that(moved: tuple
     migrate(str(there), str(target), same)
     shutil.move(there, source)
     migrate(str(source), str(target), same)
+    assert rollback(str(target), RollbackOptions(everything=True)).report.migrated_sessions == 4
+    assert status(str(target)).taken_back == {f"duckdb://{source}": 4}
+
+
+def test_a_rollback_that_goes_on_after_another_goes_to_the_same_place(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    there = source.with_name("there.duckdb")
+    shutil.copy(source, there)
+    migrate(str(there), str(target), TransferOptions(same_source=True))
+    one, other = session_ids(source)[:2]
+    for chosen in (RollbackOptions(sessions=(one,)), RollbackOptions(sessions=(other,), to=str(there))):
+        assert rollback(str(target), chosen).report.migrated_sessions == 1
+    new = source.with_name("rebuilt.duckdb")
+    assert rollback(str(target), RollbackOptions(sessions=(session_ids(source)[2],), to=str(new))).report.errors == []
+    assert rollback(str(target), RollbackOptions(everything=True)).report.migrated_sessions == 1
+    assert status(str(target)).taken_back == {f"duckdb://{there}": 3, f"duckdb://{new}": 1}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it was copied", "after"])
+def test_where_sessions_go_has_to_be_said_where_a_rollback_has_gone_to_the_former_place(
+    moved: tuple[Path, Path], *, first: bool
+) -> None:
+    source, target = moved
+    there = source.with_name("there.duckdb")
+    one, other = session_ids(source)[:2]
+    if first:
+        rollback(str(target), RollbackOptions(sessions=(one,)))
+    shutil.copy(source, there)
+    migrate(str(there), str(target), TransferOptions(same_source=True))
+    if not first:
+        rollback(str(target), RollbackOptions(sessions=(one,), to=str(source)))
+    before = [path.read_bytes() for path in (source, there, target)]
+    with pytest.raises(UsageError, match="was said to be the same store since") as refused:
+        rollback(str(target), RollbackOptions(everything=True))
+    assert refused.value.hint == f"say --to duckdb://{source}, or --to duckdb://{there}"
+    assert [path.read_bytes() for path in (source, there, target)] == before
+    assert rollback(str(target), RollbackOptions(sessions=(other,), to=str(there))).report.migrated_sessions == 1
+
+
+def test_a_renamed_store_that_a_rollback_made_is_said_to_be_that_one_only(moved: tuple[Path, Path]) -> None:
+    source, target = moved
+    new, renamed = source.with_name("rebuilt.duckdb"), source.with_name("renamed.duckdb")
+    one, other = session_ids(source)[:2]
+    rollback(str(target), RollbackOptions(sessions=(one,), to=str(new)))
+    shutil.move(new, renamed)
+    migrate(str(renamed), str(target), TransferOptions(same_source=True))
+    assert rollback(str(target), RollbackOptions(sessions=(other,))).report.migrated_sessions == 1
+    assert rollback(str(target), RollbackOptions(sessions=(one,))).report.migrated_sessions == 1
+    assert status(str(target)).taken_back == {f"duckdb://{source}": 1, f"duckdb://{renamed}": 1}
+
+
+def test_a_store_of_which_nothing_was_taken_is_no_place_to_go_back_to(tmp_path: Path) -> None:
+    source, target, wrong = tmp_path / "old.duckdb", tmp_path / "new.db", tmp_path / "wrong.duckdb"
+    make_synth_v2(source, sessions=4, seed=3, traps="none")
+    migrate(str(source), str(target), TransferOptions())
+    make_synth_v2(wrong, sessions=1, seed=98, traps="none")
+    with duckdb.connect(str(wrong)) as store:
+        for table in ("session_traces", "session_timesteps", "events", "messages"):
+            store.execute(f"UPDATE {table} SET session_id = '{session_ids(source)[0]}'")
+    change(target, "UPDATE messages SET content = 'since the move'")
+    report = migrate(str(wrong), str(target), TransferOptions(same_source=True)).report
+    assert (report.migrated_sessions, report.skipped_sessions, report.failed_sessions) == (0, 0, 1), report.errors
     assert rollback(str(target), RollbackOptions(everything=True)).report.migrated_sessions == 4
     assert status(str(target)).taken_back == {f"duckdb://{source}": 4}

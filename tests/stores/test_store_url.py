@@ -49,6 +49,16 @@ def test_a_relative_path_is_relative_to_here(tmp_path: Path, monkeypatch: pytest
     assert parse_store_url("sqlite://a.db", env={}).path == tmp_path / "a.db"
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name.db", "./~x.db"])
+def test_a_name_with_a_tilde_that_is_no_home_is_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse_store_url(name, env={}).path == tmp_path / name
+    assert parse_store_url("~/a.db", env={}).path == Path("/home/me/a.db")
+
+
 def test_a_plain_path_gets_its_engine_from_the_files_first_bytes(tmp_path: Path) -> None:
     misnamed_sqlite, misnamed_duckdb = tmp_path / "a.duckdb", tmp_path / "b.db"
     connection = sqlite3.connect(misnamed_sqlite)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sessionlift.converters import CATALOG, TargetRows
 from sessionlift.ledger import Ledger
-from sessionlift.runs._places import lies_now, place_of
+from sessionlift.runs._places import place_of
 from sessionlift.stores import Store
 
 Rows = dict[str, dict[Any, str | None]]
@@ -86,9 +86,8 @@ def base_in(complement: Mapping[str, Any], store: str) -> dict[str, Any] | None:
 
 def home_of(ledger: Ledger, complement: Mapping[str, Any], run_id: str) -> str:
     """The legacy store that the ledger's unit of the catalog is about: the last it was moved from, or carried to."""
-    runs = ledger.runs()
-    told = complement.get("home") or next((run.source for run in runs if run.run_id == run_id), "")
-    return lies_now(str(told), runs) if told else ""
+    told = complement.get("home")
+    return str(told) if told else next((run.source for run in ledger.runs() if run.run_id == run_id), "")
 
 
 def bases_after(complement: Mapping[str, Any], source_digest: str, home: str, store: str) -> dict[str, Any]:

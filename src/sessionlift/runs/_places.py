@@ -35,17 +35,37 @@ def is_told(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOption
     return options.same_source or source.place in places(named)
 
 
-def lies_now(named: str, runs: Iterable[LedgerRun]) -> str:
-    """Where the legacy store lies by now that the ledger names: at the place that was said to be the same one's since.
+def said_since(named: str, runs: Iterable[LedgerRun]) -> tuple[str, bool] | None:
+    """The store that ``--same-source`` has named since sessions were last moved from ``named``, and whether it must be
+    that very one; None where there is none. A run that took nothing of a store has shown nothing.
 
-    One that a rollback took sessions into is another store than its copies, as long as it is there.
+    Where a rollback made another store before, which is gone from its place, the one that was said may be that: it is,
+    if ``named`` is still there. One that a rollback took sessions into is not the same as its copies any more.
     """
     runs, place = list(runs), place_of(named)
-    moves = [run for run in runs if run.kind != "rollback"]
-    last = max((number for number, run in enumerate(moves) if place_of(run.source) == place), default=-1)
-    said = [run.source for run in moves[last + 1 :] if run.options.get("same_source")]
-    home = any(run.kind == "rollback" and place_of(run.source) == place for run in runs)
-    return named if not said or (home and _is_there(named)) else said[-1]
+    named_by = [(at, _moves(run)) for at, run in enumerate(runs) if place_of(run.source) == place]
+    # of one that no session was moved from, since it was made
+    last = max((at for at, moved in named_by if moved), default=max((at for at, _ in named_by), default=-1))
+    later = [(at, run) for at, run in enumerate(runs) if at > last and _moves(run) and run.options.get("same_source")]
+    later = [(at, run) for at, run in later if not run.summary or _took(run)]
+    if not later:
+        return None
+    at, said = later[-1]
+    ours = {place, place_of(said.source)}
+    made = [run.source for run in runs[:at] if not _moves(run) and place_of(run.source) not in ours]
+    gone = not all(map(_is_there, made))
+    if gone and _is_there(named):
+        return None
+    is_home = any(not _moves(run) and place_of(run.source) == place for run in runs)
+    return said.source, bool(said.summary) and not gone and not is_home
+
+
+def _moves(run: LedgerRun) -> bool:
+    return run.kind != "rollback"
+
+
+def _took(run: LedgerRun) -> bool:
+    return any(run.summary.get(name, 0) for name in ("migrated_sessions", "skipped_sessions"))
 
 
 def taken_back_into(source: StoreURL, runs: Iterable[LedgerRun], options: TransferOptions) -> frozenset[str]:

@@ -25,7 +25,7 @@ from sessionlift.runs._broken import told_when_broken
 from sessionlift.runs._catalog_merge import row_name
 from sessionlift.runs._free_ids import keep_ids_free
 from sessionlift.runs._interrupts import Interrupts
-from sessionlift.runs._places import lies_now, refuse_same
+from sessionlift.runs._places import refuse_same
 from sessionlift.runs._progress import Progress
 from sessionlift.runs._report_files import ledger_use, new_run_id, report_path, store_info, store_size, write_report
 from sessionlift.runs._roads import road_from
@@ -166,7 +166,7 @@ class _Rollback:
         store.expect_changes()
         self._ledger = Ledger(store)
         self._runs = self._ledger.runs()
-        self._origins = {run.run_id: lies_now(run.source, self._runs) for run in self._runs if run.kind != "rollback"}
+        self._origins = {run.run_id: run.source for run in self._runs if run.kind != "rollback"}
         zones = [str(run.options["timezone"]) for run in self._runs if "timezone" in run.options]
         self._zone = zones[-1] if zones else "UTC"
 

@@ -20,7 +20,7 @@ from sessionlift.converters import (
 from sessionlift.errors import StoreConstraintError, StoreOvertakenError, StoreTextError
 from sessionlift.ledger import Intents, Ledger, LedgerUnit
 from sessionlift.reports import utc_now
-from sessionlift.runs._places import lies_now, place_of
+from sessionlift.runs._places import place_of
 from sessionlift.runs._readable import UNREADABLE
 from sessionlift.runs._rollback_options import Action, RollbackOptions, Turn
 from sessionlift.runs._rollback_rows import NO_ROWS, Watched
@@ -96,8 +96,7 @@ class Carrier:
         self._options, self._run_id, self._name, self._origins = options, run_id, legacy, origins
         self._ledger, self._intents = Ledger(target), Intents(target)
         self._ours = self._intents.all(legacy)
-        runs = self._ledger.runs()
-        self._homes = {run.run_id: lies_now(run.source, runs) for run in runs if run.kind == "rollback"}
+        self._homes = {run.run_id: run.source for run in self._ledger.runs() if run.kind == "rollback"}
         self._number = 0
         self.may_write = may_write
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,7 +69,10 @@ def carry_catalog(
         return CarriedCatalog(changes=since, losses=batch.losses, rows=added)
     there = way.rows.digests(legacy, CATALOG, [""])[""]
     elsewhere = memory is not None and not _is_of(ledger, memory, name)
-    changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
+    found = way.rows.compare(legacy, batch)
+    changes = _changes_of(found, orphans=elsewhere)
+    owned, lying = dict(batch.owned), Counter({table: len(own) for table, own in batch.rows.items()})
+    lying.subtract(_added(found))
     made = batch.units[0].source_digest if batch.units else None
     known = {made, None if memory is None else memory.source_digest, *intents.all(name).get("", ())}
     base = None if memory is None else base_in(memory.complement, name)
@@ -78,24 +82,28 @@ def carry_catalog(
     conflicts: list[tuple[str, Any] | None] = []
     if went_on and memory is not None and (base is not None or _is_of(ledger, memory, name)):
         conflicts += back.beside(legacy, batch, catalog_rows(base or memory.complement))
-        changes = _changes_of(way.rows.compare(legacy, batch), orphans=elsewhere)
+        found = way.rows.compare(legacy, batch)
+        changes = _changes_of(found, orphans=elsewhere)
         if not changes and not any(batch.gone.values()):
-            return CarriedCatalog(conflicts=conflicts, rows=_rows_of(batch, orphans=elsewhere))
+            return CarriedCatalog(conflicts=conflicts, rows=_without(lying, conflicts, owned))
     elif went_on and (changes.changed or any(batch.gone.values())):
         return CarriedCatalog(conflicts=[None])
-    if write and (changes or any(batch.gone.values())):
-        if not may_write:
-            raise FirstWrite
-        if made is not None:
-            with target.transaction():
-                intents.add(run_id, 0, name, {"": made}, at=utc_now())
-        changes = _changes_of(way.rows.write(legacy, batch), orphans=elsewhere)
+    if changes or any(batch.gone.values()):
+        if write:
+            if not may_write:
+                raise FirstWrite
+            if made is not None:
+                with target.transaction():
+                    intents.add(run_id, 0, name, {"": made}, at=utc_now())
+            found = way.rows.write(legacy, batch)
+            changes = _changes_of(found, orphans=elsewhere)
+        lying.update(_added(found))
     digest = way.rows.digests(legacy, CATALOG, [""])[""] if write else None
     whole = bool(batch.units) and batch.units[0].found == "changed" and not batch.units[0].kept and not went_on
     noted = made if made is not None and went_on else digest
     cells = [cell for unit in batch.units for cell in unit.kept.get("cells", ())]
     since = _since_the_move(changes, batch, memory)
-    rows = _rows_of(batch, orphans=elsewhere)
+    rows = _without(lying, conflicts, owned)
     return CarriedCatalog(digest, noted, batch.owned, batch.made, whole, cells, since, batch.losses, rows, conflicts)
 
 
@@ -115,13 +123,21 @@ def _changes_of(found: Mapping[str, Changes], *, orphans: bool) -> Changes:
     return whole
 
 
-def _rows_of(batch: BackwardBatch, *, orphans: bool) -> dict[str, int]:
-    """The catalog's rows by table; ``orphans`` as for ``_changes_of``."""
-    return {
-        table: len(rows)
-        for table, rows in batch.rows.items()
-        if rows and (orphans or "session_id" not in batch.columns[table])
-    }
+def _added(found: Mapping[str, Changes]) -> Counter[str]:
+    """Rows by table that the legacy store does not have, or gets; those of no existing session bear its id."""
+    added: Counter[str] = Counter()
+    for each in found.values():
+        added.update(each.added)
+    return added
+
+
+def _without(
+    rows: Mapping[str, int], conflicts: Sequence[tuple[str, Any] | None], owned: Mapping[str, Sequence[Any]]
+) -> dict[str, int]:
+    """``rows`` by table without those of the catalog that both sides have, each in its own way."""
+    told = [conflict for conflict in conflicts if conflict is not None]
+    left = Counter(table for table, key in told if key in owned.get(table, ()))
+    return {table: count - left[table] for table, count in rows.items() if count > left[table]}
 
 
 def _is_of(ledger: Ledger, memory: Remembered, name: str) -> bool:

@@ -9,7 +9,7 @@ from sessionlift.errors import StoreNotFoundError, UsageError, WrongGenerationEr
 from sessionlift.generations import MOVED, Detection
 from sessionlift.ledger import Ledger, LedgerRun, LedgerUnit
 from sessionlift.runs._known import require_moved_into
-from sessionlift.runs._places import lies_now, places
+from sessionlift.runs._places import places, said_since
 from sessionlift.runs._rollback_options import RollbackOptions
 from sessionlift.runs._ways_back import TARGETS
 from sessionlift.stores import StoreURL, parse_store_url, real_file
@@ -69,7 +69,7 @@ def choose(ledger: Ledger, there: Sequence[str], options: RollbackOptions) -> Ch
 def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions) -> str:
     """The URL of the store that the sessions go to. Raises UsageError where the ledger does not name one, or the
     chosen ones live in another store already."""
-    by_run = {run.run_id: lies_now(run.source, runs) for run in runs}
+    by_run = {run.run_id: run.source for run in runs}
     if options.to is not None:
         back = [unit for unit in chosen.units.values() if unit.state == "rolled_back"]
         homes = sorted({by_run[unit.run_id] for unit in back if unit.run_id in by_run})
@@ -86,6 +86,7 @@ def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions
     named = {by_run[unit.run_id] for unit in (moved or chosen.units.values()) if unit.run_id in by_run}
     if not named:
         named = set(by_run.values())
+    named = {_as_said_since(each, runs) for each in named}
     if len({parse_store_url(each).place for each in named}) == 1:
         return min(named)
     if not named:
@@ -96,6 +97,21 @@ def store_of(chosen: Chosen, runs: Sequence[LedgerRun], options: RollbackOptions
         f"the sessions came from {len(named)} stores: {', '.join(sorted(named))}",
         hint="say --to STORE, or choose the sessions of one of them",
     )
+
+
+def _as_said_since(named: str, runs: Sequence[LedgerRun]) -> str:
+    """The store at ``named`` by the place that it was said to have since."""
+    found = said_since(named, runs)
+    if found is None:
+        return named
+    since, sure = found
+    if not sure:
+        raise UsageError(
+            f"the sessions came from {named}, and {since} was said to be the same store since (--same-source); but a "
+            "rollback has made another store of it, or that run did not come to its end: both may have gone on",
+            hint=f"say --to {named}, or --to {since}",
+        )
+    return since
 
 
 def refuse_what_nothing_moved_into(found: Detection, where: StoreURL) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -88,7 +89,12 @@ def parse_store_url(text: str, *, env: Mapping[str, str] = os.environ) -> StoreU
 
 
 def _from_path(text: str) -> StoreURL:
-    path = _absolute(Path(text).expanduser())
+    path = Path(text)
+    if text.startswith("~"):
+        # as shells do: what names no user's home is a name like any other
+        with suppress(RuntimeError):
+            path = path.expanduser()
+    path = _absolute(path)
     # A file that this process has open is not read again: closing our handle would drop the driver's locks.
     held = open_engine(path)
     if held is not None:
