@@ -86,8 +86,8 @@ def foresee(
             if count
         )
     stays = event_type_unknown.sql if "events" in forecast.quarantined else ""
-    for child, counter, aside in (("events", "num_events", stays), ("messages", "num_messages", "")):
-        unlinked = _unlinked(connection, child, counter, bad, aside)
+    for child, counter in (("events", "num_events"), ("messages", "num_messages")):
+        unlinked = _unlinked(connection, child, counter, bad, stays if child == "events" else "")
         if unlinked:
             forecast.losses.append(Loss("timestep_unknown", child, "timestep_id", unlinked))
     for table, count in inventory.orphans.items():
